@@ -1,0 +1,421 @@
+package consul
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+)
+
+// Agent talks to the local agent about its own services and checks, and about
+// itself. The agent passes on to the servers what it is told, within
+// milliseconds if all is well.
+//
+// While the servers have no leader, calls to an agent that is itself a server
+// may hang for up to a minute. Only the context bounds them.
+type Agent struct {
+	c *Client
+}
+
+// ServiceRegister registers a service instance, or changes the one that has its
+// ID. Checks of an instance that is registered again keep their status. To
+// register the same instance again changes nothing and wakes nobody.
+//
+// PUT /v1/agent/service/register
+func (a *Agent) ServiceRegister(ctx context.Context, r *AgentServiceRegistration) error {
+	if r == nil || r.Name == "" {
+		return errors.New("consul: AgentServiceRegistration.Name is empty")
+	}
+	if err := checkAddressable("service ID", r.ID, r.Name); err != nil {
+		return err
+	}
+	params := url.Values{}
+	if r.ReplaceExistingChecks {
+		params.Set("replace-existing-checks", "true")
+	}
+	return a.c.write(ctx, "/v1/agent/service/register", params, r)
+}
+
+// checkAddressable refuses an ID that no path can hold: what is registered with
+// it could not be updated or removed. The first of ids that is not empty counts.
+func checkAddressable(what string, ids ...string) error {
+	for _, id := range ids {
+		if id != "" {
+			_, err := endpoint("", what, id)
+			return err
+		}
+	}
+	return nil
+}
+
+// ServiceDeregister removes a service instance with its checks. Modern agents
+// answer ErrUnknownService if there is no such instance, old ones nothing.
+//
+// PUT /v1/agent/service/deregister/{service_id}
+func (a *Agent) ServiceDeregister(ctx context.Context, serviceID string) error {
+	return a.c.writeNamed(ctx, "/v1/agent/service/deregister/", "service ID", serviceID, nil, nil)
+}
+
+// Services returns the service instances of the agent by their ID.
+//
+// GET /v1/agent/services
+func (a *Agent) Services(ctx context.Context, q *QueryOptions) (map[string]*AgentService, error) {
+	services, _, err := read[map[string]*AgentService](ctx, a.c, "/v1/agent/services", q)
+	return services, err
+}
+
+// Service returns a service instance of the agent. With [QueryOptions.WaitHash]
+// it waits until the instance's definition has another hash. If there is no such
+// instance, or it goes while being waited for, the error is ErrUnknownService.
+//
+// GET /v1/agent/service/{service_id}
+func (a *Agent) Service(ctx context.Context, serviceID string, q *QueryOptions) (*AgentService, *QueryMeta, error) {
+	service, meta, err := readNamed[AgentService](ctx, a.c, "/v1/agent/service/", "service ID", serviceID, q)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &service, meta, nil
+}
+
+// ServiceHealthByID returns the health of a service instance of the agent,
+// whatever it is. If there is no such instance, the error is ErrUnknownService.
+//
+// GET /v1/agent/health/service/id/{service_id}
+func (a *Agent) ServiceHealthByID(ctx context.Context, serviceID string) (*AgentServiceHealth, error) {
+	health := new(AgentServiceHealth)
+	if _, err := a.localHealth(ctx, "/v1/agent/health/service/id/", "service ID", serviceID, health); err != nil {
+		return nil, err
+	}
+	return health, nil
+}
+
+// ServiceHealthByName returns the health of the agent's instances of a service,
+// in no order, and the worst of it. If there are none, the error is
+// ErrUnknownService.
+//
+// GET /v1/agent/health/service/name/{service}
+func (a *Agent) ServiceHealthByName(ctx context.Context, service string) (HealthStatus, []*AgentServiceHealth, error) {
+	var instances []*AgentServiceHealth
+	code, err := a.localHealth(ctx, "/v1/agent/health/service/name/", "service", service, &instances)
+	if err != nil {
+		return "", nil, err
+	}
+	switch code {
+	case http.StatusOK:
+		return HealthPassing, instances, nil
+	case http.StatusTooManyRequests:
+		return HealthWarning, instances, nil
+	}
+	for _, i := range instances {
+		if i != nil && i.AggregatedStatus == HealthMaintenance {
+			return HealthMaintenance, instances, nil
+		}
+	}
+	return HealthCritical, instances, nil
+}
+
+// localHealth returns the status code of the answer, which tells the health.
+func (a *Agent) localHealth(ctx context.Context, prefix, what, name string, out any) (code int, err error) {
+	path, err := endpoint(prefix, what, name)
+	if err != nil {
+		return 0, err
+	}
+	r := &call{method: http.MethodGet, path: path, out: out}
+	r.setScope(a.c, "", "", "")
+	r.isAnswer = func(resp *http.Response) bool {
+		// An agent that has too many connections also says 429, but not in JSON.
+		media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+		return media == "application/json" &&
+			(resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable)
+	}
+	r.received = func(resp *http.Response) { code = resp.StatusCode }
+	err = a.c.do(ctx, r)
+	return code, err
+}
+
+// EnableServiceMaintenance puts a service instance into maintenance mode, which
+// is a critical check with the reason in its notes. A second call changes
+// nothing.
+//
+// PUT /v1/agent/service/maintenance/{service_id}
+func (a *Agent) EnableServiceMaintenance(ctx context.Context, serviceID, reason string) error {
+	return a.c.writeNamed(ctx, "/v1/agent/service/maintenance/", "service ID", serviceID, maintenance(true, reason), nil)
+}
+
+// DisableServiceMaintenance ends the maintenance mode of a service instance. It
+// is no error if there was none.
+//
+// PUT /v1/agent/service/maintenance/{service_id}
+func (a *Agent) DisableServiceMaintenance(ctx context.Context, serviceID string) error {
+	return a.c.writeNamed(ctx, "/v1/agent/service/maintenance/", "service ID", serviceID, maintenance(false, ""), nil)
+}
+
+// EnableNodeMaintenance puts the agent's node with everything on it into
+// maintenance mode. A second call changes nothing.
+//
+// PUT /v1/agent/maintenance
+func (a *Agent) EnableNodeMaintenance(ctx context.Context, reason string) error {
+	return a.c.write(ctx, "/v1/agent/maintenance", maintenance(true, reason), nil)
+}
+
+// DisableNodeMaintenance ends the maintenance mode of the agent's node. It is no
+// error if there was none.
+//
+// PUT /v1/agent/maintenance
+func (a *Agent) DisableNodeMaintenance(ctx context.Context) error {
+	return a.c.write(ctx, "/v1/agent/maintenance", maintenance(false, ""), nil)
+}
+
+func maintenance(enable bool, reason string) url.Values {
+	params := url.Values{"enable": {strconv.FormatBool(enable)}}
+	if reason != "" {
+		params.Set("reason", reason)
+	}
+	return params
+}
+
+// Checks returns the checks of the agent, of its node and of its services, by
+// their ID.
+//
+// GET /v1/agent/checks
+func (a *Agent) Checks(ctx context.Context, q *QueryOptions) (map[string]*AgentCheck, error) {
+	checks, _, err := read[map[string]*AgentCheck](ctx, a.c, "/v1/agent/checks", q)
+	return checks, err
+}
+
+// CheckRegister registers a check, or changes the one that has its ID, which
+// keeps its status.
+//
+// PUT /v1/agent/check/register
+func (a *Agent) CheckRegister(ctx context.Context, r *AgentCheckRegistration) error {
+	if r == nil || r.Name == "" && r.AgentServiceCheck.Name == "" {
+		return errors.New("consul: AgentCheckRegistration.Name is empty")
+	}
+	if err := checkAddressable("check ID", r.ID, r.CheckID, r.Name, r.AgentServiceCheck.Name); err != nil {
+		return err
+	}
+	return a.c.write(ctx, "/v1/agent/check/register", nil, r)
+}
+
+// CheckDeregister removes a check. Modern agents answer ErrUnknownCheck if there
+// is no such check, old ones nothing.
+//
+// PUT /v1/agent/check/deregister/{check_id}
+func (a *Agent) CheckDeregister(ctx context.Context, checkID string) error {
+	return a.c.writeNamed(ctx, "/v1/agent/check/deregister/", "check ID", checkID, nil, nil)
+}
+
+// PassTTL sets a TTL check to passing and starts its time anew. The note becomes
+// the check's output. If the agent has no such TTL check, the error is
+// ErrUnknownCheck.
+//
+// PUT /v1/agent/check/pass/{check_id}
+func (a *Agent) PassTTL(ctx context.Context, checkID, note string) error {
+	return a.setTTL(ctx, "/v1/agent/check/pass/", checkID, note)
+}
+
+// WarnTTL sets a TTL check to warning; else it is as PassTTL.
+//
+// PUT /v1/agent/check/warn/{check_id}
+func (a *Agent) WarnTTL(ctx context.Context, checkID, note string) error {
+	return a.setTTL(ctx, "/v1/agent/check/warn/", checkID, note)
+}
+
+// FailTTL sets a TTL check to critical; else it is as PassTTL.
+//
+// PUT /v1/agent/check/fail/{check_id}
+func (a *Agent) FailTTL(ctx context.Context, checkID, note string) error {
+	return a.setTTL(ctx, "/v1/agent/check/fail/", checkID, note)
+}
+
+func (a *Agent) setTTL(ctx context.Context, prefix, checkID, note string) error {
+	var params url.Values
+	if note != "" {
+		params = url.Values{"note": {note}}
+	}
+	return a.c.writeNamed(ctx, prefix, "check ID", checkID, params, nil)
+}
+
+// UpdateTTL sets a TTL check to a status with an output, and starts its time
+// anew. Agents cut the output at 4 KiB unless the check says otherwise. If the
+// agent has no such TTL check, the error is ErrUnknownCheck.
+//
+// PUT /v1/agent/check/update/{check_id}
+func (a *Agent) UpdateTTL(ctx context.Context, checkID string, status HealthStatus, output string) error {
+	switch status {
+	case HealthPassing, HealthWarning, HealthCritical:
+	default:
+		return fmt.Errorf("consul: status %q: want passing, warning or critical", string(status))
+	}
+	return a.c.writeNamed(ctx, "/v1/agent/check/update/", "check ID", checkID, nil, struct {
+		Status HealthStatus
+		Output string
+	}{status, output})
+}
+
+// Self returns the agent's configuration and state.
+//
+// GET /v1/agent/self
+func (a *Agent) Self(ctx context.Context) (*AgentSelf, error) {
+	return about[AgentSelf](ctx, a, "/v1/agent/self")
+}
+
+// Host returns a description of the agent's machine.
+//
+// GET /v1/agent/host
+func (a *Agent) Host(ctx context.Context) (*AgentHost, error) {
+	return about[AgentHost](ctx, a, "/v1/agent/host")
+}
+
+// Version returns the agent's version. Old agents do not have this endpoint: the
+// error is then ErrNotFound, and [Agent.Self] knows the version.
+//
+// GET /v1/agent/version
+func (a *Agent) Version(ctx context.Context) (*AgentVersion, error) {
+	return about[AgentVersion](ctx, a, "/v1/agent/version")
+}
+
+// Metrics returns the agent's metrics.
+//
+// GET /v1/agent/metrics
+func (a *Agent) Metrics(ctx context.Context) (*AgentMetrics, error) {
+	return about[AgentMetrics](ctx, a, "/v1/agent/metrics")
+}
+
+// about performs a GET without options.
+func about[T any](ctx context.Context, a *Agent, path string) (*T, error) {
+	answer, _, err := read[T](ctx, a.c, path, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &answer, nil
+}
+
+// MembersOptions say which members of the gossip pool are meant.
+type MembersOptions struct {
+	WAN     bool   // the servers of all datacenters, instead of the agents of this one
+	Segment string // Consul Enterprise only
+	Filter  string // an expression; old agents ignore it
+}
+
+// Members returns the members of the gossip pool that the agent sees, in no
+// order.
+//
+// GET /v1/agent/members
+func (a *Agent) Members(ctx context.Context, o MembersOptions) ([]*AgentMember, error) {
+	var members []*AgentMember
+	r := &call{method: http.MethodGet, path: "/v1/agent/members", out: &members}
+	if err := r.setQuery(a.c, &QueryOptions{Filter: o.Filter}); err != nil {
+		return nil, err
+	}
+	if o.WAN {
+		r.params.Set("wan", "1")
+	}
+	if o.Segment != "" {
+		r.params.Set("segment", o.Segment)
+	}
+	if err := a.c.do(ctx, r); err != nil {
+		return nil, err
+	}
+	return members, nil
+}
+
+// JoinOptions say which gossip pool is meant.
+type JoinOptions struct {
+	WAN bool // that of the servers of all datacenters
+}
+
+// Join makes the agent join the cluster of which the agent at the address
+// (host or host:port) is a member.
+//
+// PUT /v1/agent/join/{address}
+func (a *Agent) Join(ctx context.Context, address string, o JoinOptions) error {
+	params := url.Values{}
+	if o.WAN {
+		params.Set("wan", "1")
+	}
+	return a.c.writeNamed(ctx, "/v1/agent/join/", "address", address, params, nil)
+}
+
+// Leave makes the agent leave its cluster and end. It returns when the agent has
+// left, which takes it some seconds.
+//
+// PUT /v1/agent/leave
+func (a *Agent) Leave(ctx context.Context) error {
+	return a.c.write(ctx, "/v1/agent/leave", nil, nil)
+}
+
+// ForceLeaveOptions say how a node is removed.
+type ForceLeaveOptions struct {
+	Prune bool // forget the node at once, instead of listing it as left
+	WAN   bool // remove it from the pool of the servers of all datacenters
+}
+
+// ForceLeave makes the cluster take a node that has failed for one that has
+// left.
+//
+// PUT /v1/agent/force-leave/{node}
+func (a *Agent) ForceLeave(ctx context.Context, node string, o ForceLeaveOptions) error {
+	params := url.Values{}
+	if o.Prune {
+		params.Set("prune", "1")
+	}
+	if o.WAN {
+		params.Set("wan", "1")
+	}
+	return a.c.writeNamed(ctx, "/v1/agent/force-leave/", "node", node, params, nil)
+}
+
+// Reload makes the agent read its configuration files again.
+//
+// PUT /v1/agent/reload
+func (a *Agent) Reload(ctx context.Context) error {
+	return a.c.write(ctx, "/v1/agent/reload", nil, nil)
+}
+
+// maxLogLine bounds a line of Monitor. Agents write lines of some kilobytes.
+const maxLogLine = 1 << 20
+
+// Monitor yields the lines of the agent's log as they are written, from the
+// level on (trace, debug, info, warn or err; the agent's default is info). It
+// ends after an error, of which the end of ctx is one. To break the loop ends
+// the request.
+//
+// GET /v1/agent/monitor
+func (a *Agent) Monitor(ctx context.Context, level string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		r := &call{method: http.MethodGet, path: "/v1/agent/monitor"}
+		r.setScope(a.c, "", "", "")
+		if level != "" {
+			r.params.Set("loglevel", level)
+		}
+		resp, cancel, err := a.c.send(ctx, r)
+		if err != nil {
+			yield("", err)
+			return
+		}
+		defer cancel()
+		defer resp.Body.Close()
+		lines := bufio.NewScanner(resp.Body)
+		lines.Buffer(nil, maxLogLine)
+		for lines.Scan() {
+			if !yield(lines.Text(), nil) {
+				return
+			}
+		}
+		switch err := lines.Err(); {
+		case errors.Is(err, bufio.ErrTooLong):
+			yield("", a.c.fail(ctx, r, fmt.Errorf("%w: a line of more than %d bytes", ErrResponseTooLarge, maxLogLine)))
+		case err != nil:
+			yield("", a.c.fail(ctx, r, wrapRead(err)))
+		default:
+			yield("", a.c.fail(ctx, r, fmt.Errorf("the agent ended the log: %w", io.EOF)))
+		}
+	}
+}

@@ -1,0 +1,110 @@
+package consul
+
+import (
+	"context"
+	"errors"
+)
+
+// Catalog asks about all nodes and services of a datacenter, and can register
+// those without an agent. Its reads, but Datacenters, can be waited on with
+// [QueryOptions.WaitIndex]. Names match without regard to case, and an unknown
+// name gives an empty answer, not an error.
+type Catalog struct {
+	c *Client
+}
+
+// Services returns the names of all services, each with the tags that its
+// instances have.
+//
+// GET /v1/catalog/services
+func (c *Catalog) Services(ctx context.Context, q *QueryOptions) (map[string][]string, *QueryMeta, error) {
+	return read[map[string][]string](ctx, c.c, "/v1/catalog/services", q)
+}
+
+// Service returns the instances of a service, healthy or not.
+//
+// GET /v1/catalog/service/{service}
+func (c *Catalog) Service(ctx context.Context, service string, q *QueryOptions) ([]*CatalogService, *QueryMeta, error) {
+	return c.service(ctx, "/v1/catalog/service/", service, q)
+}
+
+// Connect returns the instances through which the service can be reached in the
+// service mesh, healthy or not.
+//
+// GET /v1/catalog/connect/{service}
+func (c *Catalog) Connect(ctx context.Context, service string, q *QueryOptions) ([]*CatalogService, *QueryMeta, error) {
+	return c.service(ctx, "/v1/catalog/connect/", service, q)
+}
+
+func (c *Catalog) service(ctx context.Context, prefix, service string, q *QueryOptions) ([]*CatalogService, *QueryMeta, error) {
+	return readNamed[[]*CatalogService](ctx, c.c, prefix, "service", service, q)
+}
+
+// Nodes returns all nodes.
+//
+// GET /v1/catalog/nodes
+func (c *Catalog) Nodes(ctx context.Context, q *QueryOptions) ([]*Node, *QueryMeta, error) {
+	return read[[]*Node](ctx, c.c, "/v1/catalog/nodes", q)
+}
+
+// Node returns a node with its services by ID. If there is no such node, the
+// Node in the answer is nil.
+//
+// GET /v1/catalog/node/{node}
+func (c *Catalog) Node(ctx context.Context, node string, q *QueryOptions) (*CatalogNode, *QueryMeta, error) {
+	answer, meta, err := readNamed[CatalogNode](ctx, c.c, "/v1/catalog/node/", "node", node, q)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &answer, meta, nil
+}
+
+// NodeServices returns a node with a list of its services. If there is no such
+// node, the Node in the answer is nil.
+//
+// GET /v1/catalog/node-services/{node}
+func (c *Catalog) NodeServices(ctx context.Context, node string, q *QueryOptions) (*CatalogNodeServiceList, *QueryMeta, error) {
+	answer, meta, err := readNamed[CatalogNodeServiceList](ctx, c.c, "/v1/catalog/node-services/", "node", node, q)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &answer, meta, nil
+}
+
+// GatewayServices returns the services behind a gateway.
+//
+// GET /v1/catalog/gateway-services/{gateway}
+func (c *Catalog) GatewayServices(ctx context.Context, gateway string, q *QueryOptions) ([]*GatewayService, *QueryMeta, error) {
+	return readNamed[[]*GatewayService](ctx, c.c, "/v1/catalog/gateway-services/", "gateway", gateway, q)
+}
+
+// Datacenters returns the known datacenters, the nearest first. It cannot be
+// waited on.
+//
+// GET /v1/catalog/datacenters
+func (c *Catalog) Datacenters(ctx context.Context, q *QueryOptions) ([]string, *QueryMeta, error) {
+	return read[[]string](ctx, c.c, "/v1/catalog/datacenters", q)
+}
+
+// Register puts a node, and with it a service and checks, into the catalog. It
+// is meant for what runs without an agent: an agent removes from its own node
+// what it does not know.
+//
+// PUT /v1/catalog/register
+func (c *Catalog) Register(ctx context.Context, r *CatalogRegistration) error {
+	if r == nil || r.Node == "" {
+		return errors.New("consul: CatalogRegistration.Node is empty")
+	}
+	return c.c.write(ctx, "/v1/catalog/register", nil, r)
+}
+
+// Deregister removes a service, a check, or a whole node from the catalog. It is
+// no error if there is no such thing.
+//
+// PUT /v1/catalog/deregister
+func (c *Catalog) Deregister(ctx context.Context, d *CatalogDeregistration) error {
+	if d == nil || d.Node == "" {
+		return errors.New("consul: CatalogDeregistration.Node is empty")
+	}
+	return c.c.write(ctx, "/v1/catalog/deregister", nil, d)
+}

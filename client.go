@@ -1,0 +1,177 @@
+package consul
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+)
+
+const (
+	defaultMaxResponseBytes = 64 << 20
+	defaultUserAgent        = "lictor-go-consul"
+)
+
+// Client talks to one agent. Its methods may be called concurrently.
+type Client struct {
+	http       *http.Client
+	base       url.URL
+	header     http.Header
+	basicAuth  *url.Userinfo
+	waitTime   time.Duration
+	maxBytes   int64
+	token      *string // a pointer, so that printing a struct with a Client in it shows an address
+	datacenter string
+	namespace  string
+	partition  string
+}
+
+// NewClient returns a client for the agent that cfg describes. It reads the
+// files that cfg names, but sends nothing. It keeps nothing of cfg that the
+// caller may change later, but the Transport.
+func NewClient(cfg Config) (*Client, error) {
+	addr, err := parseAddress(cfg.Address)
+	if err != nil {
+		return nil, fmt.Errorf("consul: Config.Address: %w", err)
+	}
+	if cfg.WaitTime < 0 {
+		return nil, fmt.Errorf("consul: Config.WaitTime is %s; want 0 or more", cfg.WaitTime)
+	}
+	if cfg.MaxResponseBytes < 0 {
+		return nil, fmt.Errorf("consul: Config.MaxResponseBytes is %d; want 0 or more", cfg.MaxResponseBytes)
+	}
+	c := &Client{
+		base:       addr.url,
+		header:     cfg.Header.Clone(),
+		waitTime:   cfg.WaitTime,
+		maxBytes:   cfg.MaxResponseBytes,
+		datacenter: cfg.Datacenter,
+		namespace:  cfg.Namespace,
+		partition:  cfg.Partition,
+	}
+	if c.maxBytes == 0 {
+		c.maxBytes = defaultMaxResponseBytes
+	}
+	if cfg.BasicAuth != nil {
+		auth := *cfg.BasicAuth
+		c.basicAuth = &auth
+	}
+	token := strings.TrimSpace(cfg.Token)
+	if cfg.TokenFile != "" {
+		data, err := os.ReadFile(cfg.TokenFile)
+		if err != nil {
+			return nil, fmt.Errorf("consul: Config.TokenFile: %w", err)
+		}
+		if token = strings.TrimSpace(string(data)); token == "" {
+			return nil, fmt.Errorf("consul: Config.TokenFile: %s is empty", cfg.TokenFile)
+		}
+	}
+	if !validToken(token) {
+		return nil, errors.New("consul: Config.Token: " + badToken)
+	}
+	c.token = &token
+	transport := cfg.Transport
+	if transport == nil {
+		tlsConfig, err := cfg.TLS.load()
+		if err != nil {
+			return nil, fmt.Errorf("consul: Config.TLS: %w", err)
+		}
+		transport = newTransport(addr, tlsConfig)
+	}
+	c.http = &http.Client{Transport: transport, CheckRedirect: checkRedirect}
+	return c, nil
+}
+
+// newTransport returns a transport for many parallel blocking queries to one
+// host.
+func newTransport(addr address, tlsConfig *tls.Config) *http.Transport {
+	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
+	t := &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         dialer.DialContext,
+		TLSClientConfig:     tlsConfig,
+		TLSHandshakeTimeout: 10 * time.Second,
+
+		// The default of two would close and reopen connections whenever many
+		// queries are answered together. Agents allow a client 200 connections,
+		// idle ones included, so not all of them may be kept.
+		MaxIdleConnsPerHost: 100,
+		IdleConnTimeout:     90 * time.Second,
+
+		MaxResponseHeaderBytes: 1 << 20,
+
+		// On one machine compressing costs more than the bytes that it saves; see
+		// BenchmarkGzip in benchmarks.
+		DisableCompression: addr.isLoopback(),
+	}
+	if addr.socket != "" {
+		t.Proxy = nil
+		t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "unix", addr.socket)
+		}
+	}
+	return t
+}
+
+// Format implements [fmt.Formatter]. It prints the agent's address only.
+func (c *Client) Format(s fmt.State, verb rune) {
+	fmt.Fprintf(s, "consul.Client{%s://%s%s}", c.base.Scheme, c.base.Host, c.base.EscapedPath())
+}
+
+// WithToken returns a copy of the client that sends the token, or none if it is
+// empty. The copy shares the client's connections.
+func (c *Client) WithToken(token string) *Client {
+	d := *c
+	token = strings.TrimSpace(token)
+	d.token = &token
+	return &d
+}
+
+// WithDatacenter returns a copy of the client whose requests are about the
+// datacenter unless they name another one. It shares the client's connections.
+func (c *Client) WithDatacenter(datacenter string) *Client {
+	d := *c
+	d.datacenter = datacenter
+	return &d
+}
+
+// WithNamespace returns a copy of the client whose requests are about the
+// namespace unless they name another one. It shares the client's connections.
+func (c *Client) WithNamespace(namespace string) *Client {
+	d := *c
+	d.namespace = namespace
+	return &d
+}
+
+// WithPartition returns a copy of the client whose requests are about the
+// partition unless they name another one. It shares the client's connections.
+func (c *Client) WithPartition(partition string) *Client {
+	d := *c
+	d.partition = partition
+	return &d
+}
+
+// CloseIdleConnections closes the connections that are not in use, also those
+// of the client's copies.
+func (c *Client) CloseIdleConnections() { c.http.CloseIdleConnections() }
+
+// Agent returns the endpoints of the local agent.
+func (c *Client) Agent() *Agent { return &Agent{c} }
+
+// Health returns the endpoints about the health of nodes and services.
+func (c *Client) Health() *Health { return &Health{c} }
+
+// Catalog returns the endpoints of the catalog.
+func (c *Client) Catalog() *Catalog { return &Catalog{c} }
+
+// Status returns the endpoints about the cluster's servers.
+func (c *Client) Status() *Status { return &Status{c} }
+
+// Raw returns the way to every other endpoint.
+func (c *Client) Raw() *Raw { return &Raw{c} }

@@ -1,0 +1,3 @@
+module github.com/lictor-go/consul
+
+go 1.23

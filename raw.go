@@ -1,0 +1,95 @@
+package consul
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// Raw is the way to the endpoints that have no method of their own: the
+// key-value store, sessions, ACLs, events, the operator's and so on. They have
+// the same options, metadata and errors as the others.
+//
+// A path starts with /v1/ and is escaped already: pass names that may hold
+// special characters through [url.PathEscape]. Parameters that the options do
+// not have may follow it, as in /v1/kv/config?recurse.
+type Raw struct {
+	c *Client
+}
+
+// Query reads an endpoint. The answer is written to out as it is if out is a
+// *[]byte or an [io.Writer], dropped if out is nil, and else decoded from JSON.
+//
+// GET {path}
+func (r *Raw) Query(ctx context.Context, path string, out any, q *QueryOptions) (*QueryMeta, error) {
+	call := &call{method: http.MethodGet, out: out}
+	if err := call.setQuery(r.c, q); err != nil {
+		return nil, err
+	}
+	if err := call.setRawPath(path); err != nil {
+		return nil, err
+	}
+	return r.c.read(ctx, call)
+}
+
+// Write writes to an endpoint. The request's body is in as it is if in is a
+// []byte or an [io.Reader], empty if in is nil, and else in encoded as JSON. For
+// out see [Raw.Query].
+//
+// PUT {path}
+func (r *Raw) Write(ctx context.Context, path string, in, out any, w *WriteOptions) error {
+	return r.write(ctx, http.MethodPut, path, in, out, w)
+}
+
+// Delete deletes what is at an endpoint. For out see [Raw.Query].
+//
+// DELETE {path}
+func (r *Raw) Delete(ctx context.Context, path string, out any, w *WriteOptions) error {
+	return r.write(ctx, http.MethodDelete, path, nil, out, w)
+}
+
+func (r *Raw) write(ctx context.Context, method, path string, in, out any, w *WriteOptions) error {
+	if w == nil {
+		w = &WriteOptions{}
+	}
+	call := &call{method: method, in: in, out: out}
+	call.setScope(r.c, w.Datacenter, w.Namespace, w.Partition)
+	if w.Token != "" {
+		call.token = &w.Token
+	}
+	if err := call.setRawPath(path); err != nil {
+		return err
+	}
+	return r.c.do(ctx, call)
+}
+
+// setRawPath sets the path that a caller wrote, and adds its parameters to
+// those of the options.
+func (r *call) setRawPath(path string) error {
+	escaped, query, _ := strings.Cut(path, "?")
+	problem := ""
+	switch unescaped, err := url.PathUnescape(escaped); {
+	case !strings.HasPrefix(escaped, "/v1/"):
+		problem = "want one that starts with /v1/"
+	case err != nil:
+		problem = "malformed escape"
+	case strings.Contains(escaped, "#"):
+		problem = "a fragment is not allowed; # in a name is written %23"
+	case hasDotElement(unescaped):
+		problem = "an element . or .. is not allowed"
+	}
+	params, err := url.ParseQuery(query)
+	if err != nil && problem == "" {
+		problem = "malformed parameters"
+	}
+	if problem != "" {
+		return fmt.Errorf("consul: path %q: %s", shorten(escaped, maxErrorMessage), problem)
+	}
+	r.path = escaped
+	for name, values := range params {
+		r.params[name] = append(r.params[name], values...)
+	}
+	return nil
+}

@@ -1,0 +1,25 @@
+package consul
+
+import "context"
+
+// Status asks about the cluster's servers.
+type Status struct {
+	c *Client
+}
+
+// Leader returns the address of the leader as host:port, or an empty string if
+// there is none.
+//
+// GET /v1/status/leader
+func (s *Status) Leader(ctx context.Context) (string, error) {
+	leader, _, err := read[string](ctx, s.c, "/v1/status/leader", nil)
+	return leader, err
+}
+
+// Peers returns the addresses of the servers as host:port, in no order.
+//
+// GET /v1/status/peers
+func (s *Status) Peers(ctx context.Context) ([]string, error) {
+	peers, _, err := read[[]string](ctx, s.c, "/v1/status/peers", nil)
+	return peers, err
+}
