@@ -20,16 +20,22 @@ const (
 
 // Client talks to one agent. Its methods may be called concurrently.
 type Client struct {
-	http       *http.Client
-	base       url.URL
-	header     http.Header
-	basicAuth  *url.Userinfo
-	waitTime   time.Duration
-	maxBytes   int64
-	token      *string // a pointer, so that printing a struct with a Client in it shows an address
+	*settings
+	token      *string
 	datacenter string
 	namespace  string
 	partition  string
+}
+
+// settings are what a client and its copies share. They, and the token, are
+// behind pointers so that printing a struct with a Client in it shows addresses.
+type settings struct {
+	http      *http.Client
+	base      url.URL
+	header    http.Header
+	basicAuth *url.Userinfo
+	waitTime  time.Duration
+	maxBytes  int64
 }
 
 // NewClient returns a client for the agent that cfg describes. It reads the
@@ -46,21 +52,18 @@ func NewClient(cfg Config) (*Client, error) {
 	if cfg.MaxResponseBytes < 0 {
 		return nil, fmt.Errorf("consul: Config.MaxResponseBytes is %d; want 0 or more", cfg.MaxResponseBytes)
 	}
-	c := &Client{
-		base:       addr.url,
-		header:     cfg.Header.Clone(),
-		waitTime:   cfg.WaitTime,
-		maxBytes:   cfg.MaxResponseBytes,
-		datacenter: cfg.Datacenter,
-		namespace:  cfg.Namespace,
-		partition:  cfg.Partition,
+	set := &settings{
+		base:     addr.url,
+		header:   cfg.Header.Clone(),
+		waitTime: cfg.WaitTime,
+		maxBytes: cfg.MaxResponseBytes,
 	}
-	if c.maxBytes == 0 {
-		c.maxBytes = defaultMaxResponseBytes
+	if set.maxBytes == 0 {
+		set.maxBytes = defaultMaxResponseBytes
 	}
 	if cfg.BasicAuth != nil {
 		auth := *cfg.BasicAuth
-		c.basicAuth = &auth
+		set.basicAuth = &auth
 	}
 	token := strings.TrimSpace(cfg.Token)
 	if cfg.TokenFile != "" {
@@ -75,7 +78,6 @@ func NewClient(cfg Config) (*Client, error) {
 	if !validToken(token) {
 		return nil, errors.New("consul: Config.Token: " + badToken)
 	}
-	c.token = &token
 	transport := cfg.Transport
 	if transport == nil {
 		tlsConfig, err := cfg.TLS.load()
@@ -84,8 +86,14 @@ func NewClient(cfg Config) (*Client, error) {
 		}
 		transport = newTransport(addr, tlsConfig)
 	}
-	c.http = &http.Client{Transport: transport, CheckRedirect: checkRedirect}
-	return c, nil
+	set.http = &http.Client{Transport: transport, CheckRedirect: checkRedirect}
+	return &Client{
+		settings:   set,
+		token:      &token,
+		datacenter: cfg.Datacenter,
+		namespace:  cfg.Namespace,
+		partition:  cfg.Partition,
+	}, nil
 }
 
 // newTransport returns a transport for many parallel blocking queries to one

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"path"
@@ -228,16 +229,12 @@ func parseAddress(s string) (address, error) {
 		return address{}, fmt.Errorf("address %q: %s; want host:port, http://host:port, https://host:port or unix:///path",
 			redactAddress(s), fmt.Sprintf(format, args...))
 	}
-	scheme, rest, ok := strings.Cut(s, "://")
-	if !ok {
-		scheme, rest = "", s
+	scheme, rest, hasScheme := strings.Cut(s, "://")
+	if !hasScheme {
+		scheme, rest = "http", s
 	}
 	switch scheme {
-	case "":
 	case "http", "https":
-		if rest == "" {
-			return fail("no host")
-		}
 	case "unix":
 		if rest == "" {
 			return fail("no path")
@@ -254,12 +251,12 @@ func parseAddress(s string) (address, error) {
 	if strings.Contains(host, "@") {
 		return fail("a user is not allowed (it belongs in BasicAuth)")
 	}
-	hostport, problem := parseHostPort(host, scheme == "")
+	if hasScheme {
+		host = strings.Replace(host, "%25", "%", 1) // the zone of an IPv6 address, as RFC 6874 writes it in URLs
+	}
+	hostport, problem := parseHostPort(host, !hasScheme)
 	if problem != "" {
 		return fail("%s", problem)
-	}
-	if scheme == "" {
-		scheme = "http"
 	}
 	prefix = strings.Trim(prefix, "/")
 	u := url.URL{Scheme: scheme, Host: hostport}
@@ -272,57 +269,65 @@ func parseAddress(s string) (address, error) {
 			return fail("path is not in its shortest form")
 		}
 		u.Path, u.RawPath = "/"+unescaped, "/"+prefix
+		u.RawPath = u.EscapedPath() // escapes what had to be
 	}
 	return address{url: u}, nil
 }
 
-// parseHostPort checks a host with an optional port. An IPv6 address has to be
-// in brackets, unless it stands alone. It returns what was wrong, if anything.
-func parseHostPort(s string, wantPort bool) (hostport, problem string) {
+// parseHostPort checks a host with an optional port, which in a bare address are
+// both optional. An IPv6 address has to be in brackets, unless it stands alone.
+// It returns what was wrong, if anything.
+func parseHostPort(s string, isBare bool) (hostport, problem string) {
 	host, port := s, ""
-	if ip, _, _ := strings.Cut(s, "%"); net.ParseIP(ip) == nil && s != "" {
-		switch i := strings.LastIndexByte(s, ':'); {
-		case s[0] == '[' && s[len(s)-1] == ']':
-			host = s[1 : len(s)-1]
-		case i >= 0:
-			var err error
-			if host, port, err = net.SplitHostPort(s); err != nil {
-				return "", "malformed host or port"
-			}
-			if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-				return "", fmt.Sprintf("port %q is not a number from 1 to 65535", port)
-			}
+	switch i := strings.LastIndexByte(s, ':'); {
+	case s == "" || isIPv6(s):
+	case s[0] == '[' && s[len(s)-1] == ']':
+		host = s[1 : len(s)-1]
+	case i >= 0:
+		var err error
+		if host, port, err = net.SplitHostPort(s); err != nil {
+			return "", "malformed host or port"
 		}
-		if ip, _, _ := strings.Cut(host, "%"); s[0] == '[' && (net.ParseIP(ip) == nil || !strings.Contains(ip, ":")) {
-			return "", fmt.Sprintf("%q is not an IPv6 address", host)
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return "", fmt.Sprintf("port %q is not a number from 1 to 65535", port)
 		}
 	}
-	if host == "" {
-		if !wantPort || port != "" {
-			return "", "no host"
-		}
-		host = defaultHost
+	if strings.HasPrefix(s, "[") && !isIPv6(host) {
+		return "", fmt.Sprintf("%q is not an IPv6 address", host)
 	}
-	if strings.ContainsAny(host, `"<>\^{|}[]`+"`") {
+	if strings.ContainsFunc(host, func(r rune) bool { return r > 0x7e || strings.ContainsRune("\"<>\\^`{|}[]", r) }) ||
+		strings.Count(host, "%") > 1 || strings.Contains(host, "%") && !isIPv6(host) {
 		return "", "malformed host"
 	}
-	if port == "" && wantPort {
-		port = defaultPort
+	if isBare {
+		if host == "" {
+			host = defaultHost
+		}
+		if port == "" {
+			port = defaultPort
+		}
 	}
-	if port != "" {
+	switch {
+	case host == "":
+		return "", "no host"
+	case port != "":
 		return net.JoinHostPort(host, port), ""
-	}
-	if strings.Contains(host, ":") {
+	case isIPv6(host):
 		return "[" + host + "]", ""
 	}
 	return host, ""
 }
 
+// isIPv6 reports whether s is an IPv6 address, possibly with a zone.
+func isIPv6(s string) bool {
+	ip, err := netip.ParseAddr(s)
+	return err == nil && ip.Is6()
+}
+
 // isLoopback reports whether a connection to the address stays on this machine.
 func (a address) isLoopback() bool {
-	host := a.url.Hostname()
-	ip, _, _ := strings.Cut(host, "%")
-	return a.socket != "" || host == "localhost" || net.ParseIP(ip).IsLoopback()
+	ip, _ := netip.ParseAddr(a.url.Hostname())
+	return a.socket != "" || a.url.Hostname() == "localhost" || ip.IsLoopback()
 }
 
 const badToken = "a token has no blanks or control characters inside"

@@ -78,7 +78,7 @@ type QueryOptions struct {
 // Format implements [fmt.Formatter]. It prints the options that are set, but not
 // the token.
 func (q QueryOptions) Format(s fmt.State, verb rune) {
-	params, _, err := q.encode(&Client{})
+	params, _, err := q.encode(&Client{settings: &settings{}})
 	io.WriteString(s, "consul.QueryOptions{"+params.Encode())
 	if err != nil {
 		fmt.Fprintf(s, " (%v)", err)

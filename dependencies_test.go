@@ -1,0 +1,41 @@
+package consul
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// TestDependencies checks the promise of the module: the standard library and
+// nothing else, and in programs not even all of that.
+func TestDependencies(t *testing.T) {
+	mod, err := os.ReadFile("go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := string(mod), "module github.com/lictor-go/consul\n\ngo 1.23\n"; got != want {
+		t.Errorf("go.mod is\n%swant\n%s", got, want)
+	}
+	goTool, err := exec.LookPath("go")
+	if err != nil {
+		t.Skip("no go command: ", err)
+	}
+	out, err := exec.Command(goTool, "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Fields(string(out)); len(got) != 1 || got[0] != "github.com/lictor-go/consul" {
+		t.Errorf("not in the standard library: %q", got)
+	}
+	out, err = exec.Command(goTool, "list", "-deps", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pkg := range strings.Fields(string(out)) {
+		switch pkg {
+		case "testing", "net/http/httptest", "net/http/httputil", "os/exec", "html/template", "text/template", "expvar":
+			t.Errorf("the package depends on %s", pkg)
+		}
+	}
+}

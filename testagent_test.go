@@ -1,0 +1,89 @@
+package consul
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+)
+
+// pathPrefix is part of the address in all tests, so that a method that forgets
+// it fails.
+const pathPrefix = "/some/prefix"
+
+// asked is what a test agent was last asked.
+type asked struct {
+	Method string
+	Path   string // escaped as it was sent, without pathPrefix
+	Query  url.Values
+	Header http.Header
+	Host   string
+	Body   string
+}
+
+// canned is the answer of a test agent.
+type canned struct {
+	code   int // 0 means 200
+	header map[string]string
+	body   string
+}
+
+// newTestAgent starts an agent that gives the same answer to everything, and
+// returns a client for it.
+func newTestAgent(t *testing.T, cfg Config, answer canned) (*Client, *asked) {
+	t.Helper()
+	last := new(asked)
+	client := newTestServer(t, cfg, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		*last = asked{
+			Method: r.Method,
+			Path:   strings.TrimPrefix(r.URL.EscapedPath(), pathPrefix),
+			Query:  r.URL.Query(),
+			Header: r.Header,
+			Host:   r.Host,
+			Body:   string(body),
+		}
+		if !strings.HasPrefix(r.URL.EscapedPath(), pathPrefix+"/") {
+			t.Errorf("path %s lacks the prefix of the address", r.URL.EscapedPath())
+		}
+		w.Header().Set("Content-Type", "application/json")
+		for k, v := range answer.header {
+			w.Header().Set(k, v)
+		}
+		if answer.code != 0 {
+			w.WriteHeader(answer.code)
+		}
+		io.WriteString(w, answer.body)
+	})
+	return client, last
+}
+
+// newTestServer starts a server and returns a client whose address is the
+// server's with pathPrefix.
+func newTestServer(t *testing.T, cfg Config, handler http.HandlerFunc) *Client {
+	t.Helper()
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	cfg.Address = server.URL + pathPrefix
+	client, err := NewClient(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.CloseIdleConnections)
+	return client
+}
+
+// wantError fails the test unless err says all the words.
+func wantError(t *testing.T, err error, words ...string) {
+	t.Helper()
+	if err == nil {
+		t.Fatalf("no error; want one with %q", words)
+	}
+	for _, w := range words {
+		if !strings.Contains(err.Error(), w) {
+			t.Errorf("error %q lacks %q", err, w)
+		}
+	}
+}
