@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 )
@@ -102,7 +103,6 @@ func newTransport(addr address, tlsConfig *tls.Config) *http.Transport {
 	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
 	t := &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         dialer.DialContext,
 		TLSClientConfig:     tlsConfig,
 		TLSHandshakeTimeout: 10 * time.Second,
 
@@ -118,7 +118,12 @@ func newTransport(addr address, tlsConfig *tls.Config) *http.Transport {
 		// BenchmarkGzip in benchmarks.
 		DisableCompression: addr.isLoopback(),
 	}
-	if addr.socket != "" {
+	switch {
+	case addr.socket == "" && runtime.GOOS == "js":
+		// Without a dialer of its own the transport uses the browser's fetch.
+	case addr.socket == "":
+		t.DialContext = dialer.DialContext
+	default:
 		t.Proxy = nil
 		t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return dialer.DialContext(ctx, "unix", addr.socket)

@@ -147,7 +147,7 @@ func (t TLSConfig) Format(s fmt.State, verb rune) {
 func ConfigFromEnv() (Config, error) {
 	cfg := Config{
 		Address:   os.Getenv("CONSUL_HTTP_ADDR"),
-		Token:     os.Getenv("CONSUL_HTTP_TOKEN"),
+		Token:     strings.TrimSpace(os.Getenv("CONSUL_HTTP_TOKEN")),
 		TokenFile: os.Getenv("CONSUL_HTTP_TOKEN_FILE"),
 		Namespace: os.Getenv("CONSUL_NAMESPACE"),
 		Partition: os.Getenv("CONSUL_PARTITION"),
