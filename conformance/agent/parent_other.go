@@ -1,0 +1,9 @@
+//go:build !linux
+
+package agent
+
+import "syscall"
+
+// dieWithParent is for Linux only. Elsewhere an agent survives a test process
+// that ends without cleaning up.
+func dieWithParent() *syscall.SysProcAttr { return nil }
