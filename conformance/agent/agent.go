@@ -69,7 +69,8 @@ type Agent struct {
 	Addr    string // host:port of HTTP; empty with Options.Unix
 	HTTPS   string // host:port of HTTPS; empty without Options.TLS
 	Socket  string // path; empty without Options.Unix
-	SerfLAN string // host:port of the gossip pool
+	SerfLAN string // host:port of the gossip pool of the datacenter
+	SerfWAN string // host:port of the gossip pool of all servers
 
 	tb     testing.TB
 	opts   Options
@@ -114,7 +115,7 @@ func Prepare(tb testing.TB, o Options) *Agent {
 	if a.ports, err = reservePorts(); err != nil {
 		tb.Fatal(err)
 	}
-	a.SerfLAN = a.ports.addr(portSerfLAN)
+	a.SerfLAN, a.SerfWAN = a.ports.addr(portSerfLAN), a.ports.addr(portSerfWAN)
 	if o.Unix {
 		a.Socket = filepath.Join(dir, "http.sock")
 	} else {

@@ -37,10 +37,9 @@ func (a *Agent) args() ([]string, error) {
 	for _, other := range o.Join {
 		args = append(args, "-retry-join="+other.SerfLAN, "-retry-interval=1s")
 	}
+	args = append(args, "-client=127.0.0.1", fmt.Sprintf("-http-port=%d", a.ports.port(portHTTP)))
 	if a.Socket != "" {
-		args = append(args, "-client=unix://"+a.Socket, "-http-port=0")
-	} else {
-		args = append(args, "-client=127.0.0.1", fmt.Sprintf("-http-port=%d", a.ports.port(portHTTP)))
+		args = append(args, fmt.Sprintf("-hcl=addresses { http = %q }", "unix://"+a.Socket))
 	}
 	if a.HTTPS != "" {
 		args = append(args, fmt.Sprintf("-https-port=%d", a.ports.port(portHTTPS)))
