@@ -212,7 +212,9 @@ func TestChecks(t *testing.T) {
 				s := status(t, k.check.CheckID)
 				return s.Status == k.status && strings.Contains(s.Output, k.says)
 			})
-			check(t, c.Agent().ServiceDeregister(ctx, "probed"))
+			if k.check.AliasNode == "" {
+				check(t, c.Agent().ServiceDeregister(ctx, "probed"))
+			}
 		})
 	}
 }
@@ -242,10 +244,13 @@ func kinds(addr string) []kind {
 		{name: "H2PING with TLS", check: &consul.AgentServiceCheck{H2PING: addr, H2PingUseTLS: true}, status: consul.HealthCritical, says: "tls", newOnly: true},
 		{name: "OSService", check: &consul.AgentServiceCheck{OSService: "x"}, newOnly: true, code: http.StatusInternalServerError},
 		{name: "alias of a service", check: &consul.AgentServiceCheck{AliasService: "other"}, status: consul.HealthPassing},
-		{name: "alias of a node", check: &consul.AgentServiceCheck{AliasNode: "node1"}, status: consul.HealthPassing},
 		{name: "Args", check: &consul.AgentServiceCheck{Args: []string{"sh", "-c", "echo hello; exit 1"}}, status: consul.HealthWarning, says: "hello"},
 		{name: "Docker", check: &consul.AgentServiceCheck{DockerContainerID: "none", Shell: "/bin/sh", Args: []string{"true"}}, status: consul.HealthCritical},
 		{name: "proxied", check: &consul.AgentServiceCheck{TCP: addr, ProxyHTTP: "x", ProxyGRPC: "y"}, status: consul.HealthPassing},
+
+		// The last one: 1.21.4 waits up to a minute for such a check to stop, and
+		// registers nothing meanwhile.
+		{name: "alias of a node", check: &consul.AgentServiceCheck{AliasNode: "node1"}, status: consul.HealthPassing},
 	}
 }
 
