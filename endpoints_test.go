@@ -498,9 +498,9 @@ func TestAwkwardNames(t *testing.T) {
 		}
 		for name, words := range map[string]string{
 			"":                                "is empty",
-			".":                               "element . or ..",
-			"..":                              "element . or ..",
-			"x/../../agent/leave":             "element . or ..",
+			".":                               "the element . or .. is not allowed",
+			"..":                              "the element . or .. is not allowed",
+			"x/../../agent/leave":             "the element . or .. is not allowed",
 			"../" + strings.Repeat("x", 4096): "…",
 		} {
 			*last = asked{}

@@ -47,7 +47,7 @@ func endpoint(prefix, what, name string) (string, error) {
 		return "", fmt.Errorf("consul: %s is empty", what)
 	}
 	if hasDotElement(name) {
-		return "", fmt.Errorf("consul: %s %q: a path cannot hold the element . or ..", what, shorten(name, maxErrorMessage))
+		return "", fmt.Errorf("consul: %s %q: the element . or .. is not allowed in a path", what, shorten(name, maxErrorMessage))
 	}
 	return prefix + url.PathEscape(name), nil
 }
