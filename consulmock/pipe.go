@@ -1,0 +1,333 @@
+package consulmock
+
+import (
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// This file holds connections that live in memory. They are made of channels, a
+// mutex and timers only, so that a goroutine that waits on one counts as blocked
+// in a bubble of testing/synctest; one that waits on a socket does not.
+
+// pipeBuffer is how much one side may write before the other side reads. As with
+// a socket, writes beyond it wait.
+const pipeBuffer = 64 << 10
+
+// pipeListener is a [net.Listener] whose connections come from its dial method.
+type pipeListener struct {
+	accept    chan net.Conn
+	closeOnce sync.Once
+	closed    chan struct{}
+	port      atomic.Int32 // of the last client
+}
+
+func newPipeListener() *pipeListener {
+	return &pipeListener{accept: make(chan net.Conn), closed: make(chan struct{})}
+}
+
+// dial returns the client's end of a new connection. It is refused once the
+// listener is closed.
+func (l *pipeListener) dial(done <-chan struct{}) (net.Conn, error) {
+	client := pipeAddr{port: 40000 + int(l.port.Add(1))%20000}
+	a, b := newConnPair(client, l.Addr())
+	select {
+	case <-l.closed:
+	default:
+		select {
+		case l.accept <- b:
+			return a, nil
+		case <-l.closed:
+		case <-done:
+		}
+	}
+	a.Close()
+	b.Close()
+	return nil, connRefused(l.Addr())
+}
+
+func connRefused(addr net.Addr) error {
+	return &net.OpError{Op: "dial", Net: "tcp", Addr: addr, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+}
+
+// Accept implements [net.Listener].
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.accept:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements [net.Listener].
+func (l *pipeListener) Close() error {
+	l.closeOnce.Do(func() { close(l.closed) })
+	return nil
+}
+
+// Addr implements [net.Listener].
+func (l *pipeListener) Addr() net.Addr { return pipeAddr{port: 8500} }
+
+// pipeAddr looks like an address of the loopback interface, because agents treat
+// clients by their addresses.
+type pipeAddr struct{ port int }
+
+func (pipeAddr) Network() string  { return "tcp" }
+func (a pipeAddr) String() string { return "127.0.0.1:" + strconv.Itoa(a.port) }
+
+// pipeConn is one end of a connection in memory.
+type pipeConn struct {
+	local, remote net.Addr
+	in, out       *pipeHalf
+	readLimit     pipeDeadline
+	writeLimit    pipeDeadline
+}
+
+func newConnPair(client, server net.Addr) (a, b *pipeConn) {
+	up, down := newPipeHalf(), newPipeHalf()
+	a = &pipeConn{local: client, remote: server, in: down, out: up}
+	b = &pipeConn{local: server, remote: client, in: up, out: down}
+	a.readLimit.init()
+	a.writeLimit.init()
+	b.readLimit.init()
+	b.writeLimit.init()
+	return a, b
+}
+
+// Read implements [net.Conn].
+func (c *pipeConn) Read(p []byte) (int, error) {
+	n, err := c.in.read(p, &c.readLimit)
+	if err != nil && err != io.EOF {
+		err = &net.OpError{Op: "read", Net: "tcp", Source: c.local, Addr: c.remote, Err: err}
+	}
+	return n, err
+}
+
+// Write implements [net.Conn].
+func (c *pipeConn) Write(p []byte) (int, error) {
+	n, err := c.out.write(p, &c.writeLimit)
+	if err != nil {
+		err = &net.OpError{Op: "write", Net: "tcp", Source: c.local, Addr: c.remote, Err: err}
+	}
+	return n, err
+}
+
+// Close implements [net.Conn]. The other side may still read what was written.
+func (c *pipeConn) Close() error {
+	c.out.closeWrite()
+	c.in.closeRead(net.ErrClosed)
+	return nil
+}
+
+// reset closes the connection so that both sides lose what was not read yet, as
+// a TCP reset does.
+func (c *pipeConn) reset() {
+	c.out.fail(syscall.ECONNRESET)
+	c.in.closeRead(net.ErrClosed)
+}
+
+// SetLinger makes the next Close a reset if sec is 0, as it does for a
+// [net.TCPConn].
+func (c *pipeConn) SetLinger(sec int) error {
+	if sec == 0 {
+		c.out.fail(syscall.ECONNRESET)
+	}
+	return nil
+}
+
+// LocalAddr implements [net.Conn].
+func (c *pipeConn) LocalAddr() net.Addr { return c.local }
+
+// RemoteAddr implements [net.Conn].
+func (c *pipeConn) RemoteAddr() net.Addr { return c.remote }
+
+// SetDeadline implements [net.Conn].
+func (c *pipeConn) SetDeadline(t time.Time) error {
+	c.readLimit.set(t)
+	c.writeLimit.set(t)
+	return nil
+}
+
+// SetReadDeadline implements [net.Conn].
+func (c *pipeConn) SetReadDeadline(t time.Time) error {
+	c.readLimit.set(t)
+	return nil
+}
+
+// SetWriteDeadline implements [net.Conn].
+func (c *pipeConn) SetWriteDeadline(t time.Time) error {
+	c.writeLimit.set(t)
+	return nil
+}
+
+// pipeHalf is one direction of a connection.
+type pipeHalf struct {
+	mu       sync.Mutex
+	buf      []byte
+	changed  chan struct{} // closed and replaced at every change that somebody waits for
+	eof      bool          // the writer has closed
+	readErr  error         // what reads return at once
+	writeErr error         // what writes return at once
+}
+
+func newPipeHalf() *pipeHalf { return &pipeHalf{changed: make(chan struct{})} }
+
+// wake must be called with h.mu held.
+func (h *pipeHalf) wake() {
+	close(h.changed)
+	h.changed = make(chan struct{})
+}
+
+func (h *pipeHalf) read(p []byte, limit *pipeDeadline) (int, error) {
+	for {
+		h.mu.Lock()
+		changed := h.changed
+		switch {
+		case h.readErr != nil:
+			err := h.readErr
+			h.mu.Unlock()
+			return 0, err
+		case limit.passed():
+			h.mu.Unlock()
+			return 0, os.ErrDeadlineExceeded
+		case len(p) == 0:
+			h.mu.Unlock()
+			return 0, nil
+		case len(h.buf) > 0:
+			n := copy(p, h.buf)
+			h.buf = h.buf[n:]
+			if len(h.buf) == 0 {
+				h.buf = nil
+			}
+			h.wake()
+			h.mu.Unlock()
+			return n, nil
+		case h.eof:
+			h.mu.Unlock()
+			return 0, io.EOF
+		}
+		h.mu.Unlock()
+		select {
+		case <-changed:
+		case <-limit.wait():
+		}
+	}
+}
+
+func (h *pipeHalf) write(p []byte, limit *pipeDeadline) (written int, err error) {
+	for {
+		h.mu.Lock()
+		changed := h.changed
+		switch {
+		case h.writeErr != nil:
+			err := h.writeErr
+			h.mu.Unlock()
+			return written, err
+		case limit.passed():
+			h.mu.Unlock()
+			return written, os.ErrDeadlineExceeded
+		}
+		if room := pipeBuffer - len(h.buf); room > 0 && len(p) > 0 {
+			n := min(room, len(p))
+			h.buf = append(h.buf, p[:n]...)
+			p = p[n:]
+			written += n
+			h.wake()
+			changed = h.changed
+		}
+		h.mu.Unlock()
+		if len(p) == 0 {
+			return written, nil
+		}
+		select {
+		case <-changed:
+		case <-limit.wait():
+		}
+	}
+}
+
+// closeWrite says that nothing more will be written.
+func (h *pipeHalf) closeWrite() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.eof = true
+	if h.writeErr == nil {
+		h.writeErr = net.ErrClosed
+	}
+	h.wake()
+}
+
+// closeRead says that nothing more will be read: reads fail with err, and writes
+// as on a connection that the other side has closed.
+func (h *pipeHalf) closeRead(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.readErr = err
+	if h.writeErr == nil {
+		h.writeErr = syscall.EPIPE
+	}
+	h.buf = nil
+	h.wake()
+}
+
+// fail makes both sides of the direction fail with err.
+func (h *pipeHalf) fail(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.readErr, h.writeErr = err, err
+	h.buf = nil
+	h.wake()
+}
+
+// pipeDeadline is a moment at which waits end.
+type pipeDeadline struct {
+	mu    sync.Mutex
+	timer *time.Timer
+	over  chan struct{} // closed when the deadline has passed
+}
+
+func (d *pipeDeadline) init() { d.over = make(chan struct{}) }
+
+func (d *pipeDeadline) set(t time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.timer != nil && !d.timer.Stop() {
+		<-d.over // the timer has fired, or is about to
+	}
+	d.timer = nil
+	select {
+	case <-d.over:
+		d.over = make(chan struct{})
+	default:
+	}
+	if t.IsZero() {
+		return
+	}
+	over := d.over
+	if left := time.Until(t); left > 0 {
+		d.timer = time.AfterFunc(left, func() { close(over) })
+	} else {
+		close(over)
+	}
+}
+
+func (d *pipeDeadline) wait() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.over
+}
+
+func (d *pipeDeadline) passed() bool {
+	select {
+	case <-d.wait():
+		return true
+	default:
+		return false
+	}
+}
