@@ -4,66 +4,248 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
-// readIndex reads the index and wait parameters of a blocking query.
-func (q *request) readIndex() (index uint64, wait time.Duration, err error) {
-	if v := q.query.Get("index"); v != "" {
-		if index, err = strconv.ParseUint(v, 10, 64); err != nil {
-			return 0, 0, &httpError{http.StatusBadRequest, "Invalid index"}
-		}
-	}
-	if v := q.query.Get("wait"); v != "" {
-		if wait, err = time.ParseDuration(v); err != nil {
-			return 0, 0, &httpError{http.StatusBadRequest, "Invalid wait time"}
-		}
-	}
-	return index, wait, nil
+// viewIdle is how long the streaming backend remembers a service that nobody
+// asks for.
+const viewIdle = 20 * time.Minute
+
+// jitterFraction is the share of a wait that agents add at random at most.
+const jitterFraction = 16
+
+// readOptions are the parameters that every read of the catalog has.
+type readOptions struct {
+	index       uint64
+	wait        time.Duration
+	cached      bool
+	consistency string
 }
 
-// block waits until current returns more than the index that was asked for, if
-// one was, and sets the headers of the answer. The keys say what may move it.
-// The server's lock is held on entry and on return, but not during the wait.
-func (q *request) block(current func() uint64, keys ...string) error {
-	index, wait, err := q.readIndex()
-	if err != nil {
-		return err
+// readOptions reads and checks the parameters of a read, in the agent's order.
+func (q *request) readOptions() (o readOptions, err error) {
+	if err := q.refuseEnterprise(); err != nil {
+		return o, err
 	}
-	if index > 0 && current() <= index {
-		if wait == 0 {
-			wait = q.s.config.defaultWait
+	if o.consistency, err = q.consistency(); err != nil {
+		return o, err
+	}
+	o.cached = q.query.Has("cached")
+	if o.cached && o.consistency == "consistent" {
+		return o, badRequest("Cannot specify ?cached with ?consistent, conflicting semantics.")
+	}
+	if err := q.checkCacheControl(); err != nil {
+		return o, err
+	}
+	if o.wait, err = q.duration("wait"); err != nil {
+		return o, err
+	}
+	if v := q.query.Get("index"); v != "" {
+		if o.index, err = strconv.ParseUint(v, 10, 64); err != nil {
+			return o, badRequest("Invalid index")
 		}
-		wait = min(wait, q.s.config.maxWait)
-		wait += rand.N(wait/16 + 1)
-		timeout := time.NewTimer(wait)
-		defer timeout.Stop()
-		w := q.a.store.watch(keys...)
-		defer q.a.store.unwatch(w)
-		for waiting := true; waiting && current() <= index; {
-			q.s.mu.Unlock()
+	}
+	return o, nil
+}
+
+func (q *request) duration(param string) (time.Duration, error) {
+	v := q.query.Get(param)
+	if v == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(v)
+	if err != nil {
+		return 0, badRequest("Invalid wait time")
+	}
+	return d, nil
+}
+
+// consistency returns the mode of a read: its parameters count by being there.
+func (q *request) consistency() (string, error) {
+	stale := q.query.Has("stale")
+	if v := q.query.Get("max_stale"); v != "" {
+		if _, err := time.ParseDuration(v); err != nil {
+			return "", badRequest("Invalid max_stale value %q", v)
+		}
+		stale = true
+	}
+	switch consistent := q.query.Has("consistent"); {
+	case stale && consistent:
+		return "", badRequest("Cannot specify ?stale with ?consistent, conflicting semantics.")
+	case stale:
+		return "stale", nil
+	case consistent:
+		return "consistent", nil
+	}
+	return "leader", nil
+}
+
+// checkCacheControl refuses what an agent cannot read in the header. What it can
+// read changes nothing, because the fake's cache is always fresh.
+func (q *request) checkCacheControl() error {
+	for _, directive := range strings.Split(strings.ToLower(q.r.Header.Get("Cache-Control")), ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
+		if name != "max-age" && name != "stale-if-error" {
+			continue
+		}
+		if _, err := strconv.Atoi(value); err != nil {
+			return badRequest("Invalid Cache-Control header.")
+		}
+	}
+	return nil
+}
+
+// refuseEnterprise refuses parameters that only Consul Enterprise has.
+func (q *request) refuseEnterprise() error {
+	if q.query.Has("ns") {
+		return q.badRequest(`Invalid query parameter: "ns" - Namespaces are a Consul Enterprise feature`)
+	}
+	if q.r.Header.Get("X-Consul-Namespace") != "" {
+		return q.badRequest(`Invalid header: "X-Consul-Namespace" - Namespaces are a Consul Enterprise feature`)
+	}
+	if q.v == v1_21_4 && q.query.Has("partition") {
+		return q.badRequest(`Invalid query parameter: "partition" - Partitions are a Consul Enterprise feature`)
+	}
+	if q.v == v1_21_4 && q.r.Header.Get("X-Consul-Partition") != "" {
+		return q.badRequest(`Invalid header: "X-Consul-Partition" - Partitions are a Consul Enterprise feature`)
+	}
+	return nil
+}
+
+// length returns how long a blocking query waits: what it asks for, or the
+// default, within the maximum.
+func (q *request) length(wait time.Duration) time.Duration {
+	if wait <= 0 {
+		wait = q.s.config.defaultWait
+	}
+	return min(wait, q.s.config.maxWait)
+}
+
+// jitter adds the agent's random share to a wait.
+func jitter(wait time.Duration) time.Duration {
+	if wait <= 0 {
+		return wait
+	}
+	return wait + rand.N(wait/jitterFraction+1)
+}
+
+// wait waits as long as blocked reports true, at most for a duration. After each
+// wake it calls again, which may be nil. The server's lock is held on entry and
+// on return, but not while waiting. The keys say what may end the wait.
+func (q *request) wait(length time.Duration, blocked func() bool, again func(), keys ...string) error {
+	if !blocked() {
+		return nil
+	}
+	store := q.a.store
+	timeout := time.NewTimer(length)
+	defer timeout.Stop()
+	w := store.watch(keys...)
+	defer func() { store.unwatch(w) }()
+	for blocked() {
+		over := false
+		q.unlocked(func() {
 			select {
 			case <-w.wake:
 			case <-timeout.C:
-				waiting = false
+				over = true
 			case <-q.r.Context().Done():
-				waiting = false
-				err = errGone
+				over = true
 			}
-			q.s.mu.Lock()
+		})
+		if q.r.Context().Err() != nil {
+			return errGone
+		}
+		if q.a != q.s.agent {
+			return errGone // the agent has been restarted without its state
+		}
+		if again != nil {
+			again()
+		}
+		if over {
+			return nil
 		}
 	}
-	q.setIndex(max(1, current()))
+	return nil
+}
+
+// readHashWait reads the wait of a query with hash, for which the agent's
+// defaults do not count.
+func (q *request) readHashWait() (time.Duration, error) {
+	wait, err := q.duration("wait")
+	if err == nil && wait <= 0 {
+		wait = 10 * time.Minute
+	}
+	return jitter(wait), err
+}
+
+// setMeta sets the headers of a read.
+func (q *request) setMeta(o readOptions, index uint64, streaming bool) {
+	h := q.w.Header()
+	h.Set("X-Consul-Index", strconv.FormatUint(max(index, 1), 10))
+	h.Set("X-Consul-Knownleader", strconv.FormatBool(!streaming))
+	h.Set("X-Consul-Lastcontact", "0")
+	h.Set("X-Consul-Effective-Consistency", o.consistency)
+	if q.v == v1_21_4 {
+		h.Set("X-Consul-Query-Backend", "blocking-query")
+		if streaming {
+			h.Set("X-Consul-Query-Backend", "streaming")
+		}
+	}
+}
+
+// failed sets the headers that agents add to some refusals of a read, and
+// returns the error.
+func (q *request) failed(err error) error {
+	h := q.w.Header()
+	h.Set("X-Consul-Index", "1")
+	h.Set("X-Consul-Knownleader", "false")
+	h.Set("X-Consul-Lastcontact", "0")
+	if q.v == v1_21_4 {
+		h.Set("X-Consul-Query-Backend", "blocking-query")
+	}
 	return err
 }
 
-func (q *request) setIndex(index uint64) {
+// setCache sets the headers of an answer from the agent's cache, which has it if
+// it was asked for before.
+func (q *request) setCache() {
+	key := q.r.URL.Path + "?" + q.query.Get("dc")
 	h := q.w.Header()
-	h.Set("X-Consul-Index", strconv.FormatUint(index, 10))
-	h.Set("X-Consul-Knownleader", "true")
-	h.Set("X-Consul-Lastcontact", "0")
-	h.Set("X-Consul-Effective-Consistency", "leader")
-	if q.s.config.version == v1_21_4 {
-		h.Set("X-Consul-Query-Backend", "blocking-query")
+	if !q.a.cached[key] {
+		q.a.cached[key] = true
+		h.Set("X-Cache", "MISS")
+		return
 	}
+	h.Set("X-Cache", "HIT")
+	h.Set("Age", "0")
+}
+
+// view is what the streaming backend knows of a service: the index of the last
+// event about it, or that at which it began to look.
+type view struct {
+	index uint64
+	used  time.Time
+}
+
+// viewIndex returns the index of a service for the streaming backend. That of a
+// service without instances stands still, whatever happens to others, and so may
+// be lower than the index that other reads see.
+func (st *store) viewIndex(key string, current uint64) uint64 {
+	v := st.views[key]
+	now := time.Now()
+	if v == nil || now.Sub(v.used) > viewIdle {
+		v = &view{index: current}
+		st.views[key] = v
+	}
+	v.used = now
+	return v.index
+}
+
+// statusOf is the code of an error, for those who answer in its place.
+func statusOf(err error) int {
+	if he, ok := err.(*httpError); ok {
+		return he.status
+	}
+	return http.StatusInternalServerError
 }

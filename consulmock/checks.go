@@ -1,77 +1,486 @@
 package consulmock
 
 import (
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
+	"reflect"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/lictor-go/consul"
 )
 
+const (
+	defaultMaxOutput = 4096
+	outputInterval   = 5 * time.Minute // between two writes of a check's output alone, about
+	reapInterval     = 30 * time.Second
+	minReapAfter     = time.Minute
+)
+
 // localCheck is a check as the agent holds it.
 type localCheck struct {
-	rec   checkRecord
-	ttl   time.Duration
-	timer *time.Timer
+	a         *agent
+	rec       checkRecord
+	def       checkType
+	token     string
+	inSync    bool        // the catalog has it, or has refused it
+	ttl       *time.Timer // runs until the TTL is over
+	deferred  *time.Timer // runs until the output is written
+	reap      *time.Timer // runs until the service is deregistered
+	probe     *probe
+	maxOutput int
+	failures  int // runs in a row
+	successes int
 }
 
+// stop stops everything that the check does by itself.
 func (c *localCheck) stop() {
-	if c.timer != nil {
-		c.timer.Stop()
+	for _, t := range []*time.Timer{c.ttl, c.deferred, c.reap} {
+		if t != nil {
+			t.Stop()
+		}
+	}
+	c.ttl, c.deferred, c.reap = nil, nil, nil
+	if c.probe != nil {
+		c.probe.stop()
+		c.probe = nil
 	}
 }
 
-func (a *agent) addCheck(id, serviceID string, def *consul.AgentServiceCheck) {
-	c := &localCheck{ttl: def.TTL, rec: checkRecord{
-		CheckID: id, Name: def.Name, Status: string(def.Status), ServiceID: serviceID, Notes: def.Notes, Type: "ttl",
-	}}
-	if c.rec.Status == "" {
-		c.rec.Status = "critical"
+func (c *localCheck) stopDefer() {
+	if c.deferred != nil {
+		c.deferred.Stop()
+		c.deferred = nil
 	}
-	if old := a.checks[id]; old != nil {
+}
+
+// current reports whether the check is still the agent's, for timers that have
+// fired before they were stopped. The lock must be held.
+func (c *localCheck) current() bool { return c.a.checks[c.rec.CheckID] == c && c.a.sync.full != nil }
+
+// after runs f with the lock held after d, if the check is still there.
+func (c *localCheck) after(d time.Duration, f func()) *time.Timer {
+	var t *time.Timer
+	t = time.AfterFunc(d, func() {
+		c.a.s.mu.Lock()
+		defer c.a.s.mu.Unlock()
+		if c.current() && (t == c.ttl || t == c.deferred || t == c.reap) {
+			f()
+		}
+	})
+	return t
+}
+
+// agentChecks answers GET /v1/agent/checks.
+func agentChecks(q *request) (any, error) {
+	authz, err := q.authorize()
+	if err != nil {
+		return nil, err
+	}
+	keep, err := q.filter(ofAgentCheck)
+	if err != nil {
+		return nil, err
+	}
+	list := make(map[string]*checkJSON)
+	filtered := false
+	for id, c := range q.a.checks {
+		if !authz.allowsCheck(&c.rec) {
+			filtered = true
+			continue
+		}
+		v := q.v.checkJSON(&c.rec)
+		if ok, err := keep(v); err != nil {
+			return nil, err
+		} else if ok {
+			list[id] = v
+		}
+	}
+	q.setFiltered(authz, filtered)
+	return list, nil
+}
+
+// registerCheck answers PUT /v1/agent/check/register.
+func registerCheck(q *request) (any, error) {
+	if err := q.refuseEnterprise(); err != nil {
+		return nil, err
+	}
+	var d checkDefinitionBody
+	if err := q.decode(&d, checkBody); err != nil {
+		return nil, err
+	}
+	if d.Name == "" {
+		return nil, badRequest("Missing check name")
+	}
+	if d.Status != "" && !isStatus(d.Status) {
+		return nil, badRequest("Bad check status")
+	}
+	authz, err := q.authorize()
+	if err != nil {
+		return nil, err
+	}
+	if err := d.validate(q.v); err != nil {
+		return nil, badRequest("Invalid check: %v", err)
+	}
+	if d.ID == "" {
+		d.ID = d.Name
+	}
+	rec := checkRecord{
+		CheckID: d.ID, Name: d.Name, Notes: d.Notes, ServiceID: d.serviceID(),
+		Interval: durationText(d.Interval.d, "0s"), Timeout: durationText(d.Timeout.d, "0s"),
+	}
+	if err := q.vetCheck(authz, &rec); err != nil {
+		return nil, err
+	}
+	if err := d.runnable(q.v); err != nil {
+		return nil, err
+	}
+	q.a.addCheck(rec, &d.checkType, q.tokenText())
+	q.a.syncChanges()
+	return nil, nil
+}
+
+// vetCheck looks for the service of a check and for the right to register it.
+func (q *request) vetCheck(authz *authorizer, rec *checkRecord) error {
+	if rec.ServiceID != "" {
+		s := q.a.services[rec.ServiceID]
+		if s == nil {
+			status := http.StatusNotFound
+			if q.v == v1_8_7 {
+				status = http.StatusInternalServerError
+			}
+			return &httpError{status, fmt.Sprintf("ServiceID %q does not exist", rec.ServiceID)}
+		}
+		rec.ServiceName = s.rec.Name
+	}
+	if err := authz.requireCheck(q.v, rec, q.a.config.node); err != nil {
+		return err
+	}
+	if old := q.a.checks[rec.CheckID]; old != nil {
+		return authz.requireCheck(q.v, &old.rec, q.a.config.node)
+	}
+	return nil
+}
+
+// runnable says why the agent does not run a check that is valid in itself.
+func (c *checkType) runnable(v version) error {
+	if c.isScript() {
+		return errors.New("Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true")
+	}
+	if c.OSService != "" {
+		return errors.New("not implemented")
+	}
+	return nil
+}
+
+// addCheck adds a check, or replaces the one with its ID, whose status and output
+// stay. The service of the check must exist.
+func (a *agent) addCheck(rec checkRecord, def *checkType, token string) {
+	rec.Node = a.config.node
+	rec.Type = def.kind()
+	if def.maintenance {
+		rec.Type = "maintenance"
+	}
+	rec.Status = string(consul.HealthCritical)
+	if def.Status != "" {
+		rec.Status = def.Status
+	}
+	if s := a.services[rec.ServiceID]; s != nil {
+		rec.ServiceName, rec.ServiceTags = s.rec.Name, s.rec.Tags
+	}
+	c := &localCheck{a: a, rec: rec, def: *def, token: token, maxOutput: def.OutputMaxSize}
+	if c.maxOutput == 0 {
+		c.maxOutput = defaultMaxOutput
+	}
+	if old := a.checks[rec.CheckID]; old != nil {
 		old.stop()
 		c.rec.Status, c.rec.Output = old.rec.Status, old.rec.Output
+		c.inSync = old.inSync && reflect.DeepEqual(c.rec, old.rec)
+		a.unlink(old)
 	}
-	a.checks[id] = c
-	if c.ttl > 0 {
-		c.timer = time.AfterFunc(c.ttl, func() { a.expire(c) })
+	a.link(c)
+	if !c.inSync {
+		a.sync.check(rec.CheckID)
 	}
-	a.store.ensureCheck(a.node(), c.rec)
+	switch {
+	case rec.Type == "ttl":
+		c.startTTL()
+	case def.isAlias():
+		a.syncChanges()
+		a.updateAlias(c)
+	case a.config.probes:
+		c.probe = startProbe(c)
+	}
+	c.watchCritical()
+	a.checkChanged(c)
 }
 
-// expire makes a TTL check critical.
-func (a *agent) expire(c *localCheck) {
-	a.s.mu.Lock()
-	defer a.s.mu.Unlock()
-	if a.checks[c.rec.CheckID] != c {
+// link puts a check where it belongs, and unlink takes it away.
+func (a *agent) link(c *localCheck) {
+	a.checks[c.rec.CheckID] = c
+	if s := a.services[c.rec.ServiceID]; s != nil {
+		s.checks[c.rec.CheckID] = c
+	} else {
+		a.nodeChecks[c.rec.CheckID] = c
+	}
+	if c.def.isAlias() {
+		a.aliases[c] = struct{}{}
+	}
+}
+
+func (a *agent) unlink(c *localCheck) {
+	delete(a.checks, c.rec.CheckID)
+	delete(a.nodeChecks, c.rec.CheckID)
+	delete(a.aliases, c)
+	if s := a.services[c.rec.ServiceID]; s != nil {
+		delete(s.checks, c.rec.CheckID)
+	}
+}
+
+// removeCheck removes a check.
+func (a *agent) removeCheck(c *localCheck) {
+	c.stop()
+	a.unlink(c)
+	a.sync.goneCheck(c)
+	a.checkChanged(c)
+}
+
+// startTTL starts the time of a TTL check anew. When it is over the check turns
+// critical; the text then tells the output of the last update, if there was one
+// since the check was registered.
+func (c *localCheck) startTTL() {
+	if c.ttl != nil {
+		c.ttl.Stop()
+	}
+	last := ""
+	if c.ttl != nil {
+		last = c.rec.Output
+	}
+	c.ttl = c.after(c.def.TTL.d, func() {
+		output := "TTL expired"
+		if last != "" {
+			output = "TTL expired (last output before timeout follows): " + last
+		}
+		c.setStatus(string(consul.HealthCritical), output)
+		c.a.syncChanges()
+	})
+}
+
+// setStatus notes the result of a run or of an update. A new output alone is
+// written to the catalog much later.
+func (c *localCheck) setStatus(status, output string) {
+	if c.rec.Status == status && c.rec.Output == output {
 		return
 	}
-	output := "TTL expired"
-	if c.rec.Output != "" {
-		output = "TTL expired (last output before timeout follows): " + c.rec.Output
-	}
-	a.setStatus(c, "critical", output)
-}
-
-func (a *agent) setStatus(c *localCheck, status, output string) {
 	changed := c.rec.Status != status
 	c.rec.Status, c.rec.Output = status, output
+	c.watchCritical()
 	if changed {
-		a.store.index++
-		a.store.ensureCheck(a.node(), c.rec)
+		c.inSync = false
+		c.a.sync.check(c.rec.CheckID)
+	} else if c.deferred == nil {
+		c.deferred = c.after(outputInterval/2+rand.N(outputInterval), func() {
+			c.deferred, c.inSync = nil, false
+			c.a.sync.check(c.rec.CheckID)
+			c.a.syncChanges()
+		})
+	}
+	c.a.checkChanged(c)
+}
+
+// watchCritical starts or stops the time after which a critical check takes its
+// service with it. Agents look every 30 seconds, and give every check a minute
+// at least.
+func (c *localCheck) watchCritical() {
+	after := c.def.reapAfter()
+	if after <= 0 || c.rec.ServiceID == "" {
+		return
+	}
+	if c.rec.Status != string(consul.HealthCritical) {
+		if c.reap != nil {
+			c.reap.Stop()
+			c.reap = nil
+		}
+		return
+	}
+	if c.reap != nil {
+		return
+	}
+	now := time.Now()
+	due := now.Add(max(after, minReapAfter)).Sub(c.a.started)
+	sweep := (due/reapInterval + 1) * reapInterval
+	c.reap = c.after(c.a.started.Add(sweep).Sub(now), func() {
+		c.a.removeService(c.rec.ServiceID)
+		c.a.syncChanges()
+	})
+}
+
+// limit cuts an output that is too long.
+func (c *localCheck) limit(output string) string {
+	if len(output) <= c.maxOutput {
+		return output
+	}
+	return fmt.Sprintf("%s ... (captured %d of %d bytes)", output[:c.maxOutput], c.maxOutput, len(output))
+}
+
+// deregisterCheck answers PUT /v1/agent/check/deregister/{check_id}.
+func deregisterCheck(q *request) (any, error) {
+	authz, err := q.authorizeLocal()
+	if err != nil {
+		return nil, err
+	}
+	c := q.a.checks[q.name]
+	if c == nil {
+		if q.v == v1_8_7 && !q.s.config.defaultDeny {
+			if q.name == "" {
+				return nil, errors.New("CheckID missing")
+			}
+			return nil, nil
+		}
+		return nil, q.unknownCheck()
+	}
+	if err := authz.requireCheck(q.v, &c.rec, q.a.config.node); err != nil {
+		return nil, err
+	}
+	q.a.removeCheck(c)
+	q.a.syncChanges()
+	return nil, nil
+}
+
+// unknownCheck is what the agent says of a check that it does not have.
+func (q *request) unknownCheck() error {
+	switch {
+	case q.v == v1_21_4:
+		return &httpError{http.StatusNotFound, fmt.Sprintf("Unknown check ID %q. Ensure that the check ID is passed, not the check name.", q.name)}
+	case q.s.config.defaultDeny:
+		return fmt.Errorf("Unknown check %q", q.name)
+	}
+	return fmt.Errorf("CheckID %q does not have associated TTL", q.name)
+}
+
+// passCheck answers PUT /v1/agent/check/pass/{check_id}.
+func passCheck(q *request) (any, error) {
+	return updateTTL(q, string(consul.HealthPassing), q.query.Get("note"))
+}
+
+// warnCheck answers PUT /v1/agent/check/warn/{check_id}.
+func warnCheck(q *request) (any, error) {
+	return updateTTL(q, string(consul.HealthWarning), q.query.Get("note"))
+}
+
+// failCheck answers PUT /v1/agent/check/fail/{check_id}.
+func failCheck(q *request) (any, error) {
+	return updateTTL(q, string(consul.HealthCritical), q.query.Get("note"))
+}
+
+// updateCheck answers PUT /v1/agent/check/update/{check_id}.
+func updateCheck(q *request) (any, error) {
+	var update struct{ Status, Output string }
+	if err := q.decode(&update, checkUpdateBody); err != nil {
+		return nil, err
+	}
+	if !isStatus(update.Status) {
+		return nil, badRequest("Invalid check status: '%s'", update.Status)
+	}
+	return updateTTL(q, update.Status, update.Output)
+}
+
+func updateTTL(q *request, status, output string) (any, error) {
+	authz, err := q.authorizeLocal()
+	if err != nil {
+		return nil, err
+	}
+	c := q.a.checks[q.name]
+	if c == nil {
+		return nil, q.unknownCheck()
+	}
+	if err := authz.requireCheck(q.v, &c.rec, q.a.config.node); err != nil {
+		return nil, err
+	}
+	if c.rec.Type != "ttl" {
+		return nil, fmt.Errorf("CheckID %q does not have associated TTL", q.name)
+	}
+	c.setStatus(status, c.limit(output))
+	c.startTTL()
+	q.a.syncChanges()
+	return nil, nil
+}
+
+// checkChanged tells the aliases of a check's service.
+func (a *agent) checkChanged(c *localCheck) {
+	if c.def.isAlias() {
+		return
+	}
+	a.serviceChanged(c.rec.ServiceID)
+}
+
+// serviceChanged tells the aliases of a service, or all if the ID is empty.
+func (a *agent) serviceChanged(id string) {
+	for c := range a.aliases {
+		if id == "" || c.def.AliasService == id {
+			a.updateAlias(c)
+		}
 	}
 }
 
-func passCheck(q *request) (any, error) { return updateTTL(q, "passing") }
-func warnCheck(q *request) (any, error) { return updateTTL(q, "warning") }
-func failCheck(q *request) (any, error) { return updateTTL(q, "critical") }
-
-func updateTTL(q *request, status string) (any, error) {
-	c := q.a.checks[q.name]
-	if c == nil {
-		return nil, &httpError{http.StatusNotFound, fmt.Sprintf("Unknown check ID %q. Ensure that the check ID is passed, not the check name.", q.name)}
+// updateAlias gives an alias check the status of what it stands for.
+func (a *agent) updateAlias(c *localCheck) {
+	if c.def.AliasNode != "" && a.config.version == v1_8_7 && a.store.node(c.def.AliasNode) == nil {
+		return // a 1.8.7 agent would end here
 	}
-	c.timer.Reset(c.ttl)
-	q.a.setStatus(c, status, q.query.Get("note"))
-	return nil, nil
+	status, output := string(consul.HealthPassing), "No checks found."
+	found := false
+	for _, other := range a.aliased(c) {
+		found = found || other.ServiceID != "" && other.ServiceID == c.def.AliasService
+		switch other.Status {
+		case string(consul.HealthCritical), string(consul.HealthWarning):
+			status, output = other.Status, fmt.Sprintf("Aliased check %q failing: %s", other.Name, other.Output)
+		default:
+			if status == string(consul.HealthPassing) {
+				output = "All checks passing."
+			}
+		}
+		if status == string(consul.HealthCritical) {
+			break
+		}
+	}
+	if id := c.def.AliasService; id != "" && !found && a.config.version == v1_21_4 && !a.hasService(c.def.AliasNode, id) {
+		status, output = string(consul.HealthCritical), fmt.Sprintf("Service %s could not be found on node %s", id, c.def.AliasNode)
+	}
+	c.setStatus(status, output)
+}
+
+// aliased returns the checks that decide about an alias: those of the node and
+// of the service that it names.
+func (a *agent) aliased(c *localCheck) []*checkRecord {
+	var list []*checkRecord
+	if c.def.AliasNode == "" {
+		for _, other := range a.nodeChecks {
+			if other != c {
+				list = append(list, &other.rec)
+			}
+		}
+		for _, other := range a.checksOf(c.def.AliasService) {
+			list = append(list, &other.rec)
+		}
+	} else if n := a.store.node(c.def.AliasNode); n != nil {
+		for _, other := range n.checks {
+			if other.ServiceID == "" || other.ServiceID == c.def.AliasService {
+				list = append(list, other.checkRecord)
+			}
+		}
+	}
+	slices.SortFunc(list, func(a, b *checkRecord) int { return strings.Compare(a.CheckID, b.CheckID) })
+	return list
+}
+
+// hasService reports whether a service is on a node, or on the agent.
+func (a *agent) hasService(nodeName, id string) bool {
+	if nodeName == "" {
+		return a.services[id] != nil
+	}
+	n := a.store.node(nodeName)
+	return n != nil && n.services[strings.ToLower(id)] != nil
 }

@@ -18,6 +18,7 @@ type config struct {
 	datacenter  string
 	defaultDeny bool
 	tokens      []Token
+	agentToken  *string
 	probes      bool
 	compact     bool
 	streaming   bool
@@ -94,6 +95,11 @@ func WithTokens(tokens ...Token) Option {
 		c.tokens = append(c.tokens, tokens...)
 	}
 }
+
+// WithAgentToken sets the token that the agent uses for itself: to describe its
+// node in the catalog, and to take off it what is deregistered. Empty means none.
+// By default the agent may do everything.
+func WithAgentToken(secret string) Option { return func(c *config) { c.agentToken = &secret } }
 
 // WithProbes makes the server run HTTP and TCP checks at their interval, as an
 // agent does. By default it runs none: a check keeps the status of its

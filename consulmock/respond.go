@@ -2,26 +2,66 @@ package consulmock
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
-	"strconv"
+	"net/url"
+	"slices"
+	"strings"
 )
+
+// gzipMinimum is the length from which on 1.21.4 compresses answers.
+const gzipMinimum = 1024
+
+// answer is a body with more than the usual around it.
+type answer struct {
+	status int    // 0 means 200
+	reason string // for the header X-Consul-Reason
+	text   string // a body in plain text, instead of body
+	body   any
+}
+
+// errWritten means that a handler has written its answer itself.
+var errWritten = errors.New("the answer is written")
 
 // serve answers a request whose endpoint is known. It is the one place that
 // writes answers.
-func (q *request) serve(rt route) {
+func (q *request) serve(rt *route) {
 	h := q.w.Header()
 	h.Set("Vary", "Accept-Encoding")
-	if q.r.Method != rt.method {
-		h.Set("Allow", "OPTIONS,"+rt.method)
-		q.write(nil, &httpError{http.StatusMethodNotAllowed, "method " + q.r.Method + " not allowed"})
+	if q.v == v1_21_4 {
+		h.Set("X-Consul-Default-Acl-Policy", "allow")
+		if q.s.config.defaultDeny {
+			h.Set("X-Consul-Default-Acl-Policy", "deny")
+		}
+	}
+	if !q.parseQuery() {
 		return
+	}
+	switch q.r.Method {
+	case rt.method:
+	case http.MethodOptions:
+		if rt.method != "" {
+			h.Set("Allow", "OPTIONS,"+rt.method)
+			q.write(nil, nil)
+			return
+		}
+	default:
+		if rt.method != "" {
+			h.Set("Allow", "OPTIONS,"+rt.method)
+			q.write(nil, &httpError{http.StatusMethodNotAllowed, "method " + q.r.Method + " not allowed"})
+			return
+		}
 	}
 	body, err := io.ReadAll(q.r.Body)
 	if err != nil {
-		q.write(nil, &httpError{http.StatusBadRequest, err.Error()})
+		q.write(nil, badRequest("Request decode failed: %v", err))
+		return
+	}
+	if len(body) > maxBody {
+		q.write(nil, &httpError{http.StatusRequestEntityTooLarge, "consulmock does not read bodies of more than 64 MiB"})
 		return
 	}
 	q.body = body
@@ -29,53 +69,118 @@ func (q *request) serve(rt route) {
 	q.write(v, err)
 }
 
+// parseQuery reads the parameters. Old agents leave out what they cannot read
+// because of a semicolon.
+func (q *request) parseQuery() bool {
+	raw := q.r.URL.RawQuery
+	query, err := url.ParseQuery(raw)
+	if err != nil && q.v == v1_8_7 && strings.Contains(raw, ";") {
+		query, err = url.ParseQuery(strings.ReplaceAll(raw, ";", "&"))
+	}
+	if err != nil {
+		if q.v == v1_21_4 {
+			q.w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		}
+		q.w.WriteHeader(http.StatusInternalServerError)
+		return false
+	}
+	q.query = query
+	return true
+}
+
 // locked runs a handler with the server's lock held.
-func (q *request) locked(answer func(*request) (any, error)) (any, error) {
+func (q *request) locked(answer handler) (any, error) {
 	q.s.mu.Lock()
 	defer q.s.mu.Unlock()
 	q.a = q.s.agent
 	return answer(q)
 }
 
+// unlocked runs something without the server's lock, from within a handler.
+func (q *request) unlocked(f func()) {
+	q.s.mu.Unlock()
+	defer q.s.mu.Lock()
+	f()
+}
+
+// write writes what a handler returned.
 func (q *request) write(v any, err error) {
-	if errors.Is(err, errGone) {
-		panic(http.ErrAbortHandler)
-	}
-	h := q.w.Header()
 	var he *httpError
 	switch {
+	case errors.Is(err, errWritten):
+	case errors.Is(err, errGone):
+		panic(http.ErrAbortHandler)
 	case errors.As(err, &he):
 		q.send(he.status, "text/plain; charset=utf-8", []byte(he.text))
 	case err != nil:
 		q.send(http.StatusInternalServerError, "text/plain; charset=utf-8", []byte(err.Error()))
 	case v == nil:
-		h.Set("Content-Length", "0")
-		if q.s.config.version == v1_21_4 {
-			h.Set("Content-Type", "application/json")
+		if q.v == v1_21_4 {
+			q.w.Header().Set("Content-Type", "application/json")
 		}
 		q.w.WriteHeader(http.StatusOK)
 	default:
-		q.send(http.StatusOK, "application/json", q.encode(v))
+		q.writeAnswer(v)
 	}
 }
 
+func (q *request) writeAnswer(v any) {
+	a, ok := v.(*answer)
+	if !ok {
+		a = &answer{body: v}
+	}
+	if a.status == 0 {
+		a.status = http.StatusOK
+	}
+	if a.reason != "" {
+		q.w.Header().Set("X-Consul-Reason", a.reason)
+	}
+	if a.text != "" {
+		q.send(a.status, "text/plain", []byte(a.text))
+		return
+	}
+	q.send(a.status, "application/json", q.encode(a.body))
+}
+
+// send writes an answer, compressed if the client and the version want it.
 func (q *request) send(status int, contentType string, body []byte) {
 	h := q.w.Header()
 	h.Set("Content-Type", contentType)
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	zip := len(body) >= gzipMinimum || q.v == v1_8_7 && len(body) > 0
+	if !zip || !acceptsGzip(q.r.Header.Values("Accept-Encoding")) {
+		q.w.WriteHeader(status)
+		q.w.Write(body)
+		return
+	}
+	h.Set("Content-Encoding", "gzip")
 	q.w.WriteHeader(status)
-	q.w.Write(body)
+	w := gzip.NewWriter(q.w)
+	w.Write(body)
+	w.Close()
+}
+
+// acceptsGzip reads the header Accept-Encoding.
+func acceptsGzip(values []string) bool {
+	return slices.ContainsFunc(strings.Split(strings.Join(values, ","), ","), func(item string) bool {
+		name, weight, _ := strings.Cut(item, ";")
+		weight = strings.ReplaceAll(weight, " ", "")
+		return strings.EqualFold(strings.TrimSpace(name), "gzip") && strings.Trim(weight, "0.") != "q="
+	})
 }
 
 // encode writes JSON as the agent does.
 func (q *request) encode(v any) []byte {
+	pretty := q.query.Has("pretty")
 	var out bytes.Buffer
 	enc := json.NewEncoder(&out)
-	if !q.s.config.compact {
+	if pretty || !q.s.config.compact {
 		enc.SetIndent("", "    ")
 	}
 	if err := enc.Encode(v); err != nil {
-		panic("consulmock: " + err.Error())
+		panic("consulmock: " + err.Error()) // every answer is made of types that encode
+	}
+	if pretty || q.v == v1_8_7 && !q.s.config.compact {
+		return out.Bytes()
 	}
 	return bytes.TrimSuffix(out.Bytes(), []byte("\n"))
 }

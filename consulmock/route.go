@@ -2,29 +2,148 @@ package consulmock
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
+	"path"
 	"strings"
+	"unicode"
 )
 
 // route is an endpoint: a method, a path, and what answers it. A path that ends
 // with a slash is followed by a name.
 type route struct {
-	method string
+	method string // empty means every method
 	path   string
-	answer func(q *request) (any, error)
+	answer handler
+	since  version
 }
 
-// routes is every endpoint that the fake has.
+// handler answers a request. It is called with the server's lock held, and may
+// give it up while it waits. A nil answer is an empty one; an *answer says more
+// than a body; everything else is a body in JSON.
+type handler func(q *request) (any, error)
+
+// routes is every endpoint that the fake knows, in the order of Consul's own
+// documentation.
 var routes = []route{
-	{"PUT", "/v1/agent/service/register", registerService},
-	{"PUT", "/v1/agent/service/deregister/", deregisterService},
-	{"PUT", "/v1/agent/check/pass/", passCheck},
-	{"PUT", "/v1/agent/check/warn/", warnCheck},
-	{"PUT", "/v1/agent/check/fail/", failCheck},
-	{"GET", "/v1/health/service/", healthService},
+	{"GET", "/v1/agent/host", agentHost, v1_8_7},
+	{"GET", "/v1/agent/members", agentMembers, v1_8_7},
+	{"GET", "/v1/agent/self", agentSelf, v1_8_7},
+	{"GET", "/v1/agent/version", agentVersion, v1_21_4},
+	{"PUT", "/v1/agent/reload", agentReload, v1_8_7},
+	{"PUT", "/v1/agent/maintenance", nodeMaintenance, v1_8_7},
+	{"GET", "/v1/agent/metrics", agentMetrics, v1_8_7},
+	{"GET", "/v1/agent/metrics/stream", agentMetricsStream, v1_21_4},
+	{"GET", "/v1/agent/monitor", agentMonitor, v1_8_7},
+	{"PUT", "/v1/agent/join/", agentJoin, v1_8_7},
+	{"PUT", "/v1/agent/leave", agentLeave, v1_8_7},
+	{"PUT", "/v1/agent/force-leave/", agentForceLeave, v1_8_7},
+	{"PUT", "/v1/agent/token/", agentToken, v1_8_7},
+
+	{"GET", "/v1/agent/checks", agentChecks, v1_8_7},
+	{"PUT", "/v1/agent/check/register", registerCheck, v1_8_7},
+	{"PUT", "/v1/agent/check/deregister/", deregisterCheck, v1_8_7},
+	{"PUT", "/v1/agent/check/pass/", passCheck, v1_8_7},
+	{"PUT", "/v1/agent/check/warn/", warnCheck, v1_8_7},
+	{"PUT", "/v1/agent/check/fail/", failCheck, v1_8_7},
+	{"PUT", "/v1/agent/check/update/", updateCheck, v1_8_7},
+
+	{"GET", "/v1/agent/services", agentServices, v1_8_7},
+	{"GET", "/v1/agent/service/", agentService, v1_8_7},
+	{"GET", "/v1/agent/health/service/name/", localHealthByName, v1_8_7},
+	{"GET", "/v1/agent/health/service/id/", localHealthByID, v1_8_7},
+	{"PUT", "/v1/agent/service/register", registerService, v1_8_7},
+	{"PUT", "/v1/agent/service/deregister/", deregisterService, v1_8_7},
+	{"PUT", "/v1/agent/service/maintenance/", serviceMaintenance, v1_8_7},
+
+	{"POST", "/v1/agent/connect/authorize", notModelled, v1_8_7},
+	{"GET", "/v1/agent/connect/ca/roots", notModelled, v1_8_7},
+	{"GET", "/v1/agent/connect/ca/leaf/", notModelled, v1_8_7},
+
+	{"PUT", "/v1/catalog/register", catalogRegister, v1_8_7},
+	{"PUT", "/v1/catalog/deregister", catalogDeregister, v1_8_7},
+	{"GET", "/v1/catalog/datacenters", catalogDatacenters, v1_8_7},
+	{"GET", "/v1/catalog/nodes", catalogNodes, v1_8_7},
+	{"GET", "/v1/catalog/services", catalogServices, v1_8_7},
+	{"GET", "/v1/catalog/service/", catalogService, v1_8_7},
+	{"GET", "/v1/catalog/connect/", catalogConnect, v1_8_7},
+	{"GET", "/v1/catalog/node/", catalogNode, v1_8_7},
+	{"GET", "/v1/catalog/node-services/", catalogNodeServices, v1_8_7},
+	{"GET", "/v1/catalog/gateway-services/", catalogGatewayServices, v1_8_7},
+
+	{"GET", "/v1/health/node/", healthNode, v1_8_7},
+	{"GET", "/v1/health/checks/", healthChecks, v1_8_7},
+	{"GET", "/v1/health/service/", healthService, v1_8_7},
+	{"GET", "/v1/health/connect/", healthConnect, v1_8_7},
+	{"GET", "/v1/health/ingress/", healthIngress, v1_8_7},
+	{"GET", "/v1/health/state/", healthState, v1_8_7},
+
+	{"GET", "/v1/status/leader", statusLeader, v1_8_7},
+	{"GET", "/v1/status/peers", statusPeers, v1_8_7},
+
+	// Just enough to make and revoke the tokens of a test.
+	{"PUT", "/v1/acl/policy", createPolicy, v1_8_7},
+	{"PUT", "/v1/acl/token", createToken, v1_8_7},
+	{"DELETE", "/v1/acl/token/", deleteToken, v1_8_7},
+
+	// An agent has these; the fake says that it has not.
+	{"", "/v1/acl/", notModelled, v1_8_7},
+	{"", "/v1/config", notModelled, v1_8_7},
+	{"", "/v1/config/", notModelled, v1_8_7},
+	{"", "/v1/connect/", notModelled, v1_8_7},
+	{"", "/v1/coordinate/", notModelled, v1_8_7},
+	{"", "/v1/discovery-chain/", notModelled, v1_8_7},
+	{"", "/v1/event/", notModelled, v1_8_7},
+	{"", "/v1/exported-services", notModelled, v1_21_4},
+	{"", "/v1/imported-services", notModelled, v1_21_4},
+	{"", "/v1/internal/", notModelled, v1_8_7},
+	{"", "/v1/kv/", notModelled, v1_8_7},
+	{"", "/v1/operator/", notModelled, v1_8_7},
+	{"", "/v1/peering", notModelled, v1_21_4},
+	{"", "/v1/peering/", notModelled, v1_21_4},
+	{"", "/v1/peerings", notModelled, v1_21_4},
+	{"", "/v1/query", notModelled, v1_8_7},
+	{"", "/v1/query/", notModelled, v1_8_7},
+	{"", "/v1/session/", notModelled, v1_8_7},
+	{"", "/v1/snapshot", notModelled, v1_8_7},
+	{"", "/v1/txn", notModelled, v1_8_7},
 }
 
+// notModelled answers for the endpoints of an agent that the fake has not.
+func notModelled(q *request) (any, error) {
+	return nil, &httpError{http.StatusNotImplemented, fmt.Sprintf("consulmock does not model %s %s", q.r.Method, q.r.URL.Path)}
+}
+
+// table finds routes by their paths.
+type table map[string]*route
+
+// newTable returns the routes of a version.
+func newTable(v version) table {
+	t := make(table, len(routes))
+	for i := range routes {
+		if routes[i].since <= v {
+			t[routes[i].path] = &routes[i]
+		}
+	}
+	return t
+}
+
+// find returns the route of a path, and the name that follows the route's path.
+// The route with the longest path wins.
+func (t table) find(path string) (rt *route, name string) {
+	if rt := t[path]; rt != nil {
+		return rt, ""
+	}
+	for i := strings.LastIndexByte(path, '/'); i > 0; i = strings.LastIndexByte(path[:i], '/') {
+		if rt := t[path[:i+1]]; rt != nil {
+			return rt, path[i+1:]
+		}
+	}
+	return nil, ""
+}
+
+// errGone means that nobody is there to be answered any more.
 var errGone = errors.New("the client has gone")
 
 // httpError is an answer that is not a success.
@@ -36,34 +155,112 @@ type httpError struct {
 // Error implements error.
 func (e *httpError) Error() string { return e.text }
 
+// badRequest is a request that is refused for what it says.
+func badRequest(format string, args ...any) error {
+	return &httpError{http.StatusBadRequest, fmt.Sprintf(format, args...)}
+}
+
+// badRequest is as the function badRequest, for the texts that 1.8.7 writes
+// something before.
+func (q *request) badRequest(format string, args ...any) error {
+	if q.v == v1_8_7 {
+		format = "Bad request: " + format
+	}
+	return badRequest(format, args...)
+}
+
 // request is one request on its way through the agent.
 type request struct {
 	s     *Server
-	a     *agent
+	a     *agent // set once the lock is held
+	v     version
 	w     http.ResponseWriter
 	r     *http.Request
 	query url.Values
 	name  string // what follows the path of the route
 	body  []byte
+
+	seeding bool // the request is the test's own
 }
 
 // route finds the endpoint of a request and answers it.
 func (s *Server) route(w http.ResponseWriter, r *http.Request) {
-	for _, route := range routes {
-		name, ok := route.match(r.URL.Path)
-		if !ok {
-			continue
-		}
-		q := &request{s: s, w: w, r: r, query: r.URL.Query(), name: name}
-		q.serve(route)
+	v := s.config.version
+	if strings.ContainsFunc(r.URL.Path, func(c rune) bool { return !unicode.IsPrint(c) }) {
+		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
-	http.NotFound(w, r)
+	if to := s.redirect(r); to != "" {
+		status := http.StatusTemporaryRedirect
+		if v == v1_8_7 {
+			status = http.StatusMovedPermanently
+		}
+		http.Redirect(w, r, to, status)
+		return
+	}
+	switch rt, name := s.table.find(r.URL.Path); {
+	case rt != nil:
+		q := &request{s: s, v: v, w: w, r: r, name: name}
+		q.serve(rt)
+	case r.URL.Path == "/":
+		http.Redirect(w, r, "/ui/", http.StatusMovedPermanently)
+	case strings.HasPrefix(r.URL.Path, "/ui/"):
+		s.serveUI(w, r)
+	default:
+		notFound(w, r, v)
+	}
 }
 
-func (rt route) match(path string) (name string, ok bool) {
-	if strings.HasSuffix(rt.path, "/") {
-		return strings.CutPrefix(path, rt.path)
+// notFound answers for paths that an agent does not have.
+func notFound(w http.ResponseWriter, r *http.Request, v version) {
+	if v == v1_8_7 {
+		w.WriteHeader(http.StatusNotFound)
+		return
 	}
-	return "", path == rt.path
+	text := "Invalid URL path: if attempting to use the HTTP API, ensure the path starts with '/v1/'\n"
+	if strings.HasPrefix(r.URL.Path, "/v1/") {
+		text = "Invalid URL path: not a recognized HTTP API endpoint\n"
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(http.StatusNotFound)
+	w.Write([]byte(text))
+}
+
+// redirect returns where a request with an unclean path is sent, or "". As the
+// HTTP servers that the agents are built with do, 1.8.7 cleans the path after
+// undoing the escapes, so that a name with %2F%2F is not reached, and 1.21.4
+// before.
+func (s *Server) redirect(r *http.Request) string {
+	if r.Method == http.MethodConnect || r.URL.Path == "*" {
+		return ""
+	}
+	have := r.URL.Path
+	if s.config.version == v1_21_4 {
+		have = r.URL.EscapedPath()
+	}
+	want := cleanPath(have)
+	if s.table[want] == nil && s.table[want+"/"] != nil || want == "/ui" {
+		want += "/"
+	}
+	if want == have {
+		return ""
+	}
+	if s.config.version == v1_21_4 {
+		if unescaped, err := url.PathUnescape(want); err == nil {
+			want = unescaped
+		}
+	}
+	return (&url.URL{Path: want, RawQuery: r.URL.RawQuery}).String()
+}
+
+// cleanPath removes empty, "." and ".." elements, but keeps a final slash.
+func cleanPath(p string) string {
+	if p == "" || p[0] != '/' {
+		p = "/" + p
+	}
+	clean := path.Clean(p)
+	if strings.HasSuffix(p, "/") && clean != "/" {
+		clean += "/"
+	}
+	return clean
 }

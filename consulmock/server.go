@@ -19,6 +19,7 @@ type Server struct {
 	config config
 	faults faultTable
 	log    requestLog
+	table  table
 
 	mu    sync.Mutex // guards agent and all that belongs to it
 	agent *agent
@@ -38,6 +39,7 @@ func New(t testing.TB, opts ...Option) *Server {
 // caller closes it.
 func NewServer(opts ...Option) *Server {
 	s := &Server{config: newConfig(opts)}
+	s.table = newTable(s.config.version)
 	s.agent = newAgent(s)
 	s.net.start(s)
 	return s

@@ -1,12 +1,38 @@
 package consulmock
 
-import "github.com/lictor-go/consul"
+import (
+	"encoding/json"
+
+	"github.com/lictor-go/consul"
+)
 
 // This file holds the JSON shapes of answers. A field that only some version
 // sends, or only sends if set, is a pointer, nil where it is left out.
 
 type nodeJSON = nodeRecord
 
+// agentServiceJSON is a service of the agent.
+type agentServiceJSON struct {
+	Kind              string `json:",omitempty"`
+	ID                string
+	Service           string
+	Tags              []string
+	Meta              map[string]string
+	Port              int
+	Address           string
+	SocketPath        string                           `json:",omitempty"`
+	TaggedAddresses   map[string]consul.ServiceAddress `json:",omitempty"`
+	Weights           consul.AgentWeights
+	EnableTagOverride bool
+	ContentHash       string           `json:",omitempty"`
+	Proxy             *proxyConfig     `json:",omitempty"`
+	Connect           *connectJSON     `json:",omitempty"`
+	Locality          *consul.Locality `json:",omitempty"`
+	Datacenter        *string          `json:",omitempty"` // 1.21.4
+}
+
+// serviceJSON is a service of the catalog, in the health endpoints and those of
+// nodes.
 type serviceJSON struct {
 	Kind              string `json:",omitempty"`
 	ID                string
@@ -31,12 +57,40 @@ type connectJSON struct {
 	Native bool `json:",omitempty"`
 }
 
+// serviceEntryJSON is an instance with its node and the checks of both.
 type serviceEntryJSON struct {
 	Node    *nodeJSON
 	Service *serviceJSON
 	Checks  []*checkJSON
 }
 
+// catalogServiceJSON is an instance in the catalog's own endpoints.
+type catalogServiceJSON struct {
+	ID                       string
+	Node                     string
+	Address                  string
+	Datacenter               string
+	TaggedAddresses          map[string]string
+	NodeMeta                 map[string]string
+	ServiceKind              string
+	ServiceID                string
+	ServiceName              string
+	ServiceTags              []string
+	ServiceAddress           string
+	ServiceTaggedAddresses   map[string]consul.ServiceAddress `json:",omitempty"`
+	ServiceWeights           consul.AgentWeights
+	ServiceMeta              map[string]string
+	ServicePort              int
+	ServiceSocketPath        *string `json:",omitempty"` // 1.21.4
+	ServiceEnableTagOverride bool
+	ServiceProxy             *proxyConfig
+	ServiceConnect           connectJSON
+	ServiceLocality          json.RawMessage `json:",omitempty"` // 1.21.4, null if there is none
+	CreateIndex              uint64
+	ModifyIndex              uint64
+}
+
+// checkJSON is a check, of the catalog or of the agent.
 type checkJSON struct {
 	Node        string
 	CheckID     string
@@ -56,15 +110,95 @@ type checkJSON struct {
 	ModifyIndex uint64
 }
 
-// proxyConfig is the mesh configuration of a service.
-type proxyConfig struct {
-	Mode        *string `json:",omitempty"` // 1.21.4
-	MeshGateway struct{}
-	Expose      struct{}
+// checkDefinition is what catalog/register said about how to run a check.
+type checkDefinition struct {
+	Interval                       *durationJSON       `json:",omitempty"`
+	Timeout                        *durationJSON       `json:",omitempty"`
+	DeregisterCriticalServiceAfter *durationJSON       `json:",omitempty"`
+	TTL                            *durationJSON       `json:",omitempty"`
+	HTTP                           string              `json:",omitempty"`
+	TLSServerName                  string              `json:",omitempty"`
+	TLSSkipVerify                  bool                `json:",omitempty"`
+	Header                         map[string][]string `json:",omitempty"`
+	Method                         string              `json:",omitempty"`
+	Body                           string              `json:",omitempty"`
+	DisableRedirects               bool                `json:",omitempty"`
+	TCP                            string              `json:",omitempty"`
+	TCPUseTLS                      bool                `json:",omitempty"`
+	UDP                            string              `json:",omitempty"`
+	H2PING                         string              `json:",omitempty"`
+	OSService                      string              `json:",omitempty"`
+	H2PingUseTLS                   bool                `json:",omitempty"`
+	OutputMaxSize                  uint                `json:",omitempty"`
+	ScriptArgs                     []string            `json:",omitempty"`
+	DockerContainerID              string              `json:",omitempty"`
+	Shell                          string              `json:",omitempty"`
+	GRPC                           string              `json:",omitempty"`
+	GRPCUseTLS                     bool                `json:",omitempty"`
+	AliasNode                      string              `json:",omitempty"`
+	AliasService                   string              `json:",omitempty"`
+	SessionName                    string              `json:",omitempty"`
+
+	IntervalDuration                       wireDuration `json:"-"`
+	TimeoutDuration                        wireDuration `json:"-"`
+	DeregisterCriticalServiceAfterDuration wireDuration `json:"-"`
 }
 
-// checkDefinition is what catalog/register said about how to run a check.
-type checkDefinition struct{}
+// durationJSON is a duration that is read in every form and written as a string.
+type durationJSON struct{ wireDuration }
+
+// MarshalJSON implements [json.Marshaler].
+func (d durationJSON) MarshalJSON() ([]byte, error) { return json.Marshal(d.d.String()) }
+
+// localHealthCheckJSON is a check in the local health endpoints.
+type localHealthCheckJSON struct {
+	Node        string
+	CheckID     string
+	Name        string
+	Status      string
+	Notes       string
+	Output      string
+	ServiceID   string
+	ServiceName string
+	ServiceTags []string
+	Type        string
+	ExposedPort *int `json:",omitempty"` // 1.21.4
+	Definition  any
+	CreateIndex uint64
+	ModifyIndex uint64
+}
+
+// emptyDefinition is the definition of every check in the local health endpoints
+// of 1.21.4, and oldEmptyDefinition in those of 1.8.7.
+type emptyDefinition struct {
+	Interval                       string
+	Timeout                        string
+	DeregisterCriticalServiceAfter string
+	HTTP                           string
+	Header                         map[string][]string
+	Method                         string
+	Body                           string
+	TLSServerName                  string
+	TLSSkipVerify                  bool
+	TCP                            string
+	TCPUseTLS                      bool
+	UDP                            string
+	GRPC                           string
+	OSService                      string
+	GRPCUseTLS                     bool
+}
+
+type oldEmptyDefinition struct {
+	Interval                       string
+	Timeout                        string
+	DeregisterCriticalServiceAfter string
+	HTTP                           string
+	Header                         map[string][]string
+	Method                         string
+	Body                           string
+	TLSSkipVerify                  bool
+	TCP                            string
+}
 
 func ptr[T any](v T) *T { return &v }
 
@@ -76,22 +210,61 @@ func tags(list []string) []string {
 	return list
 }
 
+// object returns a map as an answer has it, never null.
+func object(m map[string]string) map[string]string {
+	if m == nil {
+		return map[string]string{}
+	}
+	return m
+}
+
+func (v version) agentServiceJSON(s *localService, datacenter string) *agentServiceJSON {
+	r := &s.rec
+	out := &agentServiceJSON{
+		Kind: r.Kind, ID: r.ID, Service: r.Name, Tags: tags(r.Tags), Meta: object(r.Meta), Port: r.Port, Address: r.Address,
+		SocketPath: r.SocketPath, TaggedAddresses: r.TaggedAddresses, Weights: r.Weights, EnableTagOverride: r.EnableTagOverride,
+		Proxy: r.Proxy, Locality: r.Locality,
+	}
+	if r.Native {
+		out.Connect = &connectJSON{true}
+	}
+	if v == v1_21_4 {
+		out.Datacenter = &datacenter
+	}
+	return out
+}
+
 func (v version) serviceJSON(s *serviceRecord) *serviceJSON {
 	out := &serviceJSON{
 		Kind: s.Kind, ID: s.ID, Service: s.Name, Tags: tags(s.Tags), Address: s.Address,
 		TaggedAddresses: s.TaggedAddresses, Meta: s.Meta, SocketPath: s.SocketPath, Weights: s.Weights,
-		EnableTagOverride: s.EnableTagOverride, Proxy: s.Proxy, Connect: connectJSON{s.Native}, Locality: s.Locality,
+		EnableTagOverride: s.EnableTagOverride, Proxy: s.Proxy.inCatalog(v), Connect: connectJSON{s.Native}, Locality: s.Locality,
 		CreateIndex: s.CreateIndex, ModifyIndex: s.ModifyIndex,
 	}
 	if s.Port != 0 || v == v1_8_7 {
 		out.Port = &s.Port
 	}
-	if out.Proxy == nil {
-		out.Proxy = &proxyConfig{}
-	}
 	if v == v1_21_4 {
 		out.PeerName = ptr("")
-		out.Proxy = &proxyConfig{Mode: ptr("")}
+	}
+	return out
+}
+
+func (v version) catalogServiceJSON(s *service) *catalogServiceJSON {
+	n := s.node
+	out := &catalogServiceJSON{
+		ID: n.ID, Node: n.Node, Address: n.Address, Datacenter: n.Datacenter, TaggedAddresses: n.TaggedAddresses, NodeMeta: n.Meta,
+		ServiceKind: s.Kind, ServiceID: s.ID, ServiceName: s.Name, ServiceTags: tags(s.Tags), ServiceAddress: s.Address,
+		ServiceTaggedAddresses: s.TaggedAddresses, ServiceWeights: s.Weights, ServiceMeta: object(s.Meta), ServicePort: s.Port,
+		ServiceEnableTagOverride: s.EnableTagOverride, ServiceProxy: s.Proxy.inCatalog(v), ServiceConnect: connectJSON{s.Native},
+		CreateIndex: s.CreateIndex, ModifyIndex: s.ModifyIndex,
+	}
+	if v == v1_21_4 {
+		out.ServiceSocketPath = &s.SocketPath
+		out.ServiceLocality = json.RawMessage("null")
+		if s.Locality != nil {
+			out.ServiceLocality, _ = json.Marshal(s.Locality)
+		}
 	}
 	return out
 }
@@ -106,17 +279,35 @@ func (v version) checkJSON(c *checkRecord) *checkJSON {
 		out.Definition = &checkDefinition{}
 	}
 	if v == v1_21_4 {
-		out.Interval, out.Timeout, out.ExposedPort = &c.Interval, &c.Timeout, &c.ExposedPort
+		out.Interval, out.Timeout, out.ExposedPort = ptr(c.Interval), ptr(c.Timeout), ptr(c.ExposedPort)
 	}
 	return out
 }
 
+func (v version) localHealthCheckJSON(c *checkRecord) *localHealthCheckJSON {
+	out := &localHealthCheckJSON{
+		Node: c.Node, CheckID: c.CheckID, Name: c.Name, Status: c.Status, Notes: c.Notes, Output: c.Output,
+		ServiceID: c.ServiceID, ServiceName: c.ServiceName,
+	}
+	if len(c.ServiceTags) > 0 {
+		out.ServiceTags = c.ServiceTags
+	}
+	const none = "0s"
+	if v == v1_8_7 {
+		out.Definition = oldEmptyDefinition{Interval: none, Timeout: none, DeregisterCriticalServiceAfter: none}
+		return out
+	}
+	out.ExposedPort = ptr(0)
+	out.Definition = emptyDefinition{Interval: none, Timeout: none, DeregisterCriticalServiceAfter: none}
+	return out
+}
+
+// entryJSON returns an instance with the checks of its node and its own, ordered
+// by ID.
 func (v version) entryJSON(s *service) *serviceEntryJSON {
 	out := &serviceEntryJSON{Node: s.node.nodeRecord, Service: v.serviceJSON(s.serviceRecord), Checks: []*checkJSON{}}
-	for _, c := range sorted(s.node.checks) {
-		if c.ServiceID == "" {
-			out.Checks = append(out.Checks, v.checkJSON(c.checkRecord))
-		}
+	for _, c := range sorted(s.node.own) {
+		out.Checks = append(out.Checks, v.checkJSON(c.checkRecord))
 	}
 	for _, c := range sorted(s.checks) {
 		out.Checks = append(out.Checks, v.checkJSON(c.checkRecord))

@@ -1,7 +1,6 @@
 package consulmock
 
 import (
-	"cmp"
 	"errors"
 	"maps"
 	"reflect"
@@ -22,6 +21,10 @@ type store struct {
 	waiters map[string]map[*waiter]struct{}
 	nodes   map[string]*node                 // by lower-case name
 	byName  map[string]map[*service]struct{} // by lower-case service name
+	byMesh  map[string]map[*service]struct{} // by the lower-case name of a service of the mesh
+
+	virtualIPs map[string]int   // by the name of a service of the mesh
+	views      map[string]*view // of the streaming backend, by key
 }
 
 // The keys of indexes. Those of single services and nodes end with a name in
@@ -30,16 +33,19 @@ const (
 	nodesTable    = "nodes"
 	servicesTable = "services"
 	checksTable   = "checks"
-	extinctions   = "service_last_extinction"
+	extinctions   = "service_last_extinction" // of the last instance of some service
+	nodesGone     = "node_last_extinction"
 	oneService    = "service."
 	oneNode       = "node."
+	meshService   = "connect."
 )
 
 // node is a node with what is registered on it.
 type node struct {
 	*nodeRecord
 	services map[string]*service // by lower-case ID
-	checks   map[string]*check   // by lower-case ID
+	checks   map[string]*check   // by lower-case ID, those of services as well
+	own      map[string]*check   // those of no service
 }
 
 // service is an instance in its place.
@@ -110,6 +116,10 @@ func newStore(v version) *store {
 		waiters: make(map[string]map[*waiter]struct{}),
 		nodes:   make(map[string]*node),
 		byName:  make(map[string]map[*service]struct{}),
+		byMesh:  make(map[string]map[*service]struct{}),
+
+		virtualIPs: make(map[string]int),
+		views:      make(map[string]*view),
 	}
 }
 
@@ -154,6 +164,9 @@ func (st *store) notify(key string) {
 func (st *store) touch(keys ...string) {
 	for _, k := range keys {
 		st.indexes[k] = st.index
+		if v := st.views[k]; v != nil {
+			v.index = st.index
+		}
 		st.notify(k)
 	}
 }
@@ -168,24 +181,58 @@ func (st *store) max(keys ...string) uint64 {
 }
 
 // serviceIndex is the index of a service: its own if it has instances, else
-// that of the last disappearance of a service, else that of all tables.
-func (st *store) serviceIndex(name string, withChecks bool) uint64 {
+// that of a missing service.
+func (st *store) serviceIndex(name string) uint64 {
 	if i, ok := st.indexes[oneService+strings.ToLower(name)]; ok {
 		return i
 	}
+	return st.missingIndex()
+}
+
+// missingIndex is the index of a service without instances: that of the last
+// disappearance of a service, else that of all tables.
+func (st *store) missingIndex() uint64 {
 	if i, ok := st.indexes[extinctions]; ok {
 		return i
 	}
-	if withChecks {
-		return st.max(nodesTable, servicesTable, checksTable)
+	return st.max(nodesTable, servicesTable, checksTable)
+}
+
+// nodeIndex is the index of a node with its services. 1.8.7 does not keep one for
+// each node.
+func (st *store) nodeIndex(name string) uint64 {
+	n := st.findNode(name)
+	switch {
+	case n == nil && st.version == v1_8_7:
+		return 0
+	case n == nil:
+		return st.indexes[nodesGone]
+	case st.version == v1_8_7:
+		return st.max(nodesTable, servicesTable)
 	}
-	return st.max(nodesTable, servicesTable)
+	return st.indexes[oneNode+strings.ToLower(n.Node)]
+}
+
+// touchNode moves the index of a node because of its services.
+func (st *store) touchNode(n *node) {
+	if st.version == v1_21_4 {
+		st.touch(nodesTable, oneNode+strings.ToLower(n.Node))
+	}
 }
 
 // touchServicesOf moves the index of every service of a node.
 func (st *store) touchServicesOf(n *node) {
 	for _, s := range n.services {
-		st.touch(oneService + strings.ToLower(s.Name))
+		st.touchService(s)
+	}
+}
+
+// touchService moves the index of a service, and of the mesh service that the
+// instance belongs to.
+func (st *store) touchService(s *service) {
+	st.touch(oneService + strings.ToLower(s.Name))
+	if mesh := s.meshName(); mesh != "" {
+		st.touch(meshService + strings.ToLower(mesh))
 	}
 }
 
@@ -194,9 +241,11 @@ func (st *store) ensureNode(rec nodeRecord) *node {
 	key := strings.ToLower(rec.Node)
 	n := st.nodes[key]
 	if n == nil {
-		n = &node{services: make(map[string]*service), checks: make(map[string]*check)}
+		n = &node{services: make(map[string]*service), checks: make(map[string]*check), own: make(map[string]*check)}
 		st.nodes[key] = n
-		rec.CreateIndex = st.index
+		if rec.CreateIndex == 0 {
+			rec.CreateIndex = st.index
+		}
 	} else {
 		rec.CreateIndex, rec.ModifyIndex = n.CreateIndex, n.ModifyIndex
 		if reflect.DeepEqual(rec, *n.nodeRecord) {
@@ -223,33 +272,49 @@ func (st *store) ensureService(n *node, rec serviceRecord) *service {
 		if reflect.DeepEqual(rec, *s.serviceRecord) {
 			return s
 		}
-		if !strings.EqualFold(s.Name, rec.Name) {
-			st.dropName(s)
-		}
+		st.unname(s, rec.Name)
 	}
 	rec.ModifyIndex = st.index
 	s.serviceRecord = &rec
-	name := strings.ToLower(rec.Name)
-	if st.byName[name] == nil {
-		st.byName[name] = make(map[*service]struct{})
+	addTo(st.byName, rec.Name, s)
+	if mesh := rec.meshName(); mesh != "" {
+		addTo(st.byMesh, mesh, s)
 	}
-	st.byName[name][s] = struct{}{}
-	st.touch(servicesTable, oneService+name, nodesTable, oneNode+strings.ToLower(n.Node))
+	st.touch(servicesTable)
+	st.touchService(s)
+	st.touchNode(n)
 	return s
 }
 
-// dropName takes a service out of the instances of its name.
-func (st *store) dropName(s *service) {
-	name := strings.ToLower(s.Name)
-	delete(st.byName[name], s)
-	if len(st.byName[name]) > 0 {
-		st.touch(oneService + name)
+func addTo(m map[string]map[*service]struct{}, name string, s *service) {
+	name = strings.ToLower(name)
+	if m[name] == nil {
+		m[name] = make(map[*service]struct{})
+	}
+	m[name][s] = struct{}{}
+}
+
+// unname takes a service out of the instances of its name, unless its next name
+// is the same, and moves the indexes of those that are left.
+func (st *store) unname(s *service, next string) {
+	if mesh := strings.ToLower(s.meshName()); mesh != "" {
+		st.touch(meshService + mesh)
+		delete(st.byMesh[mesh], s)
+		if len(st.byMesh[mesh]) == 0 {
+			delete(st.byMesh, mesh)
+		}
+	}
+	if strings.EqualFold(s.Name, next) {
 		return
 	}
-	delete(st.byName, name)
-	delete(st.indexes, oneService+name)
-	st.notify(oneService + name)
-	st.touch(extinctions)
+	name := strings.ToLower(s.Name)
+	delete(st.byName[name], s)
+	st.touch(oneService + name)
+	if len(st.byName[name]) == 0 {
+		delete(st.byName, name)
+		delete(st.indexes, oneService+name)
+		st.touch(extinctions)
+	}
 }
 
 var errMissingService = errors.New("Missing service registration")
@@ -276,16 +341,15 @@ func (st *store) ensureCheck(n *node, rec checkRecord) error {
 			return nil
 		}
 		rec.ModifyIndex = st.index
-		if s := n.services[strings.ToLower(old.ServiceID)]; s != nil {
-			delete(s.checks, key)
-		}
+		n.unlink(key, old)
 	}
 	c := &check{&rec}
 	n.checks[key] = c
 	if of != nil {
 		of.checks[key] = c
-		st.touch(oneService + strings.ToLower(of.Name))
+		st.touchService(of)
 	} else {
+		n.own[key] = c
 		st.touchServicesOf(n)
 	}
 	st.touch(checksTable)
@@ -299,15 +363,25 @@ func (st *store) deleteCheck(n *node, id string) {
 	if c == nil {
 		return
 	}
-	delete(n.checks, key)
-	if s := n.services[strings.ToLower(c.ServiceID)]; c.ServiceID != "" && s != nil {
-		delete(s.checks, key)
-		st.touch(oneService + strings.ToLower(s.Name))
+	if s := n.unlink(key, c); s != nil {
+		st.touchService(s)
 	} else {
 		st.touchServicesOf(n)
 		st.touch(servicesTable)
 	}
 	st.touch(checksTable)
+}
+
+// unlink takes a check off a node, and returns the service that it was of.
+func (n *node) unlink(key string, c *check) *service {
+	delete(n.checks, key)
+	delete(n.own, key)
+	s := n.services[strings.ToLower(c.ServiceID)]
+	if c.ServiceID == "" || s == nil {
+		return nil
+	}
+	delete(s.checks, key)
+	return s
 }
 
 // deleteService removes a service with its checks, if it is there.
@@ -321,8 +395,9 @@ func (st *store) deleteService(n *node, id string) {
 		st.deleteCheck(n, c.CheckID)
 	}
 	delete(n.services, key)
-	st.touch(checksTable, servicesTable, nodesTable, oneNode+strings.ToLower(n.Node))
-	st.dropName(s)
+	st.touch(checksTable, servicesTable)
+	st.touchNode(n)
+	st.unname(s, "")
 }
 
 // deleteNode removes a node with everything on it, if it is there.
@@ -332,27 +407,68 @@ func (st *store) deleteNode(name string) {
 	if n == nil {
 		return
 	}
-	for _, s := range n.services {
+	for _, s := range sorted(n.services) {
 		st.deleteService(n, s.ID)
 	}
-	for _, c := range n.checks {
+	for _, c := range sorted(n.checks) {
 		st.deleteCheck(n, c.CheckID)
 	}
 	delete(st.nodes, key)
 	delete(st.indexes, oneNode+key)
 	st.notify(oneNode + key)
-	st.touch(nodesTable)
+	st.touch(nodesTable, nodesGone)
 }
 
 // node returns the node of that name, or nil.
 func (st *store) node(name string) *node { return st.nodes[strings.ToLower(name)] }
 
+// findNode returns the node of that name, or the only one whose ID begins so, or
+// nil.
+func (st *store) findNode(name string) *node {
+	if n := st.node(name); n != nil || len(name) < minIDPrefix {
+		return n
+	}
+	var found *node
+	for _, n := range st.nodes {
+		if n.ID != "" && strings.HasPrefix(n.ID, strings.ToLower(name)) {
+			if found != nil {
+				return nil
+			}
+			found = n
+		}
+	}
+	return found
+}
+
+// minIDPrefix is the length from which on a name may be the beginning of an ID.
+const minIDPrefix = 2
+
 // instances returns the instances of a service, ordered by node and ID.
 func (st *store) instances(name string) []*service {
-	return slices.SortedFunc(maps.Keys(st.byName[strings.ToLower(name)]), func(a, b *service) int {
-		return cmp.Or(strings.Compare(strings.ToLower(a.node.Node), strings.ToLower(b.node.Node)),
-			strings.Compare(strings.ToLower(a.ID), strings.ToLower(b.ID)))
+	return st.sortInstances(st.byName[strings.ToLower(name)])
+}
+
+func (st *store) sortInstances(set map[*service]struct{}) []*service {
+	return slices.SortedFunc(maps.Keys(set), func(a, b *service) int {
+		if a.node == b.node {
+			return strings.Compare(strings.ToLower(a.ID), strings.ToLower(b.ID))
+		}
+		return strings.Compare(strings.ToLower(a.node.Node), strings.ToLower(b.node.Node))
 	})
+}
+
+// checksWhere returns the checks that a predicate is true of, ordered by node and
+// ID.
+func (st *store) checksWhere(is func(*node, *check) bool) []*check {
+	var list []*check
+	for _, n := range sorted(st.nodes) {
+		for _, c := range sorted(n.checks) {
+			if is(n, c) {
+				list = append(list, c)
+			}
+		}
+	}
+	return list
 }
 
 // sorted returns the values of a map in the order of its keys.

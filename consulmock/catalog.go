@@ -1,0 +1,234 @@
+package consulmock
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// catalogDatacenters answers GET /v1/catalog/datacenters.
+func catalogDatacenters(q *request) (any, error) {
+	o, err := q.readOptions()
+	if err != nil {
+		return nil, err
+	}
+	if o.cached {
+		q.setCache()
+	}
+	return []string{q.s.config.datacenter}, nil
+}
+
+// catalogNodes answers GET /v1/catalog/nodes.
+func catalogNodes(q *request) (any, error) {
+	st := q.a.store
+	return q.read(read{
+		target: ofNode,
+		index:  func() uint64 { return st.indexes[nodesTable] },
+		keys:   []string{nodesTable},
+		result: func(authz *authorizer, keep func(any) (bool, error)) (any, bool, error) {
+			list, filtered := []*nodeJSON{}, false
+			for _, n := range sorted(st.nodes) {
+				if !q.hasNodeMeta(n.Meta) {
+					continue
+				}
+				if !authz.allows(nodeRead, n.Node) {
+					filtered = true
+					continue
+				}
+				if ok, err := keep(n.nodeRecord); err != nil {
+					return nil, false, err
+				} else if ok {
+					list = append(list, n.nodeRecord)
+				}
+			}
+			return list, filtered, nil
+		},
+	})
+}
+
+// catalogServices answers GET /v1/catalog/services.
+func catalogServices(q *request) (any, error) {
+	st := q.a.store
+	return q.read(read{
+		target: ofCatalogService, cache: true, noFilter: q.v == v1_8_7,
+		index: func() uint64 {
+			if len(q.query["node-meta"]) > 0 {
+				return st.max(servicesTable, nodesTable)
+			}
+			return st.indexes[servicesTable]
+		},
+		keys: []string{servicesTable, nodesTable},
+		result: func(authz *authorizer, keep func(any) (bool, error)) (any, bool, error) {
+			list, filtered := make(map[string][]string), false
+			for _, n := range sorted(st.nodes) {
+				if !q.hasNodeMeta(n.Meta) {
+					continue
+				}
+				for _, s := range sorted(n.services) {
+					if !authz.allows(serviceRead, s.Name) {
+						filtered = true
+						continue
+					}
+					if ok, err := keep(q.v.catalogServiceJSON(s)); err != nil {
+						return nil, false, err
+					} else if ok {
+						list[s.Name] = addTags(list[s.Name], s.Tags)
+					}
+				}
+			}
+			return list, filtered, nil
+		},
+	})
+}
+
+// addTags returns the tags of a service with those of another instance.
+func addTags(have, more []string) []string {
+	if have == nil {
+		have = []string{}
+	}
+	for _, tag := range more {
+		if !slices.Contains(have, tag) {
+			have = append(have, tag)
+		}
+	}
+	return have
+}
+
+// catalogService answers GET /v1/catalog/service/{service}.
+func catalogService(q *request) (any, error) {
+	return q.readCatalogService(func() []*service { return q.a.store.instances(q.name) })
+}
+
+// catalogConnect answers GET /v1/catalog/connect/{service}.
+func catalogConnect(q *request) (any, error) {
+	return q.readCatalogService(func() []*service { return q.a.store.connectInstances(q.name) })
+}
+
+func (q *request) readCatalogService(instances func() []*service) (any, error) {
+	st := q.a.store
+	return q.read(read{
+		missing: "Missing service name", target: ofCatalogService, cache: true,
+		index: func() uint64 {
+			if len(instances()) == 0 {
+				return st.missingIndex()
+			}
+			return st.serviceIndex(q.name)
+		},
+		keys: []string{oneService + strings.ToLower(q.name), servicesTable, nodesTable, extinctions},
+		result: func(authz *authorizer, keep func(any) (bool, error)) (any, bool, error) {
+			list, filtered := []*catalogServiceJSON{}, false
+			for _, s := range instances() {
+				if !q.hasTags(s.Tags) || !q.hasNodeMeta(s.node.Meta) {
+					continue
+				}
+				if !authz.allows(nodeRead, s.node.Node) || !authz.allows(serviceRead, s.Name) {
+					filtered = true
+					continue
+				}
+				v := q.v.catalogServiceJSON(s)
+				if ok, err := keep(v); err != nil {
+					return nil, false, err
+				} else if ok {
+					list = append(list, v)
+				}
+			}
+			return list, filtered, nil
+		},
+	})
+}
+
+// catalogNode answers GET /v1/catalog/node/{node}.
+func catalogNode(q *request) (any, error) {
+	return q.readNode(func(n *node, services []*serviceJSON) any {
+		if n == nil {
+			return nullBody
+		}
+		byID := make(map[string]*serviceJSON)
+		for _, s := range services {
+			byID[s.ID] = s
+		}
+		return struct {
+			Node     *nodeJSON
+			Services map[string]*serviceJSON
+		}{n.nodeRecord, byID}
+	})
+}
+
+// catalogNodeServices answers GET /v1/catalog/node-services/{node}.
+func catalogNodeServices(q *request) (any, error) {
+	return q.readNode(func(n *node, services []*serviceJSON) any {
+		var answer struct {
+			Node     *nodeJSON
+			Services []*serviceJSON
+		}
+		if n != nil {
+			answer.Node, answer.Services = n.nodeRecord, services
+		}
+		return answer
+	})
+}
+
+// nullBody is an answer that is null in JSON; a nil answer has no body.
+var nullBody = &answer{}
+
+// readNode is a read of the services of a node. The node may be named by the
+// beginning of its ID as well.
+func (q *request) readNode(shape func(*node, []*serviceJSON) any) (any, error) {
+	st := q.a.store
+	return q.read(read{
+		missing: "Missing node name", target: ofNodeService,
+		index: func() uint64 { return st.nodeIndex(q.name) },
+		keys:  []string{oneNode + strings.ToLower(q.name), nodesTable, servicesTable},
+		result: func(authz *authorizer, keep func(any) (bool, error)) (any, bool, error) {
+			n := st.findNode(q.name)
+			if n == nil {
+				return shape(nil, nil), false, nil
+			}
+			if !authz.allows(nodeRead, n.Node) {
+				return shape(nil, nil), true, nil
+			}
+			var list []*serviceJSON
+			filtered := false
+			for _, s := range sorted(n.services) {
+				if !authz.allows(serviceRead, s.Name) {
+					filtered = true
+					continue
+				}
+				v := q.v.serviceJSON(s.serviceRecord)
+				if ok, err := keep(v); err != nil {
+					return nil, false, err
+				} else if ok {
+					list = append(list, v)
+				}
+			}
+			return shape(n, list), filtered, nil
+		},
+	})
+}
+
+// catalogGatewayServices answers GET /v1/catalog/gateway-services/{gateway}. The
+// fake has no gateways.
+func catalogGatewayServices(q *request) (any, error) {
+	return q.read(read{
+		missing: "Missing gateway name", target: ofCatalogService, noFilter: true,
+		index:  func() uint64 { return 1 },
+		result: func(*authorizer, func(any) (bool, error)) (any, bool, error) { return []struct{}{}, false, nil },
+	})
+}
+
+// statusLeader answers GET /v1/status/leader.
+func statusLeader(q *request) (any, error) {
+	return q.status(serverAddress)
+}
+
+// statusPeers answers GET /v1/status/peers.
+func statusPeers(q *request) (any, error) {
+	return q.status([]string{serverAddress})
+}
+
+func (q *request) status(v any) (any, error) {
+	if dc := q.query.Get("dc"); dc != "" && dc != q.s.config.datacenter {
+		return nil, &httpError{http.StatusInternalServerError, "No path to datacenter"}
+	}
+	return v, nil
+}

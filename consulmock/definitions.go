@@ -1,0 +1,392 @@
+package consulmock
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lictor-go/consul"
+)
+
+// This file holds the definitions of services and checks that an agent accepts,
+// and what it says of those that it refuses.
+
+// serviceDefinition is the body of service/register.
+type serviceDefinition struct {
+	Kind              string
+	ID                string
+	Name              string
+	Tags              []string
+	Address           string
+	TaggedAddresses   map[string]consul.ServiceAddress
+	Meta              map[string]string
+	Port              int
+	SocketPath        string
+	Check             *serviceCheck
+	Checks            []*serviceCheck
+	Weights           *consul.AgentWeights
+	Token             string
+	EnableTagOverride bool
+	Locality          *consul.Locality
+	Proxy             *proxyConfig
+	Connect           *connectDefinition
+
+	EnableTagOverrideSnake bool                             `json:"enable_tag_override"`
+	TaggedAddressesSnake   map[string]consul.ServiceAddress `json:"tagged_addresses"`
+}
+
+// connectDefinition says how a service takes part in the mesh.
+type connectDefinition struct {
+	Native         bool
+	SidecarService *serviceDefinition
+}
+
+// checkType is what the checks of services and of check/register have in common.
+type checkType struct {
+	Name                           string
+	Notes                          string
+	Status                         string
+	ScriptArgs                     []string
+	HTTP                           string
+	H2PING                         string
+	H2PingUseTLS                   bool
+	Header                         map[string][]string
+	Method                         string
+	Body                           string
+	DisableRedirects               bool
+	TCP                            string
+	TCPUseTLS                      bool
+	UDP                            string
+	Interval                       wireDuration
+	DockerContainerID              string
+	Shell                          string
+	GRPC                           string
+	GRPCUseTLS                     bool
+	OSService                      string
+	TLSServerName                  string
+	TLSSkipVerify                  bool
+	AliasNode                      string
+	AliasService                   string
+	Timeout                        wireDuration
+	TTL                            wireDuration
+	SuccessBeforePassing           int
+	FailuresBeforeWarning          int
+	FailuresBeforeCritical         int
+	DeregisterCriticalServiceAfter wireDuration
+	OutputMaxSize                  int
+	Args                           []string
+	ServiceID                      string
+
+	maintenance bool // not a definition but a maintenance mode
+
+	ScriptArgsSnake                     []string     `json:"script_args"`
+	DeregisterCriticalServiceAfterSnake wireDuration `json:"deregister_critical_service_after"`
+	DockerContainerIDSnake              string       `json:"docker_container_id"`
+	TLSServerNameSnake                  string       `json:"tls_server_name"`
+	TLSSkipVerifySnake                  bool         `json:"tls_skip_verify"`
+	TCPUseTLSSnake                      bool         `json:"tcp_use_tls"`
+	GRPCUseTLSSnake                     bool         `json:"grpc_use_tls"`
+	ServiceIDSnake                      string       `json:"service_id"`
+	H2PingUseTLSSnake                   bool         `json:"h2ping_use_tls"`
+	DisableRedirectsSnake               bool         `json:"disable_redirects"`
+}
+
+// serviceCheck is a check in the definition of a service. Its ServiceID is read
+// but not used.
+type serviceCheck struct {
+	CheckID   string
+	ProxyHTTP string
+	ProxyGRPC string
+	checkType
+}
+
+// checkDefinitionBody is the body of check/register.
+type checkDefinitionBody struct {
+	ID    string
+	Token string
+	checkType
+}
+
+func (c *checkType) args() []string {
+	for _, a := range [][]string{c.ScriptArgs, c.Args, c.ScriptArgsSnake} {
+		if len(a) > 0 {
+			return a
+		}
+	}
+	return nil
+}
+
+func (c *checkType) serviceID() string {
+	if c.ServiceID != "" {
+		return c.ServiceID
+	}
+	return c.ServiceIDSnake
+}
+
+func (c *checkType) reapAfter() time.Duration {
+	return c.DeregisterCriticalServiceAfter.or(c.DeregisterCriticalServiceAfterSnake)
+}
+
+func (c *checkType) isAlias() bool { return c.AliasNode != "" || c.AliasService != "" }
+
+func (c *checkType) isScript() bool { return len(c.args()) > 0 }
+
+func (c *checkType) isDocker() bool {
+	return len(c.args()) > 0 && (c.DockerContainerID != "" || c.DockerContainerIDSnake != "")
+}
+
+// kind returns the word for the kind of check.
+func (c *checkType) kind() string {
+	switch {
+	case c.GRPC != "":
+		return "grpc"
+	case c.HTTP != "":
+		return "http"
+	case c.TTL.d != 0:
+		return "ttl"
+	case c.TCP != "":
+		return "tcp"
+	case c.UDP != "":
+		return "udp"
+	case c.isAlias():
+		return "alias"
+	case c.isDocker():
+		return "docker"
+	case c.isScript():
+		return "script"
+	case c.H2PING != "":
+		return "h2ping"
+	case c.OSService != "":
+		return "os_service"
+	}
+	return ""
+}
+
+// validate returns what the agent says of a check that it refuses.
+func (c *checkType) validate(v version) error {
+	isRun := c.isScript() || c.HTTP != "" || c.TCP != "" || c.UDP != "" || c.GRPC != "" || c.H2PING != "" || c.OSService != ""
+	switch {
+	case c.Interval.d > 0 && c.TTL.d > 0:
+		return errors.New("Interval and TTL cannot both be specified")
+	case isRun && c.Interval.d <= 0 && v == v1_8_7:
+		return errors.New("Interval must be > 0 for Script, HTTP, or TCP checks")
+	case isRun && c.Interval.d <= 0:
+		return errors.New("Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or OSService checks")
+	case isRun && c.isAlias():
+		return errors.New("Interval cannot be set for Alias checks")
+	case c.isAlias() && c.TTL.d > 0:
+		return errors.New("TTL must be not be set for Alias checks")
+	case !isRun && !c.isAlias() && c.TTL.d <= 0:
+		return errors.New("TTL must be > 0 for TTL checks")
+	case c.OutputMaxSize < 0:
+		return errors.New("MaxOutputMaxSize must be positive")
+	case v == v1_21_4 && c.FailuresBeforeWarning > c.FailuresBeforeCritical:
+		return errors.New("FailuresBeforeWarning can't be higher than FailuresBeforeCritical")
+	}
+	return nil
+}
+
+// isStatus reports whether a word is the status of a check.
+func isStatus(s string) bool {
+	return s == string(consul.HealthPassing) || s == string(consul.HealthWarning) || s == string(consul.HealthCritical)
+}
+
+// checks returns the checks of a service definition, without empty ones.
+func (d *serviceDefinition) checks() []*serviceCheck {
+	var list []*serviceCheck
+	for _, c := range append([]*serviceCheck{d.Check}, d.Checks...) {
+		if c != nil && !reflect.ValueOf(*c).IsZero() {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// UnmarshalJSON implements [json.Unmarshaler], so that the errors in a nested
+// definition are its own.
+func (c *serviceCheck) UnmarshalJSON(data []byte) error {
+	type plain serviceCheck
+	return checkBody.decode(nestedVersion, data, (*plain)(c))
+}
+
+// nestedVersion is the version whose words nested definitions use. What is new
+// in 1.21.4 is refused afterwards.
+const nestedVersion = v1_21_4
+
+// decodeService reads the body of service/register.
+func (q *request) decodeService() (*serviceDefinition, error) {
+	d := new(serviceDefinition)
+	if err := q.decode(d, serviceBody); err != nil {
+		return nil, err
+	}
+	if q.v == v1_8_7 {
+		if err := refuseNewChecks(q.body); err != nil {
+			return nil, badRequest("Request decode failed: %v", err)
+		}
+	}
+	d.EnableTagOverride = d.EnableTagOverride || d.EnableTagOverrideSnake
+	if len(d.TaggedAddresses) == 0 {
+		d.TaggedAddresses = d.TaggedAddressesSnake
+	}
+	return d, nil
+}
+
+// refuseNewChecks refuses the fields that checks do not have in 1.8.7.
+func refuseNewChecks(body []byte) error {
+	var d struct {
+		Check  json.RawMessage
+		Checks []json.RawMessage
+	}
+	if json.Unmarshal(body, &d) != nil {
+		return nil // what follows the definition is of no interest
+	}
+	for _, c := range append(d.Checks, d.Check) {
+		if err := checkBody.refuseNew(c); len(c) > 0 && err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// validate returns why the agent refuses a service.
+func (d *serviceDefinition) validate(v version) error {
+	if d.Name == "" {
+		return badRequest("Missing service name")
+	}
+	if isAnyAddress(d.Address) {
+		return badRequest("Invalid service address")
+	}
+	return nil
+}
+
+// validateRest is the part of the validation that comes after the token was
+// looked at.
+func (d *serviceDefinition) validateRest(v version) error {
+	if d.Weights != nil {
+		if err := validateWeights(*d.Weights); err != nil {
+			return badRequest("Invalid Weights: %v", err)
+		}
+	}
+	if err := validateMeta(d.Meta); err != nil {
+		return badRequest("Invalid Service Meta: %v", err)
+	}
+	if problems := d.meshProblems(v); len(problems) > 0 {
+		text := multiError(problems)
+		if v == v1_21_4 {
+			text = "Validation failed: " + text
+		}
+		return badRequest("%s", text)
+	}
+	if err := validateChecks(d.checks(), v, "Invalid check: "); err != nil {
+		return err
+	}
+	if d.Connect != nil && d.Connect.SidecarService != nil {
+		return validateChecks(d.Connect.SidecarService.checks(), v, "Invalid check in sidecar_service: ")
+	}
+	return nil
+}
+
+func validateChecks(checks []*serviceCheck, v version, prefix string) error {
+	for _, c := range checks {
+		if err := c.validate(v); err != nil {
+			return badRequest("%s%v", prefix, err)
+		}
+	}
+	for _, c := range checks {
+		if c.Status != "" && !isStatus(c.Status) {
+			return badRequest("Status for checks must 'passing', 'warning', 'critical'")
+		}
+	}
+	return nil
+}
+
+// isAnyAddress reports whether an address means every interface.
+func isAnyAddress(s string) bool {
+	addr, err := netip.ParseAddr(strings.Trim(s, "[]"))
+	return err == nil && addr.IsUnspecified()
+}
+
+func validateWeights(w consul.AgentWeights) error {
+	switch {
+	case w.Passing < 1:
+		return errors.New("Passing must be greater than 0")
+	case w.Warning < 0:
+		return errors.New("Warning must be greater or equal than 0")
+	case w.Passing > 65535 || w.Warning > 65535:
+		return errors.New("DNS Weight must be between 0 and 65535")
+	}
+	return nil
+}
+
+var metaKey = regexp.MustCompile(`^[a-zA-Z0-9_-]+$`)
+
+func validateMeta(meta map[string]string) error {
+	if len(meta) > 64 {
+		return errors.New("Node metadata cannot contain more than 64 key/value pairs")
+	}
+	for _, k := range slices.Sorted(maps.Keys(meta)) {
+		problem := ""
+		switch {
+		case k == "":
+			problem = "Key cannot be blank"
+		case !metaKey.MatchString(k):
+			problem = "Key contains invalid characters"
+		case len(k) > 128:
+			problem = "Key is too long (limit: 128 characters)"
+		case strings.HasPrefix(k, "consul-"):
+			problem = "Key prefix 'consul-' is reserved for internal use"
+		case len(meta[k]) > 512:
+			problem = "Value is too long (limit: 512 characters)"
+		}
+		if problem != "" {
+			return fmt.Errorf("Couldn't load metadata pair ('%s', '%s'): %s", k, meta[k], problem)
+		}
+	}
+	return nil
+}
+
+// meshProblems returns what is wrong with the mesh side of a service.
+func (d *serviceDefinition) meshProblems(v version) []string {
+	native := d.Connect != nil && d.Connect.Native
+	noPort := d.Port == 0 && d.SocketPath == ""
+	var problems []string
+	if d.Kind == "connect-proxy" {
+		if d.Proxy == nil || strings.TrimSpace(d.Proxy.DestinationServiceName) == "" {
+			problems = append(problems, "Proxy.DestinationServiceName must be non-empty for Connect proxy services")
+		}
+		switch {
+		case noPort && v == v1_8_7:
+			problems = append(problems, "Port must be set for a Connect proxy")
+		case noPort:
+			problems = append(problems, "Port or SocketPath must be set for a connect-proxy")
+		}
+		if native {
+			problems = append(problems, "A Proxy cannot also be Connect Native, only typical services")
+		}
+	}
+	if v == v1_21_4 && native && noPort {
+		problems = append(problems, "Port or SocketPath must be set for a Connect native service.")
+	}
+	if d.Connect != nil && d.Connect.SidecarService != nil {
+		if side := d.Connect.SidecarService; side.Connect != nil && side.Connect.SidecarService != nil {
+			problems = append(problems, "A SidecarService cannot have a nested SidecarService")
+		}
+	}
+	return problems
+}
+
+// multiError writes a list of problems as agents do.
+func multiError(problems []string) string {
+	head := fmt.Sprintf("%d errors occurred:", len(problems))
+	if len(problems) == 1 {
+		head = "1 error occurred:"
+	}
+	return head + "\n\t* " + strings.Join(problems, "\n\t* ") + "\n\n"
+}

@@ -1,0 +1,162 @@
+package consulmock
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/lictor-go/consul"
+)
+
+const defaultProbeTimeout = 10 * time.Second
+
+// probe runs an HTTP or TCP check at its interval.
+type probe struct {
+	cancel context.CancelFunc
+}
+
+// startProbe starts running a check, if it is of a kind that the fake runs. The
+// first run is within the first interval, or within the first second if that is
+// longer than a minute.
+func startProbe(c *localCheck) *probe {
+	var run func(ctx context.Context) (status, output string)
+	switch c.rec.Type {
+	case "http":
+		run = httpProbe(c)
+	case "tcp":
+		run = tcpProbe(c)
+	default:
+		return nil
+	}
+	timeout := c.def.Timeout.d
+	if timeout <= 0 {
+		timeout = defaultProbeTimeout
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		wait := rand.N(c.def.Interval.d)
+		for {
+			timer := time.NewTimer(wait)
+			select {
+			case <-ctx.Done():
+				timer.Stop()
+				return
+			case <-timer.C:
+			}
+			limited, done := context.WithTimeout(ctx, timeout)
+			status, output := run(limited)
+			done()
+			c.ran(ctx, status, output)
+			wait = c.def.Interval.d
+		}
+	}()
+	return &probe{cancel}
+}
+
+func (p *probe) stop() { p.cancel() }
+
+// ran notes the result of a run, unless the check is gone.
+func (c *localCheck) ran(ctx context.Context, status, output string) {
+	c.a.s.mu.Lock()
+	defer c.a.s.mu.Unlock()
+	if ctx.Err() != nil || !c.current() {
+		return
+	}
+	if status = c.counted(status); status == "" {
+		return
+	}
+	c.setStatus(status, output)
+	c.a.syncChanges()
+}
+
+// counted returns the status that follows from a run and the ones before it, or
+// "" if it takes more of the same.
+func (c *localCheck) counted(status string) string {
+	if status == string(consul.HealthCritical) {
+		c.failures, c.successes = c.failures+1, 0
+		if c.failures > c.def.FailuresBeforeCritical {
+			return status
+		}
+		if c.def.FailuresBeforeWarning > 0 && c.failures > c.def.FailuresBeforeWarning {
+			return string(consul.HealthWarning)
+		}
+		return ""
+	}
+	c.successes, c.failures = c.successes+1, 0
+	if c.successes > c.def.SuccessBeforePassing {
+		return status
+	}
+	return ""
+}
+
+// httpProbe returns a run of an HTTP check: 2xx passes, 429 warns.
+func httpProbe(c *localCheck) func(ctx context.Context) (status, output string) {
+	def := c.def
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: def.TLSSkipVerify, ServerName: def.TLSServerName},
+	}}
+	if def.DisableRedirects {
+		client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	}
+	method := def.Method
+	if method == "" {
+		method = http.MethodGet
+	}
+	keep := def.OutputMaxSize
+	if keep == 0 {
+		keep = defaultMaxOutput
+	}
+	return func(ctx context.Context) (string, string) {
+		critical := string(consul.HealthCritical)
+		req, err := http.NewRequestWithContext(ctx, method, def.HTTP, strings.NewReader(def.Body))
+		if err != nil {
+			return critical, err.Error()
+		}
+		for name, values := range def.Header {
+			req.Header[http.CanonicalHeaderKey(name)] = values
+		}
+		if host := req.Header.Get("Host"); host != "" {
+			req.Host = host
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			return critical, err.Error()
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+		if err != nil {
+			return critical, err.Error()
+		}
+		if len(body) > keep {
+			body = body[len(body)-keep:]
+		}
+		output := fmt.Sprintf("HTTP %s %s: %s Output: %s", method, def.HTTP, resp.Status, body)
+		switch {
+		case resp.StatusCode >= 200 && resp.StatusCode <= 299:
+			return string(consul.HealthPassing), output
+		case resp.StatusCode == http.StatusTooManyRequests:
+			return string(consul.HealthWarning), output
+		}
+		return critical, output
+	}
+}
+
+// tcpProbe returns a run of a TCP check: to connect is enough.
+func tcpProbe(c *localCheck) func(ctx context.Context) (status, output string) {
+	address := c.def.TCP
+	return func(ctx context.Context) (string, string) {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+		if err != nil {
+			return string(consul.HealthCritical), err.Error()
+		}
+		conn.Close()
+		return string(consul.HealthPassing), "TCP connect " + address + ": Success"
+	}
+}
