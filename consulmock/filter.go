@@ -19,6 +19,6 @@ const (
 
 // compileFilter returns the predicate that a filter expression is. The error is
 // what an agent says of an expression that it does not understand.
-func compileFilter(expression string, of filterTarget) (func(v any) (bool, error), error) {
+func compileFilter(expression string, of filterTarget, v version) (func(v any) (bool, error), error) {
 	return nil, errors.New("Failed to create boolean expression evaluator: filters are not understood")
 }

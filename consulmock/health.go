@@ -129,7 +129,7 @@ func (q *request) filter(of filterTarget) (func(v any) (bool, error), error) {
 	if expression == "" {
 		return func(any) (bool, error) { return true, nil }, nil
 	}
-	return compileFilter(expression, of)
+	return compileFilter(expression, of, q.v)
 }
 
 // hasTags reports whether a list has all the tags that a query asks for.
