@@ -69,7 +69,11 @@ func newAgent(s *Server) *agent {
 func (a *agent) joinCatalog() {
 	st, c := a.store, a.config
 	st.index = map[version]uint64{v1_8_7: 10, v1_21_4: 13}[c.version]
-	n := st.ensureNode(nodeRecord{ID: a.nodeID(), Node: c.node, Address: "127.0.0.1", Datacenter: c.datacenter})
+	first := nodeRecord{ID: a.nodeID(), Node: c.node, Address: "127.0.0.1", Datacenter: c.datacenter}
+	if c.version == v1_21_4 {
+		first.Meta = map[string]string{"consul-version": c.version.String()}
+	}
+	n := st.ensureNode(first)
 	st.ensureService(n, serviceRecord{
 		ID: "consul", Name: "consul", Port: serverPort, Meta: c.version.serverMeta(), Weights: defaultWeights,
 	})
@@ -174,9 +178,13 @@ func agentService(q *request) (any, error) {
 	}
 	s, err := read()
 	if hash := q.query.Get("hash"); hash != "" {
-		err2 := q.wait(wait, func() bool { return err == nil && s.hash == hash }, func() { s, err = read() }, localServiceKey+q.name)
-		if err2 != nil {
-			return nil, err2
+		same := func() bool {
+			s, err = read()
+			return err == nil && s.hash == hash
+		}
+		keys := func() []string { return []string{localServiceKey + q.name} }
+		if _, err := q.wait(wait, same, keys); err != nil {
+			return nil, err
 		}
 	}
 	if err != nil {

@@ -130,43 +130,39 @@ func jitter(wait time.Duration) time.Duration {
 	return wait + rand.N(wait/jitterFraction+1)
 }
 
-// wait waits as long as blocked reports true, at most for a duration. After each
-// wake it calls again, which may be nil. The server's lock is held on entry and
-// on return, but not while waiting. The keys say what may end the wait.
-func (q *request) wait(length time.Duration, blocked func() bool, again func(), keys ...string) error {
+// wait waits as long as blocked reports true, at most for a duration, and reports
+// whether the time was over. The keys say what may end the wait; they are asked
+// for again after each wake. The server's lock is held on entry and on return,
+// but not while waiting.
+func (q *request) wait(length time.Duration, blocked func() bool, keys func() []string) (over bool, err error) {
 	if !blocked() {
-		return nil
+		return false, nil
 	}
-	store := q.a.store
 	timeout := time.NewTimer(length)
 	defer timeout.Stop()
-	w := store.watch(keys...)
-	defer func() { store.unwatch(w) }()
-	for blocked() {
-		over := false
+	for {
+		w := q.a.store.watch(keys()...)
 		q.unlocked(func() {
 			select {
 			case <-w.wake:
 			case <-timeout.C:
 				over = true
 			case <-q.r.Context().Done():
-				over = true
+				err = errGone
 			}
 		})
-		if q.r.Context().Err() != nil {
-			return errGone
-		}
-		if q.a != q.s.agent {
-			return errGone // the agent has been restarted without its state
-		}
-		if again != nil {
-			again()
-		}
-		if over {
-			return nil
+		q.a.store.unwatch(w)
+		switch {
+		case err != nil:
+			return false, err
+		case q.a != q.s.agent:
+			return false, errGone // the agent has been restarted without its state
+		case over:
+			return true, nil
+		case !blocked():
+			return false, nil
 		}
 	}
-	return nil
 }
 
 // readHashWait reads the wait of a query with hash, for which the agent's

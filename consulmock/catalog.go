@@ -8,14 +8,16 @@ import (
 
 // catalogDatacenters answers GET /v1/catalog/datacenters.
 func catalogDatacenters(q *request) (any, error) {
+	list := []string{q.s.config.datacenter}
 	o, err := q.readOptions()
 	if err != nil {
-		return nil, err
+		// Agents say both here: what is wrong, and the answer.
+		return nil, &httpError{http.StatusBadRequest, err.Error() + string(q.encode(list))}
 	}
 	if o.cached {
 		q.setCache()
 	}
-	return []string{q.s.config.datacenter}, nil
+	return list, nil
 }
 
 // catalogNodes answers GET /v1/catalog/nodes.
@@ -24,7 +26,7 @@ func catalogNodes(q *request) (any, error) {
 	return q.read(read{
 		target: ofNode,
 		index:  func() uint64 { return st.indexes[nodesTable] },
-		keys:   []string{nodesTable},
+		keys:   func() []string { return []string{nodeRecords} },
 		result: func(authz *authorizer, keep func(any) (bool, error)) (any, bool, error) {
 			list, filtered := []*nodeJSON{}, false
 			for _, n := range sorted(st.nodes) {
@@ -57,7 +59,7 @@ func catalogServices(q *request) (any, error) {
 			}
 			return st.indexes[servicesTable]
 		},
-		keys: []string{servicesTable, nodesTable},
+		keys: func() []string { return []string{serviceRecords} },
 		result: func(authz *authorizer, keep func(any) (bool, error)) (any, bool, error) {
 			list, filtered := make(map[string][]string), false
 			for _, n := range sorted(st.nodes) {
@@ -96,25 +98,40 @@ func addTags(have, more []string) []string {
 
 // catalogService answers GET /v1/catalog/service/{service}.
 func catalogService(q *request) (any, error) {
-	return q.readCatalogService(func() []*service { return q.a.store.instances(q.name) })
+	return q.readCatalogService(serviceRecords, func() []*service { return q.a.store.instances(q.name) })
 }
 
 // catalogConnect answers GET /v1/catalog/connect/{service}.
 func catalogConnect(q *request) (any, error) {
-	return q.readCatalogService(func() []*service { return q.a.store.connectInstances(q.name) })
+	return q.readCatalogService(meshRecords, func() []*service { return q.a.store.connectInstances(q.name) })
 }
 
-func (q *request) readCatalogService(instances func() []*service) (any, error) {
+// readCatalogService is a read of instances. An agent that finds none watches all
+// the records around them.
+func (q *request) readCatalogService(around string, instances func() []*service) (any, error) {
 	st := q.a.store
 	return q.read(read{
 		missing: "Missing service name", target: ofCatalogService, cache: true,
 		index: func() uint64 {
 			if len(instances()) == 0 {
-				return st.missingIndex()
+				return st.missingIndex(q.name, nodesTable, servicesTable)
 			}
 			return st.serviceIndex(q.name)
 		},
-		keys: []string{oneService + strings.ToLower(q.name), servicesTable, nodesTable, extinctions},
+		keys: func() []string {
+			found := instances()
+			if len(found) == 0 {
+				return []string{around}
+			}
+			keys := []string{around}
+			if around == serviceRecords {
+				keys[0] = servicesNamed + strings.ToLower(q.name)
+			}
+			for _, s := range found {
+				keys = append(keys, servicesNamed+strings.ToLower(s.Name), nodeRecordOf+strings.ToLower(s.node.Node))
+			}
+			return keys
+		},
 		result: func(authz *authorizer, keep func(any) (bool, error)) (any, bool, error) {
 			list, filtered := []*catalogServiceJSON{}, false
 			for _, s := range instances() {
@@ -178,7 +195,14 @@ func (q *request) readNode(shape func(*node, []*serviceJSON) any) (any, error) {
 	return q.read(read{
 		missing: "Missing node name", target: ofNodeService,
 		index: func() uint64 { return st.nodeIndex(q.name) },
-		keys:  []string{oneNode + strings.ToLower(q.name), nodesTable, servicesTable},
+		keys: func() []string {
+			n := st.findNode(q.name)
+			if n == nil {
+				return []string{nodeRecords}
+			}
+			name := strings.ToLower(n.Node)
+			return []string{nodeRecordOf + name, servicesOnNode + name}
+		},
 		result: func(authz *authorizer, keep func(any) (bool, error)) (any, bool, error) {
 			n := st.findNode(q.name)
 			if n == nil {
@@ -211,8 +235,13 @@ func (q *request) readNode(shape func(*node, []*serviceJSON) any) (any, error) {
 func catalogGatewayServices(q *request) (any, error) {
 	return q.read(read{
 		missing: "Missing gateway name", target: ofCatalogService, noFilter: true,
-		index:  func() uint64 { return 1 },
-		result: func(*authorizer, func(any) (bool, error)) (any, bool, error) { return []struct{}{}, false, nil },
+		index: func() uint64 { return 1 },
+		result: func(*authorizer, func(any) (bool, error)) (any, bool, error) {
+			if q.v == v1_8_7 {
+				return nullBody, false, nil
+			}
+			return []struct{}{}, false, nil
+		},
 	})
 }
 
@@ -227,6 +256,9 @@ func statusPeers(q *request) (any, error) {
 }
 
 func (q *request) status(v any) (any, error) {
+	if _, err := q.readOptions(); err != nil {
+		return nil, err
+	}
 	if dc := q.query.Get("dc"); dc != "" && dc != q.s.config.datacenter {
 		return nil, &httpError{http.StatusInternalServerError, "No path to datacenter"}
 	}

@@ -154,13 +154,13 @@ func (r *catalogRegistration) validate(v version) error {
 
 // vet returns the refusal of a registration that the token does not allow.
 func (r *catalogRegistration) vet(q *request, authz *authorizer) error {
-	if !r.SkipNodeUpdate {
-		if err := authz.require(q.v, nodeWrite, r.Node); err != nil {
+	if r.Service != nil {
+		if err := authz.require(q.v, serviceWrite, r.Service.Service); err != nil {
 			return err
 		}
 	}
-	if r.Service != nil {
-		if err := authz.require(q.v, serviceWrite, r.Service.Service); err != nil {
+	if !r.SkipNodeUpdate {
+		if err := authz.require(q.v, nodeWrite, r.Node); err != nil {
 			return err
 		}
 	}
@@ -254,10 +254,25 @@ func (s *catalogServiceBody) record() serviceRecord {
 }
 
 func (c *catalogCheckBody) record() checkRecord {
+	if c.Type == "" && c.Definition != nil {
+		c.Type = c.Definition.kind()
+	}
 	return checkRecord{
 		CheckID: c.CheckID, Name: c.Name, Status: c.Status, Notes: c.Notes, Output: c.Output, ServiceID: c.ServiceID,
 		Type: c.Type, Interval: c.Interval, Timeout: c.Timeout, ExposedPort: c.ExposedPort, Definition: c.Definition,
 	}
+}
+
+// kind returns the word for the kind of check that a definition describes.
+func (d *checkDefinition) kind() string {
+	t := checkType{
+		HTTP: d.HTTP, TCP: d.TCP, UDP: d.UDP, GRPC: d.GRPC, H2PING: d.H2PING, OSService: d.OSService, ScriptArgs: d.ScriptArgs,
+		DockerContainerID: d.DockerContainerID, AliasNode: d.AliasNode, AliasService: d.AliasService,
+	}
+	if d.TTL != nil {
+		t.TTL = d.TTL.wireDuration
+	}
+	return t.kind()
 }
 
 // catalogDeregister answers PUT /v1/catalog/deregister.

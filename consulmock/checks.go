@@ -197,7 +197,8 @@ func (a *agent) addCheck(rec checkRecord, def *checkType, token string) {
 	if old := a.checks[rec.CheckID]; old != nil {
 		old.stop()
 		c.rec.Status, c.rec.Output = old.rec.Status, old.rec.Output
-		c.inSync = old.inSync && reflect.DeepEqual(c.rec, old.rec)
+		// A 1.8.7 agent writes a check again even if it is the same.
+		c.inSync = old.inSync && a.config.version == v1_21_4 && reflect.DeepEqual(c.rec, old.rec)
 		a.unlink(old)
 	}
 	a.link(c)
@@ -428,26 +429,28 @@ func (a *agent) serviceChanged(id string) {
 // updateAlias gives an alias check the status of what it stands for.
 func (a *agent) updateAlias(c *localCheck) {
 	if c.def.AliasNode != "" && a.config.version == v1_8_7 && a.store.node(c.def.AliasNode) == nil {
-		return // a 1.8.7 agent would end here
+		time.AfterFunc(time.Millisecond, a.s.Stop) // a fault of 1.8.7 ends the agent
+		return
+	}
+	if id := c.def.AliasService; id != "" && !a.hasService(c.def.AliasNode, id) {
+		c.setStatus(string(consul.HealthCritical), fmt.Sprintf("Service %s could not be found on node %s", id, c.def.AliasNode))
+		return
 	}
 	status, output := string(consul.HealthPassing), "No checks found."
-	found := false
 	for _, other := range a.aliased(c) {
-		found = found || other.ServiceID != "" && other.ServiceID == c.def.AliasService
-		switch other.Status {
-		case string(consul.HealthCritical), string(consul.HealthWarning):
-			status, output = other.Status, fmt.Sprintf("Aliased check %q failing: %s", other.Name, other.Output)
-		default:
-			if status == string(consul.HealthPassing) {
-				output = "All checks passing."
+		failing := fmt.Sprintf("Aliased check %q failing: %s", other.Name, other.Output)
+		switch {
+		case other.Status == string(consul.HealthCritical):
+			// Of several an agent names any; here it stays with the one it has named.
+			if status != other.Status || failing == c.rec.Output {
+				status, output = other.Status, failing
 			}
+		case status == string(consul.HealthCritical):
+		case other.Status == string(consul.HealthWarning):
+			status, output = other.Status, failing
+		case status == string(consul.HealthPassing):
+			output = "All checks passing."
 		}
-		if status == string(consul.HealthCritical) {
-			break
-		}
-	}
-	if id := c.def.AliasService; id != "" && !found && a.config.version == v1_21_4 && !a.hasService(c.def.AliasNode, id) {
-		status, output = string(consul.HealthCritical), fmt.Sprintf("Service %s could not be found on node %s", id, c.def.AliasNode)
 	}
 	c.setStatus(status, output)
 }

@@ -92,8 +92,9 @@ func (k *bodyKind) typeError(ver version, e *json.UnmarshalTypeError) error {
 	if e.Field == "" {
 		return errors.New("json: cannot unmarshal " + e.Value + " into Go value of type " + k.goType[ver])
 	}
-	typ := strings.NewReplacer("consul.", "structs.", "consulmock.", "structs.").Replace(e.Type.String())
-	return errors.New("json: cannot unmarshal " + e.Value + " into Go struct field " + k.prefix[ver] + e.Field + " of type " + typ)
+	field := strings.ReplaceAll(e.Field, "checkType.", "")
+	typ := strings.NewReplacer("[]*consulmock.serviceCheck", "structs.CheckTypes", "consul.", "structs.", "consulmock.", "structs.").Replace(e.Type.String())
+	return errors.New("json: cannot unmarshal " + e.Value + " into Go struct field " + k.prefix[ver] + field + " of type " + typ)
 }
 
 // refuseNew refuses the fields that 1.8.7 does not know. The names of fields do

@@ -198,11 +198,15 @@ func isStatus(s string) bool {
 	return s == string(consul.HealthPassing) || s == string(consul.HealthWarning) || s == string(consul.HealthCritical)
 }
 
-// checks returns the checks of a service definition, without empty ones.
+// checks returns the checks of a service definition. An empty one is ignored, but
+// not in the list.
 func (d *serviceDefinition) checks() []*serviceCheck {
 	var list []*serviceCheck
-	for _, c := range append([]*serviceCheck{d.Check}, d.Checks...) {
-		if c != nil && !reflect.ValueOf(*c).IsZero() {
+	if d.Check != nil && !reflect.ValueOf(*d.Check).IsZero() {
+		list = append(list, d.Check)
+	}
+	for _, c := range d.Checks {
+		if c != nil {
 			list = append(list, c)
 		}
 	}

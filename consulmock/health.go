@@ -17,7 +17,7 @@ type read struct {
 	cache    bool         // the agent has a cache for it
 	stream   string       // the streaming backend's key, empty if it does not answer
 	index    func() uint64
-	keys     []string // what may move the index
+	keys     func() []string // what an agent watches for the answer
 	// result returns the answer and whether something was left out because the
 	// token does not allow it.
 	result func(authz *authorizer, keep func(any) (bool, error)) (body any, filtered bool, err error)
@@ -57,7 +57,8 @@ func (q *request) read(r read) (any, error) {
 		return nil, failed(err)
 	}
 	streaming := r.stream != "" && q.streams(o)
-	if err := q.block(o, &r, streaming); err != nil {
+	index, err := q.block(o, &r, streaming)
+	if err != nil {
 		return nil, err
 	}
 	if authz, err = q.authorize(); err != nil { // the token may be gone
@@ -76,10 +77,6 @@ func (q *request) read(r read) (any, error) {
 	if err != nil {
 		return nil, failed(err)
 	}
-	index := r.index()
-	if streaming {
-		index = q.a.store.viewIndex(r.stream, index)
-	}
 	q.setMeta(o, index, streaming)
 	q.setFiltered(authz, filtered)
 	if o.cached && r.cache {
@@ -94,17 +91,32 @@ func (q *request) streams(o readOptions) bool {
 		!q.query.Has("near") && !q.query.Has("merge-central-config")
 }
 
-// block waits until the index of a read has passed the one that was asked for.
-func (q *request) block(o readOptions, r *read, streaming bool) error {
-	index, length := r.index, jitter(q.length(o.wait))
+// block waits until the index of a read has passed the one that was asked for,
+// and returns it. If the time is over before that, it returns the index as it was
+// when the agent last looked, as agents do: it may have moved since without
+// anything having changed that they watch.
+func (q *request) block(o readOptions, r *read, streaming bool) (uint64, error) {
+	index, keys, length := r.index, r.keys, jitter(q.length(o.wait))
 	if streaming {
 		length = q.length(o.wait)
 		index = func() uint64 { return q.a.store.viewIndex(r.stream, r.index()) }
+		keys = func() []string { return []string{r.stream, aclKey} }
 	}
-	if o.index == 0 {
-		return nil
+	seen := index()
+	if o.index == 0 || keys == nil {
+		return seen, nil
 	}
-	return q.wait(length, func() bool { return max(index(), 1) <= o.index }, nil, append(r.keys, aclKey)...)
+	_, err := q.wait(length, func() bool {
+		seen = index()
+		return max(seen, 1) <= o.index && q.tokenExists()
+	}, keys)
+	return seen, err
+}
+
+// tokenExists reports whether the request's token has not been deleted.
+func (q *request) tokenExists() bool {
+	_, err := q.authorize()
+	return err == nil
 }
 
 // passing reads the parameter of that name.
@@ -162,9 +174,18 @@ func healthService(q *request) (any, error) {
 	return q.read(read{
 		missing: "Missing service name", target: ofServiceEntry, cache: true, stream: oneService + name,
 		index:  func() uint64 { return st.serviceIndex(q.name) },
-		keys:   []string{oneService + name, extinctions},
+		keys:   func() []string { return q.instanceKeys(name) },
 		result: q.entries(func() []*service { return st.instances(q.name) }),
 	})
+}
+
+// instanceKeys are what an agent watches of a service: its index, or all
+// services if there are no instances.
+func (q *request) instanceKeys(name string) []string {
+	if len(q.a.store.byName[name]) > 0 {
+		return []string{oneService + name}
+	}
+	return []string{serviceRecords}
 }
 
 // noInstances is a read of the instances of a service that has none, ever.
@@ -218,11 +239,17 @@ func healthConnect(q *request) (any, error) {
 				index, found = max(index, st.serviceIndex(s.Name)), true
 			}
 			if !found {
-				return st.missingIndex()
+				return st.missingIndex(q.name, nodesTable, servicesTable, checksTable)
 			}
 			return index
 		},
-		keys:   []string{meshService + strings.ToLower(q.name), extinctions},
+		keys: func() []string {
+			keys := []string{meshRecords}
+			for _, s := range st.connectInstances(q.name) {
+				keys = append(keys, oneService+strings.ToLower(s.Name))
+			}
+			return keys
+		},
 		result: q.entries(func() []*service { return st.connectInstances(q.name) }),
 	})
 }
@@ -233,43 +260,71 @@ func healthIngress(q *request) (any, error) { return q.read(q.noInstances()) }
 
 // healthNode answers GET /v1/health/node/{node}.
 func healthNode(q *request) (any, error) {
-	return q.readChecks("Missing node name", func() []*check {
+	name := strings.ToLower(q.name)
+	return q.readChecks(checksRead{missing: "Missing node name", watched: checksOnNode + name, around: checkRecords, find: func() []*check {
 		n := q.a.store.node(q.name)
 		if n == nil {
 			return nil
 		}
 		return sorted(n.checks)
-	})
+	}})
 }
 
 // healthChecks answers GET /v1/health/checks/{service}.
 func healthChecks(q *request) (any, error) {
-	return q.readChecks("Missing service name", func() []*check {
+	name := strings.ToLower(q.name)
+	r := checksRead{missing: "Missing service name", watched: checksOfService + name, around: serviceCheckAny, find: func() []*check {
 		return q.a.store.checksWhere(func(n *node, c *check) bool {
-			return strings.EqualFold(c.ServiceName, q.name) && q.hasNodeMeta(n.Meta)
+			return strings.ToLower(c.ServiceName) == name && q.hasNodeMeta(n.Meta)
 		})
-	})
+	}}
+	if q.query.Has("node-meta") {
+		r.index = func() uint64 { return q.a.store.serviceIndex(q.name) }
+	}
+	return q.readChecks(r)
 }
 
 // healthState answers GET /v1/health/state/{state}.
 func healthState(q *request) (any, error) {
-	return q.readChecks("Missing check state", func() []*check {
+	name := strings.ToLower(q.name)
+	isAny := q.name == string(consul.HealthAny)
+	r := checksRead{missing: "Missing check state", watched: checksInState + name, around: checkRecords, find: func() []*check {
 		return q.a.store.checksWhere(func(n *node, c *check) bool {
-			same := c.Status == q.name || q.v == v1_21_4 && strings.EqualFold(c.Status, q.name)
-			return (same || q.name == string(consul.HealthAny)) && q.hasNodeMeta(n.Meta)
+			same := c.Status == q.name || q.v == v1_21_4 && strings.ToLower(c.Status) == name
+			return (same || isAny) && q.hasNodeMeta(n.Meta)
 		})
-	})
+	}}
+	if isAny {
+		r.watched = checkRecords
+	}
+	return q.readChecks(r)
 }
 
-// readChecks is a read of checks. Their index is that of the table.
-func (q *request) readChecks(missing string, checks func() []*check) (any, error) {
+// checksRead is a read of checks.
+type checksRead struct {
+	missing string
+	watched string        // what an agent watches if it finds some
+	around  string        // what it watches if it finds none
+	index   func() uint64 // that of the table if nil
+	find    func() []*check
+}
+
+// readChecks performs a read of checks.
+func (q *request) readChecks(r checksRead) (any, error) {
+	if r.index == nil {
+		r.index = func() uint64 { return q.a.store.indexes[checksTable] }
+	}
 	return q.read(read{
-		missing: missing, target: ofHealthCheck,
-		index: func() uint64 { return q.a.store.indexes[checksTable] },
-		keys:  []string{checksTable},
+		missing: r.missing, target: ofHealthCheck, index: r.index,
+		keys: func() []string {
+			if len(r.find()) > 0 {
+				return []string{r.watched}
+			}
+			return []string{r.around}
+		},
 		result: func(authz *authorizer, keep func(any) (bool, error)) (any, bool, error) {
 			list, filtered := []*checkJSON{}, false
-			for _, c := range checks() {
+			for _, c := range r.find() {
 				if !authz.allows(nodeRead, c.Node) || c.ServiceName != "" && !authz.allows(serviceRead, c.ServiceName) {
 					filtered = true
 					continue

@@ -145,11 +145,11 @@ func agentSelf(q *request) (any, error) {
 		BuildDate         string `json:",omitempty"`
 	}
 	config := base{Datacenter: c.datacenter, NodeName: c.node, NodeID: q.a.nodeID(), Server: true, Version: q.v.String()}
-	self.XDS = map[string]any{"SupportedProxies": map[string][]string{"envoy": {"1.14.2"}}}
+	self.XDS = map[string]any{"SupportedProxies": map[string][]string{"envoy": {"1.14.5", "1.13.6", "1.12.7", "1.11.2"}}}
 	if q.v == v1_21_4 {
 		config.PrimaryDatacenter, config.BuildDate = c.datacenter, buildDate
 		self.XDS = map[string]any{
-			"SupportedProxies": map[string][]string{"envoy": {"1.34.1"}}, "Port": grpcPort,
+			"SupportedProxies": map[string][]string{"envoy": {"1.34.1", "1.33.2", "1.32.5", "1.31.8"}}, "Port": grpcPort,
 			"Ports": map[string]int{"Plaintext": grpcPort, "TLS": -1},
 		}
 	}

@@ -71,10 +71,11 @@ func (p *proxyConfig) inCatalog(v version) *proxyConfig {
 	c.Upstreams = nil
 	for _, u := range p.Upstreams {
 		u = maps.Clone(u)
-		for name, empty := range map[string]any{"Datacenter": "", "Config": nil} {
-			if _, ok := u[name]; !ok {
-				u[name] = empty
-			}
+		if _, ok := u["Datacenter"]; !ok {
+			u["Datacenter"] = ""
+		}
+		if _, ok := u["Config"]; !ok && v == v1_8_7 {
+			u["Config"] = nil
 		}
 		c.Upstreams = append(c.Upstreams, u)
 	}

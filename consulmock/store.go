@@ -27,8 +27,8 @@ type store struct {
 	views      map[string]*view // of the streaming backend, by key
 }
 
-// The keys of indexes. Those of single services and nodes end with a name in
-// lower case.
+// The keys of indexes, which are also those of waiters for an index to move.
+// Those of single services and nodes end with a name in lower case.
 const (
 	nodesTable    = "nodes"
 	servicesTable = "services"
@@ -38,6 +38,23 @@ const (
 	oneService    = "service."
 	oneNode       = "node."
 	meshService   = "connect."
+)
+
+// The keys of waiters for records to change, whatever the index does: an agent
+// watches the records that it has read, and the neighbourhood of those that it
+// has not found. As above some end with a name in lower case.
+const (
+	nodeRecords     = "node records"
+	nodeRecordOf    = "node record "
+	serviceRecords  = "service records"
+	meshRecords     = "service records of the mesh"
+	servicesNamed   = "services named "
+	servicesOnNode  = "services on "
+	checkRecords    = "check records"
+	serviceCheckAny = "checks of services"
+	checksOfService = "checks of service "
+	checksOnNode    = "checks on "
+	checksInState   = "checks in state "
 )
 
 // node is a node with what is registered on it.
@@ -150,13 +167,31 @@ func (st *store) unwatch(w *waiter) {
 	}
 }
 
-// notify wakes those who wait for a key.
-func (st *store) notify(key string) {
-	for w := range st.waiters[key] {
-		select {
-		case w.wake <- struct{}{}:
-		default:
+// notify wakes those who wait for one of the keys.
+func (st *store) notify(keys ...string) {
+	for _, k := range keys {
+		for w := range st.waiters[k] {
+			select {
+			case w.wake <- struct{}{}:
+			default:
+			}
 		}
+	}
+}
+
+// checkChanged wakes those who wait for a check, as it was or as it is.
+func (st *store) checkChanged(c *checkRecord) {
+	st.notify(checkRecords, checksOnNode+strings.ToLower(c.Node), checksInState+strings.ToLower(c.Status))
+	if c.ServiceName != "" {
+		st.notify(serviceCheckAny, checksOfService+strings.ToLower(c.ServiceName))
+	}
+}
+
+// serviceChanged wakes those who wait for a service, as it was or as it is.
+func (st *store) serviceChanged(n *node, s *serviceRecord) {
+	st.notify(serviceRecords, servicesNamed+strings.ToLower(s.Name), servicesOnNode+strings.ToLower(n.Node))
+	if s.meshName() != "" {
+		st.notify(meshRecords)
 	}
 }
 
@@ -186,16 +221,21 @@ func (st *store) serviceIndex(name string) uint64 {
 	if i, ok := st.indexes[oneService+strings.ToLower(name)]; ok {
 		return i
 	}
-	return st.missingIndex()
+	return st.missingIndex(name, nodesTable, servicesTable, checksTable)
 }
 
-// missingIndex is the index of a service without instances: that of the last
-// disappearance of a service, else that of all tables.
-func (st *store) missingIndex() uint64 {
+// missingIndex is the index of a query for a service that finds no instances:
+// that of the last disappearance of a service, else that of the service if it
+// does have instances, which are then not what was asked for, else that of the
+// tables that the query reads.
+func (st *store) missingIndex(name string, tables ...string) uint64 {
 	if i, ok := st.indexes[extinctions]; ok {
 		return i
 	}
-	return st.max(nodesTable, servicesTable, checksTable)
+	if i, ok := st.indexes[oneService+strings.ToLower(name)]; ok {
+		return i
+	}
+	return st.max(tables...)
 }
 
 // nodeIndex is the index of a node with its services. 1.8.7 does not keep one for
@@ -255,6 +295,7 @@ func (st *store) ensureNode(rec nodeRecord) *node {
 	rec.ModifyIndex = st.index
 	n.nodeRecord = &rec
 	st.touch(nodesTable, oneNode+key)
+	st.notify(nodeRecords, nodeRecordOf+key)
 	st.touchServicesOf(n)
 	return n
 }
@@ -273,6 +314,7 @@ func (st *store) ensureService(n *node, rec serviceRecord) *service {
 			return s
 		}
 		st.unname(s, rec.Name)
+		st.serviceChanged(n, s.serviceRecord)
 	}
 	rec.ModifyIndex = st.index
 	s.serviceRecord = &rec
@@ -283,6 +325,7 @@ func (st *store) ensureService(n *node, rec serviceRecord) *service {
 	st.touch(servicesTable)
 	st.touchService(s)
 	st.touchNode(n)
+	st.serviceChanged(n, &rec)
 	return s
 }
 
@@ -338,10 +381,15 @@ func (st *store) ensureCheck(n *node, rec checkRecord) error {
 	if old != nil {
 		rec.CreateIndex, rec.ModifyIndex = old.CreateIndex, old.ModifyIndex
 		if reflect.DeepEqual(rec, *old.checkRecord) {
+			if st.version == v1_8_7 { // writes it again all the same
+				st.touch(checksTable)
+				st.checkChanged(&rec)
+			}
 			return nil
 		}
 		rec.ModifyIndex = st.index
 		n.unlink(key, old)
+		st.checkChanged(old.checkRecord)
 	}
 	c := &check{&rec}
 	n.checks[key] = c
@@ -353,6 +401,7 @@ func (st *store) ensureCheck(n *node, rec checkRecord) error {
 		st.touchServicesOf(n)
 	}
 	st.touch(checksTable)
+	st.checkChanged(&rec)
 	return nil
 }
 
@@ -370,6 +419,7 @@ func (st *store) deleteCheck(n *node, id string) {
 		st.touch(servicesTable)
 	}
 	st.touch(checksTable)
+	st.checkChanged(c.checkRecord)
 }
 
 // unlink takes a check off a node, and returns the service that it was of.
@@ -398,6 +448,7 @@ func (st *store) deleteService(n *node, id string) {
 	st.touch(checksTable, servicesTable)
 	st.touchNode(n)
 	st.unname(s, "")
+	st.serviceChanged(n, s.serviceRecord)
 }
 
 // deleteNode removes a node with everything on it, if it is there.
@@ -415,8 +466,8 @@ func (st *store) deleteNode(name string) {
 	}
 	delete(st.nodes, key)
 	delete(st.indexes, oneNode+key)
-	st.notify(oneNode + key)
 	st.touch(nodesTable, nodesGone)
+	st.notify(oneNode+key, nodeRecords, nodeRecordOf+key)
 }
 
 // node returns the node of that name, or nil.
