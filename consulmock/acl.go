@@ -307,22 +307,6 @@ func (q *request) vetService(authz *authorizer, id, name string) error {
 	return err
 }
 
-// vetConnect returns the refusal of a read of the mesh instances of a service,
-// which only 1.21.4 refuses.
-func (q *request) vetConnect() error {
-	authz, err := q.authorize()
-	if err != nil {
-		if q.v == v1_8_7 {
-			return q.failed(err)
-		}
-		return err
-	}
-	if q.v == v1_21_4 && !authz.allows(serviceRead, q.name) {
-		return errDenied
-	}
-	return nil
-}
-
 // catalogDenies reports whether the catalog refuses a write of the agent that
 // carries the token of a registration.
 func (a *agent) catalogDenies(token string, p permission, name string) bool {

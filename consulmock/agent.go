@@ -19,6 +19,7 @@ import (
 type agent struct {
 	s          *Server
 	config     *config
+	start      int // how often the agent had started before without a state
 	started    time.Time
 	store      *store
 	acl        *acl
@@ -42,12 +43,12 @@ type localService struct {
 	hash      string // of the definition
 }
 
-// newAgent returns an agent that has just started. The server's lock need not be
-// held, since nobody else knows the agent yet.
+// newAgent returns an agent that has just started.
 func newAgent(s *Server) *agent {
 	a := &agent{
 		s:          s,
 		config:     &s.config,
+		start:      s.starts,
 		started:    time.Now(),
 		store:      newStore(s.config.version),
 		acl:        newACL(&s.config),
@@ -106,17 +107,50 @@ func (a *agent) nodeID() string {
 	if a.config.nodeID != "" {
 		return a.config.nodeID
 	}
-	return deriveID("node", a.config.node)
+	return deriveID("node", a.config.node, strconv.Itoa(a.start))
 }
 
 var defaultWeights = consul.AgentWeights{Passing: 1, Warning: 1}
 
-// close stops the timers.
+// close stops everything that the agent does by itself.
 func (a *agent) close() {
 	a.sync.stop()
 	for _, c := range a.checks {
 		c.stop()
 	}
+}
+
+// resyncDelay is about how long a server that has started again has no leader.
+// Until it has one, the catalog shows what it did before.
+const resyncDelay = time.Second
+
+// resume starts an agent again that was closed.
+func (a *agent) resume() {
+	a.started = time.Now()
+	a.sync = syncState{}
+	a.sync.start(a)
+	for id, s := range a.services {
+		s.inSync = false
+		a.sync.service(id)
+	}
+	for _, c := range sorted(a.checks) {
+		c.resume()
+		c.inSync = false
+		a.sync.check(c.rec.CheckID)
+	}
+	for c := range a.aliases {
+		a.updateAlias(c)
+	}
+	slices.Sort(a.sync.services)
+	slices.Sort(a.sync.checks)
+	a.sync.held = time.AfterFunc(resyncDelay, func() {
+		a.s.mu.Lock()
+		defer a.s.mu.Unlock()
+		if a.sync.held != nil {
+			a.sync.held = nil
+			a.syncChanges()
+		}
+	})
 }
 
 // node returns the agent's node in the catalog, which somebody may have removed.

@@ -31,6 +31,7 @@ type localCheck struct {
 	deferred  *time.Timer // runs until the output is written
 	reap      *time.Timer // runs until the service is deregistered
 	probe     *probe
+	updated   time.Time // by a client, for a TTL check
 	maxOutput int
 	failures  int // runs in a row
 	successes int
@@ -198,6 +199,7 @@ func (a *agent) addCheck(rec checkRecord, def *checkType, token string) {
 		old.stop()
 		c.rec.Status, c.rec.Output = old.rec.Status, old.rec.Output
 		// A 1.8.7 agent writes a check again even if it is the same.
+		c.updated = old.updated
 		c.inSync = old.inSync && a.config.version == v1_21_4 && reflect.DeepEqual(c.rec, old.rec)
 		a.unlink(old)
 	}
@@ -238,6 +240,21 @@ func (a *agent) unlink(c *localCheck) {
 	if s := a.services[c.rec.ServiceID]; s != nil {
 		delete(s.checks, c.rec.CheckID)
 	}
+}
+
+// resume starts a check again after the agent has ended: with the status of the
+// last update if its TTL has not passed since, else critical.
+func (c *localCheck) resume() {
+	isTTL := c.rec.Type == "ttl"
+	if !c.def.maintenance && !(isTTL && !c.updated.IsZero() && time.Since(c.updated) < c.def.TTL.d) {
+		c.rec.Status, c.rec.Output = string(consul.HealthCritical), ""
+	}
+	if isTTL {
+		c.startTTL()
+	} else if c.a.config.probes {
+		c.probe = startProbe(c)
+	}
+	c.watchCritical()
 }
 
 // removeCheck removes a check.
@@ -404,6 +421,7 @@ func updateTTL(q *request, status, output string) (any, error) {
 		return nil, fmt.Errorf("CheckID %q does not have associated TTL", q.name)
 	}
 	c.setStatus(status, c.limit(output))
+	c.updated = time.Now()
 	c.startTTL()
 	q.a.syncChanges()
 	return nil, nil

@@ -36,6 +36,18 @@ var (
 		prefix:  aliasPrefix,
 		unknown: newCheckFields,
 	}
+	// The checks in a service definition are read as those of 1.21.4; what is new
+	// in it is refused afterwards.
+	nestedCheckBody = &bodyKind{
+		goType: map[version]string{
+			v1_21_4: checkTypeHead + `TLSServerNameSnake string "json:\"tls_server_name\""; TLSSkipVerifySnake bool "json:\"tls_skip_verify\""; ` +
+				`TCPUseTLSSnake bool "json:\"tcp_use_tls\""; GRPCUseTLSSnake bool "json:\"grpc_use_tls\""; H2PingUseTLSSnake bool "json:\"h2ping_use_tls\""; ` +
+				`ServiceID string "json:\"ServiceID\""; ServiceIDSnake string "json:\"service_id\""; *structs.Alias }`,
+			v1_8_7: checkTypeHead + `TLSSkipVerifySnake bool "json:\"tls_skip_verify\""; ServiceID string "json:\"ServiceID\""; ` +
+				`ServiceIDSnake string "json:\"service_id\""; *structs.Alias }`,
+		},
+		prefix: aliasPrefix,
+	}
 	checkUpdateBody = &bodyKind{
 		goType: both("agent.checkUpdate"),
 		prefix: both("checkUpdate."),
@@ -76,7 +88,10 @@ func (k *bodyKind) decode(ver version, data []byte, v any) error {
 	dec.DisallowUnknownFields()
 	err := dec.Decode(v)
 	var wrong *json.UnmarshalTypeError
+	var nested *nestedTypeError
 	switch {
+	case errors.As(err, &nested):
+		return nested.in(ver, data)
 	case errors.As(err, &wrong):
 		return k.typeError(ver, wrong)
 	case err != nil:
@@ -95,6 +110,26 @@ func (k *bodyKind) typeError(ver version, e *json.UnmarshalTypeError) error {
 	field := strings.ReplaceAll(e.Field, "checkType.", "")
 	typ := strings.NewReplacer("[]*consulmock.serviceCheck", "structs.CheckTypes", "consul.", "structs.", "consulmock.", "structs.").Replace(e.Type.String())
 	return errors.New("json: cannot unmarshal " + e.Value + " into Go struct field " + k.prefix[ver] + field + " of type " + typ)
+}
+
+// nestedTypeError is a wrong type in a check of a service definition.
+type nestedTypeError struct{ value, field, typ string }
+
+// Error implements error.
+func (e *nestedTypeError) Error() string { return "json: cannot unmarshal " + e.value }
+
+// in puts the error in the agent's words, which say where in the definition the
+// check is if it is not an object at all.
+func (e *nestedTypeError) in(ver version, data []byte) error {
+	field, typ := strings.ReplaceAll(e.field, "checkType.", ""), e.typ
+	if field == "" {
+		field, typ = "Checks", nestedCheckBody.goType[ver]
+		var d struct{ Check json.RawMessage }
+		if json.NewDecoder(bytes.NewReader(data)).Decode(&d); len(d.Check) > 0 && d.Check[0] != '{' {
+			field = "Check"
+		}
+	}
+	return errors.New("json: cannot unmarshal " + e.value + " into Go struct field " + aliasPrefix[ver] + field + " of type " + typ)
 }
 
 // refuseNew refuses the fields that 1.8.7 does not know. The names of fields do

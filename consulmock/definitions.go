@@ -1,6 +1,7 @@
 package consulmock
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -217,12 +218,15 @@ func (d *serviceDefinition) checks() []*serviceCheck {
 // definition are its own.
 func (c *serviceCheck) UnmarshalJSON(data []byte) error {
 	type plain serviceCheck
-	return checkBody.decode(nestedVersion, data, (*plain)(c))
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	err := dec.Decode((*plain)(c))
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) {
+		return &nestedTypeError{wrong.Value, wrong.Field, wrong.Type.String()}
+	}
+	return err
 }
-
-// nestedVersion is the version whose words nested definitions use. What is new
-// in 1.21.4 is refused afterwards.
-const nestedVersion = v1_21_4
 
 // decodeService reads the body of service/register.
 func (q *request) decodeService() (*serviceDefinition, error) {

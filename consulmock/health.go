@@ -37,7 +37,7 @@ func (q *request) read(r read) (any, error) {
 		return nil, err
 	}
 	failed := q.failed
-	if r.target == ofServiceEntry && q.v == v1_21_4 {
+	if q.v == v1_21_4 && r.target == ofServiceEntry {
 		failed = func(err error) error { return err }
 	}
 	if dc := q.query.Get("dc"); dc != "" && dc != q.s.config.datacenter {
@@ -226,10 +226,11 @@ func (q *request) entries(instances func() []*service) func(*authorizer, func(an
 // part in the mesh themselves, and the proxies of those that do not.
 func healthConnect(q *request) (any, error) {
 	st := q.a.store
-	if q.name != "" {
-		if err := q.vetConnect(); err != nil {
-			return nil, err
+	if authz, err := q.authorize(); err == nil && q.name != "" && !authz.allows(serviceRead, q.name) {
+		if q.v == v1_21_4 {
+			return nil, errDenied
 		}
+		return []struct{}{}, q.failed(nil)
 	}
 	return q.read(read{
 		missing: "Missing service name", target: ofServiceEntry, cache: true, stream: meshService + strings.ToLower(q.name),

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"time"
 
 	"github.com/lictor-go/consul"
 )
@@ -84,6 +85,7 @@ func (s *Server) SetCheckStatus(checkID string, status consul.HealthStatus, outp
 	}
 	c.setStatus(string(status), c.limit(output))
 	if c.rec.Type == "ttl" {
+		c.updated = time.Now()
 		c.startTTL()
 	}
 	s.agent.syncChanges()

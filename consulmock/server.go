@@ -2,7 +2,6 @@ package consulmock
 
 import (
 	"context"
-	"fmt"
 	"log"
 	"net"
 	"net/http"
@@ -17,21 +16,27 @@ import (
 // Server is a fake agent. Its methods may be called concurrently.
 type Server struct {
 	config config
+	table  table
 	faults faultTable
 	log    requestLog
-	table  table
+	net    network
 
-	mu    sync.Mutex // guards agent and all that belongs to it
-	agent *agent
-
-	net network
+	mu     sync.Mutex // guards what follows and all that belongs to it
+	agent  *agent
+	starts int // how often the agent has started without a state
 }
 
-// New returns a started server that is closed when the test ends.
+// New returns a started server that is closed when the test ends. If the test
+// has failed by then, the server's state is logged.
 func New(t testing.TB, opts ...Option) *Server {
 	t.Helper()
 	s := NewServer(opts...)
-	t.Cleanup(s.Close)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(s.Dump())
+		}
+		s.Close()
+	})
 	return s
 }
 
@@ -47,10 +52,11 @@ func NewServer(opts ...Option) *Server {
 
 // URL returns the address of the server, for clients in any language. The first
 // call opens a port of the loopback interface; until then the server has no
-// socket.
+// socket. It panics if there is no port to be had.
 func (s *Server) URL() string { return "http://" + s.net.address(s) }
 
-// Client returns a client that reaches the server through [Server.Transport].
+// Client returns a client that reaches the server through a [Server.Transport]
+// of its own.
 func (s *Server) Client() *consul.Client {
 	c, err := consul.NewClient(consul.Config{Transport: s.Transport()})
 	if err != nil {
@@ -59,7 +65,7 @@ func (s *Server) Client() *consul.Client {
 	return c
 }
 
-// Transport returns an [http.Transport] whose connections live in memory, and
+// Transport returns a new [http.Transport] whose connections live in memory, and
 // which reaches the server whatever the host of the URL. It needs no socket and
 // works in a bubble of testing/synctest, if the server was made in the bubble.
 func (s *Server) Transport() http.RoundTripper {
@@ -73,7 +79,8 @@ func (s *Server) Transport() http.RoundTripper {
 	}
 }
 
-// Handler returns the server as a handler, for servers of the caller's.
+// Handler returns the server as a handler, for servers of the caller's. It drops
+// connections while the server is stopped.
 func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serve) }
 
 // serve is the way of every request: it is recorded, then the faults may answer
@@ -83,126 +90,58 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	rec, r := s.log.arrived(r)
-	ww := &recordingWriter{ResponseWriter: w, rec: rec, log: &s.log}
 	defer s.log.done(rec)
-	s.faults.intercept(ww, r, http.HandlerFunc(s.route))
+	s.faults.intercept(&recordingWriter{ResponseWriter: w, rec: rec, log: &s.log}, r, http.HandlerFunc(s.route))
 }
 
-// Stop ends the agent as a signal would: connections are cut and new ones
-// refused until [Server.Start]. The state is kept, but time goes on: what would
-// have expired has expired at the start.
-func (s *Server) Stop() { s.net.stop() }
+// Stop ends the agent as a kill does: connections are cut, and new ones refused
+// until [Server.Start]. What is registered is kept. Stopping a stopped server
+// does nothing.
+func (s *Server) Stop() {
+	if !s.net.stop() {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.agent.close()
+}
 
-// Start starts a stopped server at the address that it had. Starting one that
-// runs does nothing.
-func (s *Server) Start() { s.net.start(s) }
+// Start starts a stopped server at the address that it had, as an agent with a
+// data directory does: services, checks and maintenance are there again. TTL
+// checks have the status of their last update if their TTL has not passed since,
+// and are critical otherwise; other checks are critical until they run. Starting
+// a server that runs does nothing.
+func (s *Server) Start() { s.start(true) }
 
-// Restart stops the server and starts it. Without keepState everything that was
-// registered is gone, as after the restart of an agent without a data directory.
+func (s *Server) start(keepState bool) {
+	s.mu.Lock()
+	if s.net.stopped() {
+		if keepState {
+			s.agent.resume()
+		} else {
+			s.starts++
+			s.agent = newAgent(s)
+		}
+	}
+	s.mu.Unlock()
+	s.net.start(s)
+}
+
+// Restart stops the server and starts it: with keepState as Start does, else as
+// an agent without a data directory, which has forgotten everything, the ID of
+// its node included unless [WithNodeID] has set it.
 func (s *Server) Restart(keepState bool) {
 	s.Stop()
-	if !keepState {
-		s.mu.Lock()
-		s.agent.close()
-		s.agent = newAgent(s)
-		s.mu.Unlock()
-	}
-	s.Start()
+	s.start(keepState)
 }
 
 // Close stops the server for good and waits until its requests have ended. It
 // logs which ones have not after five seconds.
 func (s *Server) Close() {
+	s.Stop()
 	slow := time.AfterFunc(5*time.Second, func() {
 		log.Printf("consulmock: Close waits for %s", strings.Join(s.log.open(), ", "))
 	})
 	defer slow.Stop()
-	s.mu.Lock()
-	s.agent.close()
-	s.mu.Unlock()
-	s.net.stop()
 	s.log.wait()
-}
-
-// network is the part of a server that listens.
-type network struct {
-	mu   sync.Mutex
-	http *http.Server // nil while stopped
-	pipe *pipeListener
-	addr string // empty until a port is asked for
-}
-
-func (n *network) start(s *Server) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.http != nil {
-		return
-	}
-	n.http = newHTTPServer(s)
-	n.pipe = newPipeListener()
-	go n.http.Serve(n.pipe)
-	if n.addr != "" {
-		n.listen(n.addr)
-	}
-}
-
-func newHTTPServer(s *Server) *http.Server {
-	return &http.Server{
-		Handler:  http.HandlerFunc(s.serve),
-		ErrorLog: log.New(discard{}, "", 0),
-	}
-}
-
-type discard struct{}
-
-func (discard) Write(p []byte) (int, error) { return len(p), nil }
-
-// listen opens a socket. n.mu must be held.
-func (n *network) listen(addr string) {
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		panic(fmt.Sprintf("consulmock: cannot listen: %v", err))
-	}
-	n.addr = l.Addr().String()
-	go n.http.Serve(l)
-}
-
-func (n *network) address(s *Server) string {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.addr == "" {
-		if n.http == nil {
-			panic("consulmock: URL called first on a stopped server")
-		}
-		n.listen("127.0.0.1:0")
-	}
-	return n.addr
-}
-
-func (n *network) dial(ctx context.Context) (net.Conn, error) {
-	n.mu.Lock()
-	l := n.pipe
-	n.mu.Unlock()
-	c, err := l.dial(ctx.Done())
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	return c, err
-}
-
-func (n *network) stopped() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.http == nil
-}
-
-func (n *network) stop() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.http == nil {
-		return
-	}
-	n.http.Close()
-	n.http = nil
-	n.pipe.Close()
 }

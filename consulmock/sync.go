@@ -20,6 +20,7 @@ type syncState struct {
 	goneServices []goneService
 	goneChecks   []*localCheck
 	full         *time.Timer // until the next comparison; nil once the agent has ended
+	held         *time.Timer // until changes are written again; nil if they are written at once
 }
 
 // goneService is a service that was removed, with the token that it had.
@@ -38,10 +39,12 @@ func (s *syncState) start(a *agent) {
 }
 
 func (s *syncState) stop() {
-	if s.full != nil {
-		s.full.Stop()
-		s.full = nil
+	for _, t := range []*time.Timer{s.full, s.held} {
+		if t != nil {
+			t.Stop()
+		}
 	}
+	s.full, s.held = nil, nil
 }
 
 func (s *syncState) service(id string) { s.services = append(s.services, id) }
@@ -56,6 +59,9 @@ func (s *syncState) goneCheck(c *localCheck) { s.goneChecks = append(s.goneCheck
 // syncChanges writes to the catalog what has changed: services with their
 // changed checks first, each in one write.
 func (a *agent) syncChanges() {
+	if a.sync.held != nil {
+		return
+	}
 	todo := a.sync
 	a.sync = syncState{full: todo.full}
 	for _, id := range todo.services {
