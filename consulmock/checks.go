@@ -6,8 +6,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"reflect"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/lictor-go/consul"
@@ -265,27 +263,6 @@ func (a *agent) removeCheck(c *localCheck) {
 	a.checkChanged(c)
 }
 
-// startTTL starts the time of a TTL check anew. When it is over the check turns
-// critical; the text then tells the output of the last update, if there was one
-// since the check was registered.
-func (c *localCheck) startTTL() {
-	if c.ttl != nil {
-		c.ttl.Stop()
-	}
-	last := ""
-	if c.ttl != nil {
-		last = c.rec.Output
-	}
-	c.ttl = c.after(c.def.TTL.d, func() {
-		output := "TTL expired"
-		if last != "" {
-			output = "TTL expired (last output before timeout follows): " + last
-		}
-		c.setStatus(string(consul.HealthCritical), output)
-		c.a.syncChanges()
-	})
-}
-
 // setStatus notes the result of a run or of an update. A new output alone is
 // written to the catalog much later.
 func (c *localCheck) setStatus(status, output string) {
@@ -376,132 +353,4 @@ func (q *request) unknownCheck() error {
 		return fmt.Errorf("Unknown check %q", q.name)
 	}
 	return fmt.Errorf("CheckID %q does not have associated TTL", q.name)
-}
-
-// passCheck answers PUT /v1/agent/check/pass/{check_id}.
-func passCheck(q *request) (any, error) {
-	return updateTTL(q, string(consul.HealthPassing), q.query.Get("note"))
-}
-
-// warnCheck answers PUT /v1/agent/check/warn/{check_id}.
-func warnCheck(q *request) (any, error) {
-	return updateTTL(q, string(consul.HealthWarning), q.query.Get("note"))
-}
-
-// failCheck answers PUT /v1/agent/check/fail/{check_id}.
-func failCheck(q *request) (any, error) {
-	return updateTTL(q, string(consul.HealthCritical), q.query.Get("note"))
-}
-
-// updateCheck answers PUT /v1/agent/check/update/{check_id}.
-func updateCheck(q *request) (any, error) {
-	var update struct{ Status, Output string }
-	if err := q.decode(&update, checkUpdateBody); err != nil {
-		return nil, err
-	}
-	if !isStatus(update.Status) {
-		return nil, badRequest("Invalid check status: '%s'", update.Status)
-	}
-	return updateTTL(q, update.Status, update.Output)
-}
-
-func updateTTL(q *request, status, output string) (any, error) {
-	authz, err := q.authorizeLocal()
-	if err != nil {
-		return nil, err
-	}
-	c := q.a.checks[q.name]
-	if c == nil {
-		return nil, q.unknownCheck()
-	}
-	if err := authz.requireCheck(q.v, &c.rec, q.a.config.node); err != nil {
-		return nil, err
-	}
-	if c.rec.Type != "ttl" {
-		return nil, fmt.Errorf("CheckID %q does not have associated TTL", q.name)
-	}
-	c.setStatus(status, c.limit(output))
-	c.updated = time.Now()
-	c.startTTL()
-	q.a.syncChanges()
-	return nil, nil
-}
-
-// checkChanged tells the aliases of a check's service.
-func (a *agent) checkChanged(c *localCheck) {
-	if c.def.isAlias() {
-		return
-	}
-	a.serviceChanged(c.rec.ServiceID)
-}
-
-// serviceChanged tells the aliases of a service, or all if the ID is empty.
-func (a *agent) serviceChanged(id string) {
-	for c := range a.aliases {
-		if id == "" || c.def.AliasService == id {
-			a.updateAlias(c)
-		}
-	}
-}
-
-// updateAlias gives an alias check the status of what it stands for.
-func (a *agent) updateAlias(c *localCheck) {
-	if c.def.AliasNode != "" && a.config.version == v1_8_7 && a.store.node(c.def.AliasNode) == nil {
-		time.AfterFunc(time.Millisecond, a.s.Stop) // a fault of 1.8.7 ends the agent
-		return
-	}
-	if id := c.def.AliasService; id != "" && !a.hasService(c.def.AliasNode, id) {
-		c.setStatus(string(consul.HealthCritical), fmt.Sprintf("Service %s could not be found on node %s", id, c.def.AliasNode))
-		return
-	}
-	status, output := string(consul.HealthPassing), "No checks found."
-	for _, other := range a.aliased(c) {
-		failing := fmt.Sprintf("Aliased check %q failing: %s", other.Name, other.Output)
-		switch {
-		case other.Status == string(consul.HealthCritical):
-			// Of several an agent names any; here it stays with the one it has named.
-			if status != other.Status || failing == c.rec.Output {
-				status, output = other.Status, failing
-			}
-		case status == string(consul.HealthCritical):
-		case other.Status == string(consul.HealthWarning):
-			status, output = other.Status, failing
-		case status == string(consul.HealthPassing):
-			output = "All checks passing."
-		}
-	}
-	c.setStatus(status, output)
-}
-
-// aliased returns the checks that decide about an alias: those of the node and
-// of the service that it names.
-func (a *agent) aliased(c *localCheck) []*checkRecord {
-	var list []*checkRecord
-	if c.def.AliasNode == "" {
-		for _, other := range a.nodeChecks {
-			if other != c {
-				list = append(list, &other.rec)
-			}
-		}
-		for _, other := range a.checksOf(c.def.AliasService) {
-			list = append(list, &other.rec)
-		}
-	} else if n := a.store.node(c.def.AliasNode); n != nil {
-		for _, other := range n.checks {
-			if other.ServiceID == "" || other.ServiceID == c.def.AliasService {
-				list = append(list, other.checkRecord)
-			}
-		}
-	}
-	slices.SortFunc(list, func(a, b *checkRecord) int { return strings.Compare(a.CheckID, b.CheckID) })
-	return list
-}
-
-// hasService reports whether a service is on a node, or on the agent.
-func (a *agent) hasService(nodeName, id string) bool {
-	if nodeName == "" {
-		return a.services[id] != nil
-	}
-	n := a.store.node(nodeName)
-	return n != nil && n.services[strings.ToLower(id)] != nil
 }

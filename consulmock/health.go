@@ -230,7 +230,10 @@ func healthConnect(q *request) (any, error) {
 		if q.v == v1_21_4 {
 			return nil, errDenied
 		}
-		return []struct{}{}, q.failed(nil)
+		o, err := q.readOptions()
+		q.failed(nil)
+		q.w.Header().Set("X-Consul-Effective-Consistency", o.consistency)
+		return []struct{}{}, err
 	}
 	return q.read(read{
 		missing: "Missing service name", target: ofServiceEntry, cache: true, stream: meshService + strings.ToLower(q.name),

@@ -22,8 +22,7 @@ type probe struct {
 }
 
 // startProbe starts running a check, if it is of a kind that the fake runs. The
-// first run is within the first interval, or within the first second if that is
-// longer than a minute.
+// first run is at a random moment of the first interval.
 func startProbe(c *localCheck) *probe {
 	var run func(ctx context.Context) (status, output string)
 	switch c.rec.Type {
@@ -33,10 +32,6 @@ func startProbe(c *localCheck) *probe {
 		run = tcpProbe(c)
 	default:
 		return nil
-	}
-	timeout := c.def.Timeout.d
-	if timeout <= 0 {
-		timeout = defaultProbeTimeout
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
@@ -49,9 +44,7 @@ func startProbe(c *localCheck) *probe {
 				return
 			case <-timer.C:
 			}
-			limited, done := context.WithTimeout(ctx, timeout)
-			status, output := run(limited)
-			done()
+			status, output := run(ctx)
 			c.ran(ctx, status, output)
 			wait = c.def.Interval.d
 		}
@@ -60,6 +53,14 @@ func startProbe(c *localCheck) *probe {
 }
 
 func (p *probe) stop() { p.cancel() }
+
+// probeTimeout returns how long a run may take.
+func (c *localCheck) probeTimeout() time.Duration {
+	if c.def.Timeout.d > 0 {
+		return c.def.Timeout.d
+	}
+	return defaultProbeTimeout
+}
 
 // ran notes the result of a run, unless the check is gone.
 func (c *localCheck) ran(ctx context.Context, status, output string) {
@@ -98,7 +99,7 @@ func (c *localCheck) counted(status string) string {
 // httpProbe returns a run of an HTTP check: 2xx passes, 429 warns.
 func httpProbe(c *localCheck) func(ctx context.Context) (status, output string) {
 	def := c.def
-	client := &http.Client{Transport: &http.Transport{
+	client := &http.Client{Timeout: c.probeTimeout(), Transport: &http.Transport{
 		DisableKeepAlives: true,
 		TLSClientConfig:   &tls.Config{InsecureSkipVerify: def.TLSSkipVerify, ServerName: def.TLSServerName},
 	}}
@@ -119,6 +120,8 @@ func httpProbe(c *localCheck) func(ctx context.Context) (status, output string) 
 		if err != nil {
 			return critical, err.Error()
 		}
+		req.Header.Set("User-Agent", "Consul Health Check")
+		req.Header.Set("Accept", "text/plain, text/*, */*")
 		for name, values := range def.Header {
 			req.Header[http.CanonicalHeaderKey(name)] = values
 		}
@@ -151,8 +154,9 @@ func httpProbe(c *localCheck) func(ctx context.Context) (status, output string) 
 // tcpProbe returns a run of a TCP check: to connect is enough.
 func tcpProbe(c *localCheck) func(ctx context.Context) (status, output string) {
 	address := c.def.TCP
+	dialer := &net.Dialer{Timeout: c.probeTimeout()}
 	return func(ctx context.Context) (string, string) {
-		conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+		conn, err := dialer.DialContext(ctx, "tcp", address)
 		if err != nil {
 			return string(consul.HealthCritical), err.Error()
 		}

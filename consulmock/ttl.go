@@ -1,0 +1,78 @@
+package consulmock
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/lictor-go/consul"
+)
+
+// startTTL starts the time of a TTL check anew. When it is over the check turns
+// critical; the text then tells the output of the last update, if there was one
+// since the check was registered.
+func (c *localCheck) startTTL() {
+	if c.ttl != nil {
+		c.ttl.Stop()
+	}
+	last := ""
+	if c.ttl != nil {
+		last = c.rec.Output
+	}
+	c.ttl = c.after(c.def.TTL.d, func() {
+		output := "TTL expired"
+		if last != "" {
+			output = "TTL expired (last output before timeout follows): " + last
+		}
+		c.setStatus(string(consul.HealthCritical), output)
+		c.a.syncChanges()
+	})
+}
+
+// passCheck answers PUT /v1/agent/check/pass/{check_id}.
+func passCheck(q *request) (any, error) {
+	return updateTTL(q, string(consul.HealthPassing), q.query.Get("note"))
+}
+
+// warnCheck answers PUT /v1/agent/check/warn/{check_id}.
+func warnCheck(q *request) (any, error) {
+	return updateTTL(q, string(consul.HealthWarning), q.query.Get("note"))
+}
+
+// failCheck answers PUT /v1/agent/check/fail/{check_id}.
+func failCheck(q *request) (any, error) {
+	return updateTTL(q, string(consul.HealthCritical), q.query.Get("note"))
+}
+
+// updateCheck answers PUT /v1/agent/check/update/{check_id}.
+func updateCheck(q *request) (any, error) {
+	var update struct{ Status, Output string }
+	if err := q.decode(&update, checkUpdateBody); err != nil {
+		return nil, err
+	}
+	if !isStatus(update.Status) {
+		return nil, badRequest("Invalid check status: '%s'", update.Status)
+	}
+	return updateTTL(q, update.Status, update.Output)
+}
+
+func updateTTL(q *request, status, output string) (any, error) {
+	authz, err := q.authorizeLocal()
+	if err != nil {
+		return nil, err
+	}
+	c := q.a.checks[q.name]
+	if c == nil {
+		return nil, q.unknownCheck()
+	}
+	if err := authz.requireCheck(q.v, &c.rec, q.a.config.node); err != nil {
+		return nil, err
+	}
+	if c.rec.Type != "ttl" {
+		return nil, fmt.Errorf("CheckID %q does not have associated TTL", q.name)
+	}
+	c.setStatus(status, c.limit(output))
+	c.updated = time.Now()
+	c.startTTL()
+	q.a.syncChanges()
+	return nil, nil
+}
