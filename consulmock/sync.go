@@ -115,6 +115,7 @@ func (a *agent) writeService(s *localService) {
 	for _, c := range checks {
 		a.store.ensureCheck(n, c.rec)
 	}
+	a.logf("info", "agent: Synced service: service=%s", s.rec.ID)
 }
 
 // writeCheck writes a check, and with it the service that it is of.
@@ -132,6 +133,7 @@ func (a *agent) writeCheck(c *localCheck) {
 		a.store.ensureService(n, a.store.withVirtualIP(s.rec))
 	}
 	a.store.ensureCheck(n, c.rec)
+	a.logf("info", "agent: Synced check: check=%s", c.rec.CheckID)
 }
 
 func (a *agent) deleteFromCatalog(g goneService) {
@@ -141,6 +143,7 @@ func (a *agent) deleteFromCatalog(g goneService) {
 	}
 	a.store.index++
 	a.store.deleteService(n, g.id)
+	a.logf("info", "agent: Deregistered service: service=%s", g.id)
 }
 
 // deleteCheckFromCatalog removes a check, unless it went with its service.
@@ -158,6 +161,7 @@ func (a *agent) deleteCheckFromCatalog(c *localCheck) {
 	}
 	a.store.index++
 	a.store.deleteCheck(n, c.rec.CheckID)
+	a.logf("info", "agent: Deregistered check: check=%s", c.rec.CheckID)
 }
 
 // fullSync puts right what differs between the agent and its part of the

@@ -23,6 +23,7 @@ func (c *localCheck) startTTL() {
 		if last != "" {
 			output = "TTL expired (last output before timeout follows): " + last
 		}
+		c.a.logf("warn", "agent: Check missed TTL, is now critical: check=%s", c.rec.CheckID)
 		c.setStatus(string(consul.HealthCritical), output)
 		c.a.syncChanges()
 	})

@@ -4,6 +4,9 @@ package consulmock_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,29 +15,413 @@ import (
 	"github.com/lictor-go/consul/consulmock"
 )
 
-func TestTTLExpiresInVirtualTime(t *testing.T) {
+// inBubble runs a test with a server in virtual time.
+func inBubble(t *testing.T, test func(t *testing.T, s *consulmock.Server, c *consul.Client), opts ...consulmock.Option) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
+		s := consulmock.New(t, opts...)
+		test(t, s, s.Client())
+	})
+}
+
+// must fails the test at an error.
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// agentCheck returns a check of the agent.
+func agentCheck(t *testing.T, c *consul.Client, id string) *consul.AgentCheck {
+	t.Helper()
+	checks, err := c.Agent().Checks(context.Background(), nil)
+	must(t, err)
+	if checks[id] == nil {
+		t.Fatalf("no check %q in %v", id, checks)
+	}
+	return checks[id]
+}
+
+func ttlService(id string, ttl time.Duration) *consul.AgentServiceRegistration {
+	return &consul.AgentServiceRegistration{ID: id, Name: id, Check: &consul.AgentServiceCheck{TTL: ttl, Status: consul.HealthPassing}}
+}
+
+// A TTL check turns critical exactly its TTL after the last update, and says
+// what its last output was.
+func TestTTLExpiry(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *consulmock.Server, c *consul.Client) {
 		ctx := context.Background()
-		client := consulmock.New(t).Client()
-		if err := client.Agent().ServiceRegister(ctx, &consul.AgentServiceRegistration{
-			Name: "web", Check: &consul.AgentServiceCheck{TTL: time.Minute, Status: consul.HealthPassing},
-		}); err != nil {
-			t.Fatal(err)
+		must(t, c.Agent().ServiceRegister(ctx, ttlService("web", time.Minute)))
+		check := func(status consul.HealthStatus, output string) {
+			t.Helper()
+			got := agentCheck(t, c, "service:web")
+			if got.Status != status || got.Output != output {
+				t.Errorf("got %s %q, want %s %q", got.Status, got.Output, status, output)
+			}
 		}
-		_, meta, err := client.Health().Service(ctx, "web", nil)
-		if err != nil {
-			t.Fatal(err)
+		time.Sleep(time.Minute - 1)
+		check(consul.HealthPassing, "")
+		time.Sleep(1)
+		synctest.Wait()
+		check(consul.HealthCritical, "TTL expired")
+
+		must(t, c.Agent().PassTTL(ctx, "service:web", "all is well"))
+		check(consul.HealthPassing, "all is well")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		check(consul.HealthCritical, "TTL expired (last output before timeout follows): all is well")
+
+		// To register again keeps the status, but starts the time anew and
+		// forgets the output for the text.
+		must(t, c.Agent().WarnTTL(ctx, "service:web", "so so"))
+		must(t, c.Agent().ServiceRegister(ctx, ttlService("web", time.Minute)))
+		check(consul.HealthWarning, "so so")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		check(consul.HealthCritical, "TTL expired")
+	})
+}
+
+// A service goes at the first sweep after its check was critical long enough,
+// which is never less than a minute. Sweeps are every 30 s of the agent's life.
+func TestDeregisterCriticalServiceAfter(t *testing.T) {
+	for _, version := range []string{"1.8.7", "1.21.4"} {
+		inBubble(t, func(t *testing.T, s *consulmock.Server, c *consul.Client) {
+			ctx := context.Background()
+			start := time.Now()
+			for id, after := range map[string]time.Duration{"floor": 10 * time.Second, "later": 70 * time.Second, "third": 91 * time.Second, "saved": time.Minute} {
+				r := ttlService(id, 10*time.Minute)
+				r.Check.Status = consul.HealthCritical
+				r.Check.DeregisterCriticalServiceAfter = after
+				must(t, c.Agent().ServiceRegister(ctx, r))
+			}
+			there := func() string {
+				services, err := c.Agent().Services(ctx, nil)
+				must(t, err)
+				var ids []string
+				for _, id := range []string{"floor", "later", "third", "saved"} {
+					if services[id] != nil {
+						ids = append(ids, id)
+					}
+				}
+				return strings.Join(ids, " ")
+			}
+			at := func(moment time.Duration, want string) {
+				t.Helper()
+				time.Sleep(time.Until(start.Add(moment)))
+				synctest.Wait()
+				if got := there(); got != want {
+					t.Errorf("%s: after %s there are %q, want %q", version, moment, got, want)
+				}
+			}
+			at(89*time.Second, "floor later third saved")
+			must(t, c.Agent().PassTTL(ctx, "service:saved", ""))
+			at(90*time.Second, "third saved")
+			at(119*time.Second, "third saved")
+			at(120*time.Second, "saved")
+			at(5*time.Minute, "saved")
+			entries, _, err := c.Health().Service(ctx, "third", nil)
+			if must(t, err); len(entries) != 0 {
+				t.Errorf("%s: the catalog still has %v", version, entries)
+			}
+		}, consulmock.WithVersion(version))
+	}
+}
+
+// Classic waits are made longer by up to a sixteenth at random; streaming ones
+// are exact.
+func TestWaitTimeouts(t *testing.T) {
+	const wait = 16 * time.Second
+	measure := func(opts ...consulmock.Option) (shortest, longest time.Duration) {
+		shortest = time.Hour
+		inBubble(t, func(t *testing.T, s *consulmock.Server, c *consul.Client) {
+			must(t, c.Agent().ServiceRegister(context.Background(), ttlService("web", time.Hour)))
+			_, meta, err := c.Health().Service(context.Background(), "web", nil)
+			must(t, err)
+			for range 200 {
+				start := time.Now()
+				_, again, err := c.Health().Service(context.Background(), "web", &consul.QueryOptions{WaitIndex: meta.LastIndex, WaitTime: wait})
+				must(t, err)
+				if again.LastIndex != meta.LastIndex {
+					t.Fatalf("index %d, want %d", again.LastIndex, meta.LastIndex)
+				}
+				took := time.Since(start)
+				shortest, longest = min(shortest, took), max(longest, took)
+			}
+		}, opts...)
+		return shortest, longest
+	}
+	if a, b := measure(); a != wait || b != wait {
+		t.Errorf("streaming waits took %s to %s, want %s", a, b, wait)
+	}
+	for _, o := range []consulmock.Option{consulmock.WithVersion("1.8.7"), consulmock.WithStreaming(false)} {
+		a, b := measure(o)
+		if a < wait || a > wait+100*time.Millisecond || b > wait+time.Second || b < wait+900*time.Millisecond {
+			t.Errorf("classic waits took %s to %s, want them spread over 16s to 17s", a, b)
 		}
+	}
+}
+
+// The default wait and the longest one are the agent's.
+func TestWaitLimits(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *consulmock.Server, c *consul.Client) {
+		for _, test := range []struct{ ask, want time.Duration }{{0, 5 * time.Minute}, {time.Hour, 10 * time.Minute}} {
+			start := time.Now()
+			path := "/v1/health/service/web?index=1000000"
+			if test.ask > 0 {
+				path += "&wait=" + test.ask.String()
+			}
+			_, err := c.Raw().Query(context.Background(), path, nil, nil)
+			must(t, err)
+			if got := time.Since(start); got != test.want {
+				t.Errorf("wait=%s took %s, want %s", test.ask, got, test.want)
+			}
+		}
+	})
+}
+
+// An hour in the life of 1,000 services whose checks are updated twice a minute.
+func TestThousandServicesForAnHour(t *testing.T) {
+	const services = 1000
+	began := time.Now()
+	inBubble(t, func(t *testing.T, s *consulmock.Server, c *consul.Client) {
+		id := func(i int) string { return fmt.Sprintf("s%d", i) }
+		for i := range services {
+			s.AddService(ttlService(id(i), time.Minute))
+		}
+		for range 120 {
+			time.Sleep(30 * time.Second)
+			for i := range services {
+				s.SetCheckStatus("service:"+id(i), consul.HealthPassing, "")
+			}
+		}
+		checks, _, err := c.Health().State(context.Background(), consul.HealthCritical, nil)
+		if must(t, err); len(checks) != 0 {
+			t.Errorf("%d checks are critical, want none", len(checks))
+		}
+		// One of them is not updated any more.
+		time.Sleep(59 * time.Second)
+		for i := range services - 1 {
+			s.SetCheckStatus("service:"+id(i), consul.HealthPassing, "")
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		checks, _, err = c.Health().State(context.Background(), consul.HealthCritical, nil)
+		if must(t, err); len(checks) != 1 || checks[0].CheckID != "service:"+id(services-1) {
+			t.Errorf("critical are %v, want the last one", checks)
+		}
+	})
+	t.Logf("an hour took %s", time.Since(began))
+}
+
+// A killed agent cuts what waits and refuses what comes. With its data it knows
+// its services again; TTL checks keep the status of an update that is fresh.
+func TestRestartWithState(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *consulmock.Server, c *consul.Client) {
+		ctx := context.Background()
+		must(t, c.Agent().ServiceRegister(ctx, ttlService("fresh", time.Minute)))
+		must(t, c.Agent().PassTTL(ctx, "service:fresh", "fine"))
+		must(t, c.Agent().ServiceRegister(ctx, ttlService("stale", 5*time.Second)))
+		must(t, c.Agent().PassTTL(ctx, "service:stale", "fine"))
+		must(t, c.Agent().ServiceRegister(ctx, ttlService("initial", time.Minute)))
+		must(t, c.Agent().EnableNodeMaintenance(ctx, "why"))
+		cut := make(chan error)
+		go func() {
+			_, _, err := c.Health().Service(ctx, "fresh", &consul.QueryOptions{WaitIndex: 1 << 40})
+			cut <- err
+		}()
+		synctest.Wait()
+		s.Stop()
+		if err := <-cut; err == nil {
+			t.Error("a wait outlived the agent")
+		}
+		if _, err := c.Agent().Services(ctx, nil); err == nil || !strings.Contains(err.Error(), "connection refused") {
+			t.Errorf("a stopped agent: %v, want connection refused", err)
+		}
+		time.Sleep(10 * time.Second)
+		s.Start()
+		for id, want := range map[string]consul.HealthStatus{
+			"service:fresh": consul.HealthPassing, "service:stale": consul.HealthCritical, "service:initial": consul.HealthCritical,
+			"_node_maintenance": consul.HealthCritical,
+		} {
+			if got := agentCheck(t, c, id); got.Status != want {
+				t.Errorf("%s is %s %q, want %s", id, got.Status, got.Output, want)
+			}
+		}
+		time.Sleep(2 * time.Second)
+		checks, _, err := c.Health().Checks(ctx, "stale", nil)
+		if must(t, err); checks[0].Status != consul.HealthCritical {
+			t.Errorf("the catalog says %v", checks[0])
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := agentCheck(t, c, "service:fresh"); got.Status != consul.HealthCritical || got.Output != "TTL expired" {
+			t.Errorf("a minute later: %s %q", got.Status, got.Output)
+		}
+	})
+}
+
+func TestRestartWithoutState(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *consulmock.Server, c *consul.Client) {
+		ctx := context.Background()
+		before, err := c.Agent().Self(ctx)
+		must(t, err)
+		must(t, c.Agent().ServiceRegister(ctx, ttlService("web", time.Minute)))
+		s.Restart(false)
+		if err := c.Agent().PassTTL(ctx, "service:web", ""); !errors.Is(err, consul.ErrUnknownCheck) {
+			t.Errorf("PassTTL: %v, want ErrUnknownCheck", err)
+		}
+		services, _, err := c.Catalog().Services(ctx, nil)
+		if must(t, err); len(services) != 1 {
+			t.Errorf("the catalog has %v, want consul alone", services)
+		}
+		after, err := c.Agent().Self(ctx)
+		if must(t, err); after.Config.NodeID == before.Config.NodeID {
+			t.Error("the node has kept its ID")
+		}
+	})
+}
+
+// What the catalog has of the agent's node is put right within two minutes.
+func TestFullSync(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *consulmock.Server, c *consul.Client) {
+		ctx := context.Background()
+		must(t, c.Agent().ServiceRegister(ctx, ttlService("mine", time.Hour)))
+		must(t, c.Catalog().Deregister(ctx, &consul.CatalogDeregistration{Node: "node1", ServiceID: "mine"}))
+		must(t, c.Catalog().Register(ctx, &consul.CatalogRegistration{
+			Node: "node1", Address: "127.0.0.1", Service: &consul.AgentService{Service: "alien"},
+		}))
+		time.Sleep(time.Minute - time.Second)
+		services, _, err := c.Catalog().Services(ctx, nil)
+		if must(t, err); services["mine"] != nil || services["alien"] == nil {
+			t.Errorf("within a minute the catalog has become %v", services)
+		}
+		time.Sleep(time.Minute + time.Second)
+		services, _, err = c.Catalog().Services(ctx, nil)
+		if must(t, err); services["mine"] == nil || services["alien"] != nil {
+			t.Errorf("after two minutes the catalog has %v", services)
+		}
+	})
+}
+
+// A new output alone reaches the catalog after some minutes.
+func TestOutputIsWrittenLate(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *consulmock.Server, c *consul.Client) {
+		ctx := context.Background()
+		must(t, c.Agent().ServiceRegister(ctx, ttlService("web", time.Hour)))
+		must(t, c.Agent().PassTTL(ctx, "service:web", "new"))
+		output := func() string {
+			checks, _, err := c.Health().Checks(ctx, "web", nil)
+			must(t, err)
+			return checks[0].Output
+		}
+		time.Sleep(2 * time.Minute)
+		if got := output(); got != "" {
+			t.Errorf("after two minutes the catalog says %q", got)
+		}
+		time.Sleep(6 * time.Minute)
+		if got := output(); got != "new" {
+			t.Errorf("after eight minutes the catalog says %q", got)
+		}
+	})
+}
+
+// The streaming backend's index of a missing service stands still while those of
+// other reads move on.
+func TestStreamingIndexOfMissingService(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *consulmock.Server, c *consul.Client) {
+		ctx := context.Background()
+		missing := func(q *consul.QueryOptions) *consul.QueryMeta {
+			_, meta, err := c.Health().Service(ctx, "missing", q)
+			must(t, err)
+			return meta
+		}
+		first := missing(nil)
+		missing(&consul.QueryOptions{WaitIndex: first.LastIndex, WaitTime: time.Second})
+		s.AddService(ttlService("other", time.Hour))
+		now := missing(nil)
+		streamed := missing(&consul.QueryOptions{WaitIndex: now.LastIndex, WaitTime: time.Second})
+		if streamed.LastIndex >= now.LastIndex || streamed.KnownLeader || streamed.QueryBackend != "streaming" {
+			t.Errorf("after %d came %+v", now.LastIndex, streamed)
+		}
+	})
+}
+
+// agent/service with a hash waits for the definition, and nothing else, to change.
+func TestServiceHash(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *consulmock.Server, c *consul.Client) {
+		ctx := context.Background()
+		r := ttlService("web", time.Hour)
+		must(t, c.Agent().ServiceRegister(ctx, r))
+		_, meta, err := c.Agent().Service(ctx, "web", nil)
+		must(t, err)
+		done := make(chan error)
+		wait := func() {
+			go func() {
+				_, _, err := c.Agent().Service(ctx, "web", &consul.QueryOptions{WaitHash: meta.LastContentHash, WaitTime: time.Minute})
+				done <- err
+			}()
+			synctest.Wait()
+		}
+		wait()
+		must(t, c.Agent().ServiceRegister(ctx, r))
+		must(t, c.Agent().FailTTL(ctx, "service:web", ""))
+		must(t, c.Agent().EnableServiceMaintenance(ctx, "web", ""))
+		synctest.Wait()
+		select {
+		case err := <-done:
+			t.Fatalf("woken (%v) by what is not the definition", err)
+		default:
+		}
+		r.Port = 80
+		must(t, c.Agent().ServiceRegister(ctx, r))
+		must(t, <-done)
+		_, meta, err = c.Agent().Service(ctx, "web", nil)
+		must(t, err)
+		wait()
+		must(t, c.Agent().ServiceDeregister(ctx, "web"))
+		if err := <-done; !errors.Is(err, consul.ErrUnknownService) {
+			t.Errorf("after the deregistration: %v", err)
+		}
+	})
+}
+
+// The agent ends some seconds after leave was answered.
+func TestLeave(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *consulmock.Server, c *consul.Client) {
 		start := time.Now()
-		entries, _, err := client.Health().Service(ctx, "web", &consul.QueryOptions{WaitIndex: meta.LastIndex})
-		if err != nil {
-			t.Fatal(err)
+		must(t, c.Agent().Leave(context.Background()))
+		if got := time.Since(start); got != 11*time.Second {
+			t.Errorf("left after %s, want 11s", got)
 		}
-		if got := entries[0].Checks.AggregatedStatus(); got != consul.HealthCritical {
-			t.Errorf("status %q, want critical", got)
+		time.Sleep(time.Second)
+		if _, err := c.Agent().Self(context.Background()); err == nil {
+			t.Error("the agent is still there")
 		}
-		if got := time.Since(start); got != time.Minute {
-			t.Errorf("expired after %s, want 1m0s", got)
+	})
+}
+
+// Monitor follows the log until the client has enough.
+func TestMonitor(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *consulmock.Server, c *consul.Client) {
+		time.AfterFunc(time.Second, func() { s.AddService(ttlService("web", time.Hour)) })
+		for line, err := range c.Agent().Monitor(context.Background(), "debug") {
+			if must(t, err); strings.Contains(line, "web") {
+				break
+			}
 		}
+	})
+}
+
+// Closing the server ends what waits, and leaves no goroutine behind: the bubble
+// would not end otherwise.
+func TestCloseEndsWaits(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *consulmock.Server, c *consul.Client) {
+		for range 10 {
+			go c.Catalog().Services(context.Background(), &consul.QueryOptions{WaitIndex: 1 << 40})
+		}
+		synctest.Wait()
+		s.Close()
 	})
 }
