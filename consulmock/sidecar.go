@@ -47,6 +47,9 @@ func (p *proxyConfig) withDefaults() *proxyConfig {
 	}
 	c.Upstreams = nil
 	for _, u := range p.Upstreams {
+		if u == nil {
+			continue
+		}
 		u = maps.Clone(u)
 		if _, ok := u["DestinationType"]; !ok {
 			u["DestinationType"] = "service"

@@ -1,0 +1,139 @@
+package consulmock
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+)
+
+// newHostile returns a server of each version with something of everything in
+// it.
+func newHostile(t testing.TB) []*Server {
+	var servers []*Server
+	for _, v := range []string{"1.8.7", "1.21.4"} {
+		for _, deny := range []bool{false, true} {
+			opts := []Option{WithVersion(v), WithQueryTimes(time.Millisecond, time.Millisecond)}
+			if deny {
+				opts = append(opts, WithTokens(ManagementToken("root"), ServiceToken("web", "web")))
+			}
+			s := NewServer(opts...)
+			t.Cleanup(s.Close)
+			for _, body := range []string{
+				`{"Name":"web","Port":80,"Tags":["a"],"Checks":[{"TTL":"1h"},{"HTTP":"http://127.0.0.1:1","Interval":"1h"}]}`,
+				`{"Name":"mesh","Port":81,"Connect":{"SidecarService":{}}}`,
+				`{"Name":"native","Port":82,"Connect":{"Native":true}}`,
+			} {
+				send(s, "PUT", "/v1/agent/service/register?token=root", body)
+			}
+			send(s, "PUT", "/v1/catalog/register?token=root", `{"Node":"ext","Address":"10.0.0.1","Service":{"Service":"web"},"Check":{"Name":"c"}}`)
+			servers = append(servers, s)
+		}
+	}
+	return servers
+}
+
+// send sends a request to the server's handler. It returns nil if the request is
+// none that an HTTP server would pass on, and if the handler gave up on it.
+func send(s *Server, method, target, body string) (answer *httptest.ResponseRecorder) {
+	path, query, _ := strings.Cut(target, "?")
+	u := &url.URL{Scheme: "http", Host: "127.0.0.1:8500", RawQuery: query}
+	var err error
+	if u.Path, err = url.PathUnescape(path); err != nil {
+		return nil
+	}
+	u.RawPath = path
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+	r := httptest.NewRequest("GET", "/", strings.NewReader(body)).WithContext(ctx)
+	r.Method, r.URL, r.RequestURI = method, u, target
+	r.Header.Set("X-Consul-Token", "root")
+	defer func() {
+		if v := recover(); v != nil {
+			if v != http.ErrAbortHandler {
+				panic(v)
+			}
+			answer = nil
+		}
+	}()
+	answer = httptest.NewRecorder()
+	s.Handler().ServeHTTP(answer, r)
+	return answer
+}
+
+// Whatever is asked, the answer has a status and, if it is JSON, is JSON.
+func FuzzRequests(f *testing.F) {
+	for _, rt := range routes {
+		if strings.HasSuffix(rt.path, "leave") {
+			continue
+		}
+		method := rt.method
+		if method == "" {
+			method = "GET"
+		}
+		f.Add(method, rt.path, "", `{}`)
+		f.Add(method, rt.path+"web", "index=1&wait=1ms&passing&stale&near=_agent&tag=a&node-meta=a:b", `{"Name":"web"}`)
+		f.Add(method, rt.path+"%2e%2e/%00", "%zz;=&dc=x&ns=y", `[`)
+		f.Add("PUT", rt.path+"web", "enable=true&note=x", `{"Name":1,"Check":{"TTL":"x"},"Status":"passing"}`)
+		f.Add("OPTIONS", rt.path, "pretty", `null`)
+	}
+	f.Add("GET", "//v1/../..//", "filter=Node+==+x", "")
+	f.Add("CONNECT", "*", "cached&consistent", "\xff")
+	servers := newHostile(f)
+	f.Fuzz(func(t *testing.T, method, path, query, body string) {
+		if strings.Contains(path, "leave") {
+			return // it waits, and ends the server
+		}
+		for _, s := range servers {
+			w := send(s, method, path+"?"+query, body)
+			if w == nil {
+				continue
+			}
+			if w.Code < 200 || w.Code > 599 {
+				t.Errorf("%s %q: status %d", method, path, w.Code)
+			}
+			isJSON := strings.HasPrefix(w.Header().Get("Content-Type"), "application/json") && w.Header().Get("Content-Encoding") == ""
+			if isJSON && w.Body.Len() > 0 && !json.Valid(w.Body.Bytes()) {
+				t.Errorf("%s %q: not JSON: %q", method, path, w.Body)
+			}
+		}
+	})
+}
+
+// Whatever a service is registered with, the agent answers, and what it accepts
+// it shows in every view.
+func FuzzRegistration(f *testing.F) {
+	for _, seed := range []string{
+		`{"Name":"x"}`,
+		`{"Name":"x","ID":"y","Tags":["a",null],"Meta":{"a":"b"},"Address":"10.0.0.1","Port":-1,"Weights":{"Passing":1}}`,
+		`{"Name":"x","Check":{"TTL":1e9,"Status":"passing"},"Checks":[null,{"CheckID":"z","AliasService":"x"}]}`,
+		`{"Name":"x","Kind":"connect-proxy","Port":1,"Proxy":{"DestinationServiceName":"y","Upstreams":[null,{"a":1}],"Config":{"a":[1]}}}`,
+		`{"Name":"x","Connect":{"SidecarService":{"Name":"y","Check":{"TTL":"1h"},"Proxy":{"Config":null}}}}`,
+		`{"name":"x","enable_tag_override":true,"tagged_addresses":{"lan":{"address":"::1"}}}`,
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, body string) {
+		for _, s := range newHostile(t) {
+			if strings.Contains(body, "AliasNode") && s.config.version == v1_8_7 {
+				continue // an alias of a missing node ends the server
+			}
+			send(s, "PUT", "/v1/agent/service/register", body)
+			send(s, "PUT", "/v1/catalog/register", body)
+			for _, path := range []string{
+				"/v1/agent/services", "/v1/agent/checks", "/v1/health/state/any", "/v1/catalog/nodes", "/v1/catalog/services",
+				"/v1/catalog/node/node1", "/v1/health/service/x", "/v1/agent/health/service/name/x", "/v1/health/connect/x",
+			} {
+				w := send(s, "GET", path, "")
+				if w == nil || w.Body.Len() > 0 && !json.Valid(w.Body.Bytes()) {
+					t.Fatalf("%s after %q: %v", path, body, w)
+				}
+			}
+			s.Dump()
+		}
+	})
+}
