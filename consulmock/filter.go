@@ -17,6 +17,10 @@ const (
 	ofMember                             // *memberJSON, of agent/members
 )
 
+// errFilterBreaksAgent is what a filter gives that ends the request's goroutine
+// in a real agent. The connection is then closed without an answer.
+var errFilterBreaksAgent = errors.New("the filter makes an agent close the connection without an answer")
+
 // compileFilter returns the predicate that a filter expression is. The error is
 // what an agent says of an expression that it does not understand.
 func compileFilter(expression string, of filterTarget, v version) (func(v any) (bool, error), error) {

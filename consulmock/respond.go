@@ -108,7 +108,7 @@ func (q *request) write(v any, err error) {
 	var he *httpError
 	switch {
 	case errors.Is(err, errWritten):
-	case errors.Is(err, errGone):
+	case errors.Is(err, errGone), errors.Is(err, errFilterBreaksAgent):
 		panic(http.ErrAbortHandler)
 	case errors.As(err, &he):
 		q.send(he.status, "text/plain; charset=utf-8", []byte(he.text))
