@@ -1,4 +1,96 @@
-// Package consulmock is a fake Consul agent for tests, in the spirit of
-// net/http/httptest. It has the state of a real one: the local agent's services
-// and checks with their timers, the catalog, the index, and blocking queries.
+// Package consulmock is a fake Consul agent, in the spirit of
+// net/http/httptest. It keeps the state that an agent keeps, so that code under
+// test registers, updates, waits and finds as it does in production:
+//
+//	func TestDrain(t *testing.T) {
+//		agent := consulmock.New(t)
+//		agent.AddService(&consul.AgentServiceRegistration{
+//			Name:  "web",
+//			Port:  8080,
+//			Check: &consul.AgentServiceCheck{TTL: time.Minute, Status: consul.HealthPassing},
+//		})
+//		agent.SetCheckStatus("service:web", consul.HealthCritical, "draining")
+//		entries, _, err := agent.Client().Health().Service(ctx, "web", nil)
+//		...
+//	}
+//
+// It answers as Consul 1.21.4 does, or as 1.8.7 on request; see [WithVersion].
+// Every answer was compared with recordings of real agents of both versions:
+// status, headers and body, and what wakes a blocking query.
+//
+// # Reaching it
+//
+// [Server.Client] and [Server.Transport] reach the server over connections in
+// memory: nothing listens on a socket until [Server.URL] is called, which is for
+// other clients, other languages and whole programs. [Server.Handler] is for
+// servers of the caller's.
+//
+// # Time
+//
+// The fake uses package time and nothing else: TTLs expire, waits end and
+// critical services go when they do with an agent. In a bubble of
+// testing/synctest an hour of that takes milliseconds, and every moment is exact:
+//
+//	synctest.Test(t, func(t *testing.T) {
+//		agent := consulmock.New(t)
+//		...
+//		time.Sleep(time.Minute)
+//		synctest.Wait()
+//		// A check with a TTL of a minute is critical now.
+//	})
+//
+// The server must be made in the bubble, and reached through its Transport or
+// Client: a goroutine that waits on a socket stops the clock of a bubble.
+//
+// These are the agent's times. A TTL check expires its TTL after the last update.
+// DeregisterCriticalServiceAfter is at least a minute, and is looked at every 30
+// seconds after the server was made. Blocking queries wait 5 minutes by default
+// and 10 at most, and up to a sixteenth longer at random unless the streaming
+// backend answers. The agent puts its part of the catalog right every one to two
+// minutes; a new output of a check that keeps its status is written to the
+// catalog within some minutes; every other change at once, before the request
+// that made it is answered.
+//
+// # What it models
+//
+//   - The local agent: services with their checks, TTLs, aliases, maintenance,
+//     sidecars of services of the mesh, local health, waiting on a hash.
+//   - The catalog: the agent's node and nodes without an agent, the service consul
+//     and the check serfHealth, one index for all and indexes for each table,
+//     node and service. Blocking queries wait for what an agent waits for, also
+//     where that is surprising.
+//   - The streaming backend of 1.21.4, with its lower indexes and its
+//     Knownleader header that is always false; see [WithStreaming].
+//   - The parameters of reads: passing, tag, node-meta, filter, stale, consistent,
+//     cached, near (which changes no order), dc, pretty.
+//   - Access control, if tokens are given; see [WithTokens]. Rules are for service,
+//     node, agent, operator and acl. Policies and tokens can be made, and tokens
+//     deleted, through /v1/acl/policy and /v1/acl/token.
+//   - What an agent says of itself: self, host, metrics, members, version, and the
+//     log through monitor. The machine is made up, and so are the numbers.
+//   - How an agent refuses: unknown fields, wrong types, unclean paths, wrong
+//     methods, in the agent's own words.
+//   - Ends and starts, with and without a data directory; see [Server.Restart].
+//
+// HTTP, TCP and UDP checks are run at their interval only if asked to; see
+// [WithProbes]. Otherwise [Server.SetCheckStatus] decides. Other checks than those
+// and TTL, alias and maintenance are never run.
+//
+// # What it does not model
+//
+// It is one agent, which is a server and its own leader from the first moment
+// on, with one datacenter. There are no other agents to join, no elections, no
+// gossip; [Server.AddMember] adds to the list of members only. Loss of the leader
+// and other trouble are to be had as faults, see [Fault].
+//
+// The key-value store, sessions, events, prepared queries, transactions,
+// coordinates, snapshots, the operator's endpoints, configuration entries,
+// intentions, peering, the certificates of the mesh, and the rest of the access
+// control answer 501, with a body that says that it is the fake that lacks them.
+// Gateways, DNS, gRPC and TLS do not exist. Script and Docker checks are refused
+// as agents do by default. agent/self has a fraction of an agent's debugging
+// information, and the hashes of policies and tokens are empty.
+//
+// An agent takes a client's connection limit of 200; the fake has none unless
+// [WithMaxConnsPerClient] sets it. A request's body is read up to 64 MiB.
 package consulmock

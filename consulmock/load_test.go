@@ -14,16 +14,15 @@ import (
 // 10,000 instances, and 2,000 blocked queries of which each change wakes some.
 func TestManyInstancesAndWaits(t *testing.T) {
 	const (
-		services    = 100
-		instances   = 100 // of each
-		waiters     = 2000
-		perService  = waiters / services
-		changes     = 20
-		wokenByEach = perService
+		services   = 100
+		instances  = 100 // of each
+		waiters    = 2000
+		perService = waiters / services
+		changes    = 10
 	)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	s := consulmock.New(t)
+	s := consulmock.New(t, consulmock.WithCompactJSON(true))
 	client := s.Client()
 	name := func(i int) string { return fmt.Sprintf("service-%d", i) }
 	began := time.Now()
@@ -74,13 +73,13 @@ func TestManyInstancesAndWaits(t *testing.T) {
 	began = time.Now()
 	for i := range changes {
 		s.SetCheckStatus(fmt.Sprintf("service:%s-0", name(i)), consul.HealthCritical, "")
-		for range wokenByEach {
+		for range perService {
 			if got := <-woken; got != name(i) {
 				t.Fatalf("a change of %s woke a query for %s", name(i), got)
 			}
 		}
 	}
-	t.Logf("%d changes woke %d queries in %s", changes, changes*wokenByEach, time.Since(began))
+	t.Logf("%d changes woke %d queries in %s", changes, changes*perService, time.Since(began))
 	cancel()
 	all.Wait()
 }

@@ -101,7 +101,7 @@ func WithTokens(tokens ...Token) Option {
 // By default the agent may do everything.
 func WithAgentToken(secret string) Option { return func(c *config) { c.agentToken = &secret } }
 
-// WithProbes makes the server run HTTP and TCP checks at their interval, as an
+// WithProbes makes the server run HTTP, TCP and UDP checks at their interval, as an
 // agent does. By default it runs none: a check keeps the status of its
 // definition until [Server.SetCheckStatus] changes it.
 func WithProbes(on bool) Option { return func(c *config) { c.probes = on } }

@@ -3,6 +3,7 @@ package consulmock
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -16,7 +17,7 @@ import (
 
 const defaultProbeTimeout = 10 * time.Second
 
-// probe runs an HTTP or TCP check at its interval.
+// probe runs an HTTP, TCP or UDP check at its interval.
 type probe struct {
 	cancel context.CancelFunc
 }
@@ -30,6 +31,8 @@ func startProbe(c *localCheck) *probe {
 		run = httpProbe(c)
 	case "tcp":
 		run = tcpProbe(c)
+	case "udp":
+		run = udpProbe(c)
 	default:
 		return nil
 	}
@@ -162,5 +165,31 @@ func tcpProbe(c *localCheck) func(ctx context.Context) (status, output string) {
 		}
 		conn.Close()
 		return string(consul.HealthPassing), "TCP connect " + address + ": Success"
+	}
+}
+
+// udpProbe returns a run of a UDP check: silence is as good as an answer, only a
+// refusal is not.
+func udpProbe(c *localCheck) func(ctx context.Context) (status, output string) {
+	address, timeout := c.def.UDP, c.probeTimeout()
+	dialer := &net.Dialer{Timeout: timeout}
+	return func(ctx context.Context) (string, string) {
+		critical := string(consul.HealthCritical)
+		conn, err := dialer.DialContext(ctx, "udp", address)
+		if err != nil {
+			return critical, err.Error()
+		}
+		defer conn.Close()
+		defer context.AfterFunc(ctx, func() { conn.Close() })()
+		conn.SetDeadline(time.Now().Add(timeout))
+		if _, err := io.WriteString(conn, c.rec.ServiceID); err != nil {
+			return critical, err.Error()
+		}
+		_, err = conn.Read(make([]byte, 1))
+		var wait net.Error
+		if err != nil && !(errors.As(err, &wait) && wait.Timeout()) {
+			return critical, err.Error()
+		}
+		return string(consul.HealthPassing), "UDP connect " + address + ": Success"
 	}
 }

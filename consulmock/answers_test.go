@@ -1,0 +1,210 @@
+package consulmock
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// ask sends a request with headers ("Name: value") to the server's handler, and
+// returns the answer.
+func ask(t *testing.T, s *Server, method, target, body string, headers ...string) *http.Response {
+	t.Helper()
+	r := httptest.NewRequest(method, "http://127.0.0.1:8500"+target, strings.NewReader(body))
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		r.Header.Set(name, value)
+	}
+	w := httptest.NewRecorder()
+	s.Handler().ServeHTTP(w, r)
+	return w.Result()
+}
+
+// text returns the status and the body of an answer, with the header that the
+// status makes interesting.
+func text(t *testing.T, r *http.Response) string {
+	t.Helper()
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	extra := ""
+	switch {
+	case r.Header.Get("Location") != "":
+		return fmt.Sprintf("%d %s", r.StatusCode, r.Header.Get("Location"))
+	case r.Header.Get("Allow") != "":
+		extra = " [" + r.Header.Get("Allow") + "]"
+	}
+	return strings.TrimRight(fmt.Sprintf("%d%s %s", r.StatusCode, extra, body), " \n")
+}
+
+// The answers of both versions, to requests that are refused or odd.
+func TestAnswers(t *testing.T) {
+	const (
+		both = ""
+		gone = `404 Invalid URL path: not a recognized HTTP API endpoint`
+	)
+	for _, test := range []struct {
+		method, target, body string
+		modern, old          string // old is as modern if it is empty
+	}{
+		// paths and methods
+		{"GET", "/", "", "301 /ui/", both},
+		{"GET", "/v1/nope", "", gone, "404"},
+		{"GET", "/v2/agent/self", "", "404 Invalid URL path: if attempting to use the HTTP API, ensure the path starts with '/v1/'", "404"},
+		{"GET", "/v1/agent/self/", "", gone, "404"},
+		{"GET", "/v1//agent/self?a=b", "", "307 /v1/agent/self?a=b", "301 /v1/agent/self?a=b"},
+		{"PUT", "/v1/agent/../agent/reload", "", "307 /v1/agent/reload", "301 /v1/agent/reload"},
+		{"GET", "/v1/health/service", "", "307 /v1/health/service/", "301 /v1/health/service/"},
+		{"GET", "/v1/agent/service/a%2F%2Fb", "", "404 unknown service ID: a//b", "301 /v1/agent/service/a/b"},
+		{"GET", "/v1/agent/service/a%252Fb", "", "404 unknown service ID: a%2Fb", both},
+		{"GET", "/v1/agent/service/register/", "", "404 unknown service ID: register/", both},
+		{"GET", "/v1/health/service/%00", "", "400", both},
+		{"POST", "/v1/agent/self", "", "405 [OPTIONS,GET] method POST not allowed", both},
+		{"OPTIONS", "/v1/agent/reload", "", "200 [OPTIONS,PUT]", both},
+		{"GET", "/v1/agent/version", "", `200 {"SHA":"","BuildDate":"1970-01-01T00:00:01Z","HumanVersion":"1.21.4","FIPS":""}`, "404"},
+		{"GET", "/v1/agent/services?%zz", "", "500", both},
+		{"GET", "/v1/agent/services?a;b", "", "500", "200 {}"},
+		{"GET", "/v1/kv/x", "", "501 consulmock does not model GET /v1/kv/x", both},
+
+		// parameters of reads
+		{"GET", "/v1/health/service/", "", "400 Missing service name", both},
+		{"GET", "/v1/health/service/web?passing=x", "", "400 Invalid value for ?passing", both},
+		{"GET", "/v1/health/service/web?index=x", "", "400 Invalid index", both},
+		{"GET", "/v1/health/service/web?wait=5", "", "400 Invalid wait time", both},
+		{"GET", "/v1/catalog/nodes?stale&consistent", "", "400 Cannot specify ?stale with ?consistent, conflicting semantics.", both},
+		{"GET", "/v1/catalog/nodes?cached&consistent", "", "400 Cannot specify ?cached with ?consistent, conflicting semantics.", both},
+		{"GET", "/v1/catalog/nodes?max_stale=x", "", `400 Invalid max_stale value "x"`, both},
+		{"GET", "/v1/catalog/nodes?dc=dc9", "", "500 No path to datacenter", both},
+		{"GET", "/v1/catalog/nodes?ns=x", "", `400 Invalid query parameter: "ns" - Namespaces are a Consul Enterprise feature`,
+			`400 Bad request: Invalid query parameter: "ns" - Namespaces are a Consul Enterprise feature`},
+		{"GET", "/v1/catalog/node/none", "", "200 null", both},
+		{"GET", "/v1/catalog/node-services/none", "", `200 {"Node":null,"Services":null}`, both},
+		{"GET", "/v1/health/checks/none", "", "200 []", both},
+		{"GET", "/v1/status/peers", "", `200 ["127.0.0.1:8300"]`, both},
+
+		// bodies
+		{"PUT", "/v1/agent/service/register", "", "400 Request decode failed: EOF", both},
+		{"PUT", "/v1/agent/service/register", "{", "400 Request decode failed: unexpected EOF", both},
+		{"PUT", "/v1/agent/service/register", "null", "400 Missing service name", both},
+		{"PUT", "/v1/agent/service/register", `{"Name":"x","Bogus":1}`, `400 Request decode failed: json: unknown field "Bogus"`, both},
+		{"PUT", "/v1/agent/service/register", `{"Name":"x","Port":"80"}`,
+			"400 Request decode failed: json: cannot unmarshal string into Go struct field .Alias.Port of type int",
+			"400 Request decode failed: json: cannot unmarshal string into Go struct field .Port of type int"},
+		{"PUT", "/v1/agent/service/register", `{"Name":"x","SocketPath":"/x"}`, "200", `400 Request decode failed: json: unknown field "SocketPath"`},
+		{"PUT", "/v1/agent/service/register", `{"Name":"x","Check":{"UDP":"x:1","Interval":"1s"}}`, "200", `400 Request decode failed: json: unknown field "UDP"`},
+		{"PUT", "/v1/agent/service/register", `{"Name":"x","Check":{"Name":5}}`,
+			"400 Request decode failed: json: cannot unmarshal number into Go struct field .Alias.Name of type string",
+			"400 Request decode failed: json: cannot unmarshal number into Go struct field .Name of type string"},
+		{"PUT", "/v1/agent/service/register", `{"Name":"x","Address":"0.0.0.0"}`, "400 Invalid service address", both},
+		{"PUT", "/v1/agent/service/register", `{"Name":"x","Meta":{"consul-x":"v"}}`,
+			"400 Invalid Service Meta: Couldn't load metadata pair ('consul-x', 'v'): Key prefix 'consul-' is reserved for internal use", both},
+		{"PUT", "/v1/agent/check/register", `{"Name":"x","Args":["true"],"Interval":"1s"}`,
+			"500 Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true", both},
+		{"PUT", "/v1/agent/check/register", `{"Name":"x","TTL":"1s","CheckID":"y"}`, `400 Request decode failed: json: unknown field "CheckID"`, both},
+		{"PUT", "/v1/agent/check/register", `{"Name":"x","TTL":"1s","ServiceID":"none"}`, `404 ServiceID "none" does not exist`, `500 ServiceID "none" does not exist`},
+		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Service":{"ID":"x"}}`,
+			"500 Must provide service name (Service.Service) when service ID is provided", "500 Must provide service name with ID"},
+		{"PUT", "/v1/catalog/deregister", `{"Node":"none"}`, "200 true", both},
+
+		// what is not there
+		{"PUT", "/v1/agent/service/deregister/none", "", `404 Unknown service ID "none". Ensure that the service ID is passed, not the service name.`, "200"},
+		{"PUT", "/v1/agent/service/maintenance/none?enable=true", "", `404 Unknown service ID "none". Ensure that the service ID is passed, not the service name.`,
+			`404 No service registered with ID "none"`},
+		{"PUT", "/v1/agent/check/pass/none", "", `404 Unknown check ID "none". Ensure that the check ID is passed, not the check name.`,
+			`500 CheckID "none" does not have associated TTL`},
+		{"PUT", "/v1/agent/check/deregister/none", "", `404 Unknown check ID "none". Ensure that the check ID is passed, not the check name.`, "200"},
+		{"PUT", "/v1/agent/maintenance", "", "400 Missing value for enable", both},
+		{"PUT", "/v1/agent/maintenance?enable=x", "", `400 Invalid value for enable: "x"`, both},
+		{"PUT", "/v1/agent/join/127.0.0.1:1", "", "500 1 error occurred:\n\t* Failed to join 127.0.0.1:1: dial tcp 127.0.0.1:1: connect: connection refused",
+			"500 1 error occurred:\n\t* Failed to join 127.0.0.1: dial tcp 127.0.0.1:1: connect: connection refused"},
+		{"PUT", "/v1/agent/force-leave/none", "", "500 agent: No node found with name 'none'", both},
+		{"PUT", "/v1/agent/token/default", `{"Token":"x"}`, "401 ACL support disabled", both},
+		{"GET", "/v1/agent/monitor?loglevel=x", "", "400 Unknown log level: x", "400 Bad request: Unknown log level: x"},
+	} {
+		for version, want := range map[string]string{"1.21.4": test.modern, "1.8.7": test.old} {
+			if want == both {
+				want = test.modern
+			}
+			s := NewServer(WithVersion(version), WithCompactJSON(true))
+			if got := text(t, ask(t, s, test.method, test.target, test.body)); got != want {
+				t.Errorf("%s: %s %s %s\n got %s\nwant %s", version, test.method, test.target, test.body, got, want)
+			}
+			s.Close()
+		}
+	}
+}
+
+// The form of the JSON: indented for development agents and with pretty, with a
+// final newline or not.
+func TestLayout(t *testing.T) {
+	for _, test := range []struct {
+		version, target string
+		compact         bool
+		want            string
+	}{
+		{"1.21.4", "/v1/status/peers", false, "[\n    \"127.0.0.1:8300\"\n]"},
+		{"1.21.4", "/v1/status/peers?pretty=false", false, "[\n    \"127.0.0.1:8300\"\n]\n"},
+		{"1.21.4", "/v1/status/peers", true, `["127.0.0.1:8300"]`},
+		{"1.21.4", "/v1/status/peers?pretty", true, "[\n    \"127.0.0.1:8300\"\n]\n"},
+		{"1.8.7", "/v1/status/peers", false, "[\n    \"127.0.0.1:8300\"\n]\n"},
+		{"1.8.7", "/v1/status/peers", true, `["127.0.0.1:8300"]`},
+	} {
+		s := New(t, WithVersion(test.version), WithCompactJSON(test.compact))
+		body, _ := io.ReadAll(ask(t, s, "GET", test.target, "").Body)
+		if string(body) != test.want {
+			t.Errorf("%s %s compact=%t: got %q, want %q", test.version, test.target, test.compact, body, test.want)
+		}
+	}
+}
+
+// 1.21.4 compresses what is long, 1.8.7 everything.
+func TestCompression(t *testing.T) {
+	for _, test := range []struct {
+		version, target, accept string
+		want                    bool
+	}{
+		{"1.21.4", "/v1/status/leader", "gzip", false},
+		{"1.21.4", "/v1/agent/self", "gzip", true},
+		{"1.21.4", "/v1/agent/self", "deflate, gzip;q=0.5", true},
+		{"1.21.4", "/v1/agent/self", "gzip;q=0", false},
+		{"1.21.4", "/v1/agent/self", "", false},
+		{"1.8.7", "/v1/status/leader", "gzip", true},
+		{"1.8.7", "/v1/agent/service/none", "gzip", true},
+		{"1.8.7", "/v1/nope", "gzip", false},
+	} {
+		s := New(t, WithVersion(test.version))
+		r := ask(t, s, "GET", test.target, "", "Accept-Encoding: "+test.accept)
+		if got := r.Header.Get("Content-Encoding") == "gzip"; got != test.want {
+			t.Errorf("%s %s %q: compressed %t, want %t", test.version, test.target, test.accept, got, test.want)
+		} else if got {
+			z, err := gzip.NewReader(r.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if body, err := io.ReadAll(z); err != nil || len(body) == 0 {
+				t.Errorf("%s %s: %q, %v", test.version, test.target, body, err)
+			}
+		}
+	}
+}
+
+// A body that is longer than the fake reads is refused.
+func TestEnormousBody(t *testing.T) {
+	s := New(t)
+	huge := bytes.Repeat([]byte("x"), maxBody+1)
+	r := httptest.NewRequest("PUT", "/v1/agent/service/register", bytes.NewReader(huge))
+	w := httptest.NewRecorder()
+	s.Handler().ServeHTTP(w, r)
+	if w.Code != http.StatusRequestEntityTooLarge {
+		t.Errorf("status %d, want 413", w.Code)
+	}
+	if got := s.Requests()[0]; len(got.Body) != maxLogBody {
+		t.Errorf("%d bytes of the body are logged, want %d", len(got.Body), maxLogBody)
+	}
+}
