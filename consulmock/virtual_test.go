@@ -215,6 +215,65 @@ func TestThousandServicesForAnHour(t *testing.T) {
 	t.Logf("an hour took %s", time.Since(began))
 }
 
+// 10,000 instances, and 2,000 blocked queries of which each change wakes those of
+// one service.
+func TestManyInstancesAndWaits(t *testing.T) {
+	const (
+		services   = 100
+		instances  = 100 // of each
+		perService = 20  // queries that wait
+		changes    = 10
+	)
+	name := func(i int) string { return fmt.Sprintf("service-%d", i) }
+	began := time.Now()
+	inBubble(t, func(t *testing.T, s *consulmock.Server, c *consul.Client) {
+		for i := range services {
+			for j := range instances {
+				r := ttlService(fmt.Sprintf("%s-%d", name(i), j), time.Hour)
+				r.Name = name(i)
+				s.AddService(r)
+			}
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		woken := make(chan string, services*perService)
+		for i := range services {
+			_, meta, err := c.Health().Service(ctx, name(i), nil)
+			must(t, err)
+			for range perService {
+				go func() {
+					q := &consul.QueryOptions{WaitIndex: meta.LastIndex, PassingOnly: true}
+					entries, _, err := c.Health().Service(ctx, name(i), q)
+					switch {
+					case ctx.Err() != nil:
+					case err != nil || len(entries) != instances-1:
+						t.Errorf("%d instances, %v; want %d", len(entries), err, instances-1)
+					default:
+						woken <- name(i)
+					}
+				}()
+			}
+		}
+		synctest.Wait()
+		if len(woken) > 0 {
+			t.Fatalf("%d queries did not wait", len(woken))
+		}
+		for i := range changes {
+			s.SetCheckStatus(fmt.Sprintf("service:%s-0", name(i)), consul.HealthCritical, "")
+			synctest.Wait()
+			if len(woken) != perService {
+				t.Fatalf("a change of %s woke %d queries, want %d", name(i), len(woken), perService)
+			}
+			for range perService {
+				if got := <-woken; got != name(i) {
+					t.Fatalf("a change of %s woke a query for %s", name(i), got)
+				}
+			}
+		}
+	}, consulmock.WithCompactJSON(true))
+	t.Logf("took %s", time.Since(began))
+}
+
 // A killed agent cuts what waits and refuses what comes. With its data it knows
 // its services again; TTL checks keep the status of an update that is fresh.
 func TestRestartWithState(t *testing.T) {
