@@ -37,7 +37,9 @@ func startProbe(c *localCheck) *probe {
 		return nil
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	c.a.s.probes.Add(1)
 	go func() {
+		defer c.a.s.probes.Done()
 		wait := rand.N(c.def.Interval.d)
 		for {
 			timer := time.NewTimer(wait)

@@ -20,6 +20,7 @@ type Server struct {
 	faults faultTable
 	log    requestLog
 	net    network
+	probes sync.WaitGroup // the goroutines that run checks
 
 	mu     sync.Mutex // guards what follows and all that belongs to it
 	agent  *agent
@@ -144,4 +145,5 @@ func (s *Server) Close() {
 	})
 	defer slow.Stop()
 	s.log.wait()
+	s.probes.Wait()
 }

@@ -1,0 +1,175 @@
+package consulmock
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestRules(t *testing.T) {
+	for _, test := range []struct {
+		rules string
+		p     permission
+		name  string
+		want  bool
+	}{
+		{`service "web" { policy = "write" }`, serviceWrite, "web", true},
+		{`service "web" { policy = "write" }`, serviceRead, "web", true},
+		{`service "web" { policy = "write" }`, serviceWrite, "web-2", false},
+		{`service "web" { policy = "write" }`, nodeRead, "web", false},
+		{`service_prefix "web" { policy = "read" }`, serviceRead, "web-2", true},
+		{`service_prefix "web" { policy = "read" }`, serviceWrite, "web-2", false},
+		{`service_prefix "" { policy = "write" } service_prefix "db" { policy = "deny" }`, serviceRead, "db-1", false},
+		{`service_prefix "" { policy = "write" } service "db" { policy = "read" }`, serviceWrite, "db", false},
+		{`service_prefix "" { policy = "deny" } service "db" { policy = "write" intentions = "read" }`, serviceWrite, "db", true},
+		{`operator = "read"`, operatorRead, "", true},
+		{`operator = "read"`, operatorWrite, "", false},
+		{managementRules, aclWrite, "", true},
+		{"", serviceRead, "web", false},
+	} {
+		rules, err := parseRules(test.rules)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := (&authorizer{rules: rules}).allows(test.p, test.name); got != test.want {
+			t.Errorf("%s: %s of %s is allowed: %t, want %t", test.rules, test.p, test.name, got, test.want)
+		}
+	}
+	for _, bad := range []string{`service "web" { }`, `service web { policy = "write" }`, `nonsense`} {
+		if _, err := parseRules(bad); err == nil {
+			t.Errorf("%s is accepted", bad)
+		}
+	}
+}
+
+// Refusals, and lists that are filtered, without a token and with some.
+func TestTokens(t *testing.T) {
+	const (
+		anonymous = ". The anonymous token is used implicitly when a request does not specify a token."
+		web       = "token with AccessorID 'accessor' lacks permission "
+	)
+	tokens := []Token{ManagementToken("root"), ReadToken("read"), {
+		SecretID: "web", AccessorID: "accessor", Rules: `service "web" { policy = "write" } node_prefix "" { policy = "read" }`,
+	}}
+	for _, test := range []struct {
+		token, method, target, body string
+		modern, old                 string // how the answer begins
+	}{
+		{"", "GET", "/v1/agent/self", "", "403 Permission denied: anonymous token lacks permission 'agent:read' on \"node1\"" + anonymous, "403 Permission denied"},
+		{"none", "GET", "/v1/agent/self", "", "403 ACL not found", "403 ACL not found"},
+		{"none", "GET", "/v1/agent/version", "", "200 ", "404"},
+		{"none", "GET", "/v1/status/leader", "", "200 ", "200 "},
+		{"web", "GET", "/v1/agent/host", "", "403 Permission denied: " + web + "'operator:read'", "403 Permission denied"},
+		{"root", "GET", "/v1/agent/self", "", "200 ", "200 "},
+		{"", "GET", "/v1/agent/services", "", "200 {}", "200 {}"},
+		{"web", "GET", "/v1/agent/services", "", `200 {"web":`, `200 {"web":`},
+		{"read", "GET", "/v1/agent/services", "", `200 {"db":`, `200 {"db":`},
+		{"", "GET", "/v1/agent/service/db", "", "403 Permission denied: anonymous token lacks permission 'service:read' on \"db\"" + anonymous, "403 Permission denied"},
+		{"", "GET", "/v1/health/service/db", "", "200 []", "200 []"},
+		{"", "GET", "/v1/health/connect/db", "", "403 Permission denied", "200 []"},
+		{"web", "GET", "/v1/health/service/db", "", "200 []", "200 []"},
+		{"read", "GET", "/v1/health/service/db", "", "200 [{", "200 [{"},
+		{"web", "PUT", "/v1/agent/service/register", `{"Name":"db"}`, "403 Permission denied: " + web + `'service:write' on "db"`,
+			"403 Permission denied: Missing service:write on db"},
+		{"web", "PUT", "/v1/agent/service/register", `{"Name":"web","ID":"db"}`, "403 Permission denied: " + web + `'service:write' on "db"`,
+			"403 Permission denied: Missing service:write on web"},
+		{"web", "PUT", "/v1/agent/service/register", `{"Name":"web"}`, "200", "200"},
+		{"web", "PUT", "/v1/agent/service/register", `{}`, "400 Missing service name", "400 Missing service name"},
+		{"web", "PUT", "/v1/agent/check/pass/service:db", "", "403 Permission denied: " + web + `'service:write' on "db"`,
+			"403 Permission denied: Missing service:write on db"},
+		{"web", "PUT", "/v1/agent/check/pass/none", "", `404 Unknown check ID "none"`, `500 Unknown check "none"`},
+		{"web", "PUT", "/v1/agent/service/deregister/none", "", `404 Unknown service ID "none"`, `500 Unknown service {"none" {}}`},
+		{"web", "PUT", "/v1/agent/maintenance?enable=true", "", "403 Permission denied: " + web + `'node:write' on "node1"`, "403 Permission denied"},
+		{"web", "PUT", "/v1/catalog/register", `{"Node":"ext","Address":"a"}`, "403 Permission denied: " + web + `'node:write' on "ext"`, "403 Permission denied"},
+		{"root", "PUT", "/v1/agent/token/bogus", `{"Token":"x"}`, `404 Token "bogus" is unknown`, `404 Token "bogus" is unknown`},
+	} {
+		for version, want := range map[string]string{"1.21.4": test.modern, "1.8.7": test.old} {
+			s := NewServer(WithVersion(version), WithCompactJSON(true), WithTokens(tokens...))
+			for _, name := range []string{"web", "db"} {
+				ask(t, s, "PUT", "/v1/agent/service/register?token=root", `{"Name":"`+name+`","Check":{"TTL":"1h"}}`)
+			}
+			got := text(t, ask(t, s, test.method, test.target, test.body, "X-Consul-Token: "+test.token))
+			if !strings.HasPrefix(got, want) {
+				t.Errorf("%s: %q %s %s %s\n got %s\nwant %s", version, test.token, test.method, test.target, test.body, got, want)
+			}
+			s.Close()
+		}
+	}
+}
+
+// Where a request may carry its token, and which one counts.
+func TestTokenSources(t *testing.T) {
+	s := New(t, WithCompactJSON(true), WithTokens(ManagementToken("root"), Token{SecretID: "none"}))
+	ask(t, s, "PUT", "/v1/agent/service/register?token=root", `{"Name":"web"}`)
+	for _, test := range []struct {
+		query   string
+		headers []string
+		want    bool
+	}{
+		{"?token=root", nil, true},
+		{"?token=root", []string{"X-Consul-Token: none"}, true},
+		{"?token=", []string{"X-Consul-Token: root"}, true},
+		{"", []string{"X-Consul-Token: root", "Authorization: Bearer none"}, true},
+		{"", []string{"Authorization: bearer root"}, true},
+		{"", []string{"Authorization: Basic root"}, false},
+		{"", nil, false},
+	} {
+		got := text(t, ask(t, s, "GET", "/v1/agent/services"+test.query, "", test.headers...))
+		if strings.Contains(got, "web") != test.want {
+			t.Errorf("%s %v: got %s", test.query, test.headers, got)
+		}
+	}
+}
+
+// The agent says that it has left something out, but not to the anonymous.
+func TestFilteredHeader(t *testing.T) {
+	s := New(t, WithTokens(ManagementToken("root"), ServiceToken("web", "web"), Token{SecretID: "nothing"}))
+	s.AddService(registration("web"))
+	for token, want := range map[string]string{"": "", "root": "", "nothing": "true"} {
+		r := ask(t, s, "GET", "/v1/health/service/web", "", "X-Consul-Token: "+token)
+		if got := r.Header.Get("X-Consul-Results-Filtered-By-Acls"); got != want {
+			t.Errorf("%q: filtered %q, want %q", token, got, want)
+		}
+	}
+}
+
+// Policies and tokens are made and revoked as in a cluster.
+func TestTokensByRequest(t *testing.T) {
+	s := New(t, WithCompactJSON(true), WithTokens(ManagementToken("root")))
+	for _, step := range []struct{ method, target, body, want string }{
+		{"PUT", "/v1/acl/policy?token=root", `{"Name":"p","Rules":"service \"web\" { policy = \"write\" }"}`, `200 {"ID":`},
+		{"PUT", "/v1/acl/policy?token=root", `{"Name":"p","Rules":"nonsense"}`, "500 Failed to parse ACL rules"},
+		{"PUT", "/v1/acl/token?token=root", `{"SecretID":"s","AccessorID":"a","Policies":[{"Name":"p"}]}`, `200 {"AccessorID":"a","SecretID":"s"`},
+		{"PUT", "/v1/acl/token?token=root", `{"Policies":[{"Name":"q"}]}`, `500 No such ACL policy with name "q"`},
+		{"PUT", "/v1/acl/token?token=s", `{}`, "403 Permission denied"},
+		{"PUT", "/v1/agent/service/register?token=s", `{"Name":"web"}`, "200"},
+		{"DELETE", "/v1/acl/token/a?token=root", "", "200 true"},
+		{"PUT", "/v1/agent/service/register?token=s", `{"Name":"web"}`, "403 ACL not found"},
+		{"PUT", "/v1/agent/token/default?token=root", `{"Token":"root"}`, "200"},
+		{"GET", "/v1/agent/services", "", `200 {"web":`},
+	} {
+		if got := text(t, ask(t, s, step.method, step.target, step.body)); !strings.HasPrefix(got, step.want) {
+			t.Errorf("%s %s %s: got %s, want %s", step.method, step.target, step.body, got, step.want)
+		}
+	}
+}
+
+// Without a token of its own the agent leaves deregistered services behind in
+// 1.21.4. What is written needs the token of the registration.
+func TestCatalogNeedsTokens(t *testing.T) {
+	for version, want := range map[string]int{"1.21.4": 1, "1.8.7": 0} {
+		s := New(t, WithVersion(version), WithAgentToken(""), WithTokens(ManagementToken("root"), ServiceToken("web", "web")))
+		ask(t, s, "PUT", "/v1/agent/service/register?token=web", `{"Name":"web","Check":{"TTL":"1h"}}`)
+		instances := func() int {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return len(s.agent.store.instances("web"))
+		}
+		if instances() != 1 {
+			t.Errorf("%s: the registration did not arrive", version)
+		}
+		ask(t, s, "PUT", "/v1/agent/service/deregister/web?token=web", "")
+		if got := instances(); got != want {
+			t.Errorf("%s: %d instances after the deregistration, want %d", version, got, want)
+		}
+	}
+}
