@@ -22,6 +22,7 @@ type config struct {
 	probes      bool
 	compact     bool
 	streaming   bool
+	translate   bool
 	defaultWait time.Duration
 	maxWait     time.Duration
 	maxConns    int
@@ -114,6 +115,11 @@ func WithCompactJSON(on bool) Option { return func(c *config) { c.compact = on }
 // answered by the streaming backend, as a 1.21.4 agent does unless
 // use_streaming_backend is false. A 1.8.7 agent never does.
 func WithStreaming(on bool) Option { return func(c *config) { c.streaming = on } }
+
+// WithTranslateAddresses makes every answer say that the agent translates
+// addresses. It changes no address: agents translate those of other datacenters
+// only.
+func WithTranslateAddresses(on bool) Option { return func(c *config) { c.translate = on } }
 
 // WithQueryTimes sets the wait of blocking queries that do not say one, and the
 // longest wait. They are 5 and 10 minutes by default.

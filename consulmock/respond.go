@@ -37,6 +37,9 @@ func (q *request) serve(rt *route) {
 			h.Set("X-Consul-Default-Acl-Policy", "deny")
 		}
 	}
+	if q.s.config.translate {
+		h.Set("X-Consul-Translate-Addresses", "true")
+	}
 	if !q.parseQuery() {
 		return
 	}
