@@ -27,23 +27,10 @@ func catalogNodes(q *request) (any, error) {
 		target: ofNode,
 		index:  func() uint64 { return st.indexes[nodesTable] },
 		keys:   func() []string { return []string{nodeRecords} },
-		result: func(authz *authorizer, keep func(any) (bool, error)) (any, bool, error) {
-			list, filtered := []*nodeJSON{}, false
-			for _, n := range sorted(st.nodes) {
-				if !q.hasNodeMeta(n.Meta) {
-					continue
-				}
-				if !authz.allows(nodeRead, n.Node) {
-					filtered = true
-					continue
-				}
-				if ok, err := keep(n.nodeRecord); err != nil {
-					return nil, false, err
-				} else if ok {
-					list = append(list, n.nodeRecord)
-				}
-			}
-			return list, filtered, nil
+		result: func(authz *authorizer, keep predicate) (any, bool, error) {
+			nodes := slices.DeleteFunc(sorted(st.nodes), func(n *node) bool { return !q.hasNodeMeta(n.Meta) })
+			allowed := func(n *node) bool { return authz.allows(nodeRead, n.Node) }
+			return collectAny(nodes, allowed, func(n *node) *nodeJSON { return n.nodeRecord }, keep)
 		},
 	})
 }
@@ -60,7 +47,7 @@ func catalogServices(q *request) (any, error) {
 			return st.indexes[servicesTable]
 		},
 		keys: func() []string { return []string{serviceRecords} },
-		result: func(authz *authorizer, keep func(any) (bool, error)) (any, bool, error) {
+		result: func(authz *authorizer, keep predicate) (any, bool, error) {
 			list, filtered := make(map[string][]string), false
 			for _, n := range sorted(st.nodes) {
 				if !q.hasNodeMeta(n.Meta) {
@@ -132,24 +119,8 @@ func (q *request) readCatalogService(around string, instances func() []*service)
 			}
 			return keys
 		},
-		result: func(authz *authorizer, keep func(any) (bool, error)) (any, bool, error) {
-			list, filtered := []*catalogServiceJSON{}, false
-			for _, s := range instances() {
-				if !q.hasTags(s.Tags) || !q.hasNodeMeta(s.node.Meta) {
-					continue
-				}
-				if !authz.allows(nodeRead, s.node.Node) || !authz.allows(serviceRead, s.Name) {
-					filtered = true
-					continue
-				}
-				v := q.v.catalogServiceJSON(s)
-				if ok, err := keep(v); err != nil {
-					return nil, false, err
-				} else if ok {
-					list = append(list, v)
-				}
-			}
-			return list, filtered, nil
+		result: func(authz *authorizer, keep predicate) (any, bool, error) {
+			return collectAny(q.selected(instances()), authz.allowsInstance, q.v.catalogServiceJSON, keep)
 		},
 	})
 }
@@ -179,7 +150,10 @@ func catalogNodeServices(q *request) (any, error) {
 			Services []*serviceJSON
 		}
 		if n != nil {
-			answer.Node, answer.Services = n.nodeRecord, services
+			answer.Node = n.nodeRecord
+		}
+		if len(services) > 0 { // else null
+			answer.Services = services
 		}
 		return answer
 	})
@@ -203,7 +177,7 @@ func (q *request) readNode(shape func(*node, []*serviceJSON) any) (any, error) {
 			name := strings.ToLower(n.Node)
 			return []string{nodeRecordOf + name, servicesOnNode + name}
 		},
-		result: func(authz *authorizer, keep func(any) (bool, error)) (any, bool, error) {
+		result: func(authz *authorizer, keep predicate) (any, bool, error) {
 			n := st.findNode(q.name)
 			if n == nil {
 				return shape(nil, nil), false, nil
@@ -211,19 +185,11 @@ func (q *request) readNode(shape func(*node, []*serviceJSON) any) (any, error) {
 			if !authz.allows(nodeRead, n.Node) {
 				return shape(nil, nil), true, nil
 			}
-			var list []*serviceJSON
-			filtered := false
-			for _, s := range sorted(n.services) {
-				if !authz.allows(serviceRead, s.Name) {
-					filtered = true
-					continue
-				}
-				v := q.v.serviceJSON(s.serviceRecord)
-				if ok, err := keep(v); err != nil {
-					return nil, false, err
-				} else if ok {
-					list = append(list, v)
-				}
+			list, filtered, err := collect(sorted(n.services),
+				func(s *service) bool { return authz.allows(serviceRead, s.Name) },
+				func(s *service) *serviceJSON { return q.v.serviceJSON(s.serviceRecord) }, keep)
+			if err != nil {
+				return nil, false, err
 			}
 			return shape(n, list), filtered, nil
 		},
@@ -236,7 +202,7 @@ func catalogGatewayServices(q *request) (any, error) {
 	return q.read(read{
 		missing: "Missing gateway name", target: ofCatalogService, noFilter: true,
 		index: func() uint64 { return 1 },
-		result: func(*authorizer, func(any) (bool, error)) (any, bool, error) {
+		result: func(*authorizer, predicate) (any, bool, error) {
 			if q.v == v1_8_7 {
 				return nullBody, false, nil
 			}

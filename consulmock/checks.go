@@ -83,19 +83,11 @@ func agentChecks(q *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	list := make(map[string]*checkJSON)
-	filtered := false
-	for id, c := range q.a.checks {
-		if !authz.allowsCheck(&c.rec) {
-			filtered = true
-			continue
-		}
-		v := q.v.checkJSON(&c.rec)
-		if ok, err := keep(v); err != nil {
-			return nil, err
-		} else if ok {
-			list[id] = v
-		}
+	list, filtered, err := collectMap(q.a.checks,
+		func(c *localCheck) bool { return authz.allowsCheck(&c.rec) },
+		func(c *localCheck) *checkJSON { return q.v.checkJSON(&c.rec) }, keep)
+	if err != nil {
+		return nil, err
 	}
 	q.setFiltered(authz, filtered)
 	return list, nil

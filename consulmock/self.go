@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/lictor-go/consul"
 )
 
 // The ports that the agent says it has. It listens on none of them.
@@ -85,29 +87,20 @@ func agentMembers(q *request) (any, error) {
 	if segment := q.query.Get("segment"); segment != "" && segment != "_all" {
 		return nil, errors.New("Network segments are not supported in this version of Consul")
 	}
-	keep := func(any) (bool, error) { return true, nil }
+	keep := everything
 	if q.v == v1_21_4 {
 		if keep, err = q.filter(ofMember); err != nil {
 			return nil, err
 		}
 	}
-	wan := q.query.Get("wan") != ""
-	members := []*memberJSON{q.a.member(wan)}
-	if !wan {
-		members = append(members, sorted(q.a.members)...)
+	members := append([]*memberJSON{q.a.member(false)}, sorted(q.a.members)...)
+	if q.query.Get("wan") != "" {
+		members = []*memberJSON{q.a.member(true)}
 	}
-	list := []*memberJSON{}
-	for _, m := range members {
-		if !authz.allows(nodeRead, strings.TrimSuffix(m.Name, "."+q.s.config.datacenter)) {
-			continue
-		}
-		if ok, err := keep(m); err != nil {
-			return nil, err
-		} else if ok {
-			list = append(list, m)
-		}
-	}
-	return list, nil
+	list, _, err := collect(members, func(m *memberJSON) bool {
+		return authz.allows(nodeRead, strings.TrimSuffix(m.Name, "."+q.s.config.datacenter))
+	}, func(m *memberJSON) *memberJSON { return m }, keep)
+	return list, err
 }
 
 // agentSelf answers GET /v1/agent/self. Of the debugging information it has what
@@ -134,17 +127,7 @@ func agentSelf(q *request) (any, error) {
 		Stats:  q.a.stats(),
 		Meta:   q.a.nodeRecord().Meta,
 	}
-	type base struct {
-		Datacenter        string
-		PrimaryDatacenter string `json:",omitempty"`
-		NodeName          string
-		NodeID            string
-		Revision          string
-		Server            bool
-		Version           string
-		BuildDate         string `json:",omitempty"`
-	}
-	config := base{Datacenter: c.datacenter, NodeName: c.node, NodeID: q.a.nodeID(), Server: true, Version: q.v.String()}
+	config := consul.AgentSelfConfig{Datacenter: c.datacenter, NodeName: c.node, NodeID: q.a.nodeID(), Server: true, Version: q.v.String()}
 	self.XDS = map[string]any{"SupportedProxies": map[string][]string{"envoy": {"1.14.5", "1.13.6", "1.12.7", "1.11.2"}}}
 	if q.v == v1_21_4 {
 		config.PrimaryDatacenter, config.BuildDate = c.datacenter, buildDate

@@ -24,19 +24,11 @@ func agentServices(q *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	list := make(map[string]*agentServiceJSON)
-	filtered := false
-	for id, s := range q.a.services {
-		v := q.v.agentServiceJSON(s, q.a.config.datacenter)
-		if !authz.allows(serviceRead, s.rec.Name) {
-			filtered = true
-			continue
-		}
-		if ok, err := keep(v); err != nil {
-			return nil, err
-		} else if ok {
-			list[id] = v
-		}
+	list, filtered, err := collectMap(q.a.services,
+		func(s *localService) bool { return authz.allows(serviceRead, s.rec.Name) },
+		func(s *localService) *agentServiceJSON { return q.v.agentServiceJSON(s, q.a.config.datacenter) }, keep)
+	if err != nil {
+		return nil, err
 	}
 	q.setFiltered(authz, filtered)
 	return list, nil

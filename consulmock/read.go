@@ -1,0 +1,223 @@
+package consulmock
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// predicate decides whether a value is part of an answer.
+type predicate func(v any) (bool, error)
+
+func everything(any) (bool, error) { return true, nil }
+
+// collect returns the shapes of the items that the token allows and the filter
+// keeps, and whether something was left out because the token does not allow it.
+func collect[T, S any](items []T, allowed func(T) bool, shape func(T) S, keep predicate) (list []S, filtered bool, err error) {
+	list = []S{}
+	for _, item := range items {
+		if !allowed(item) {
+			filtered = true
+			continue
+		}
+		v := shape(item)
+		ok, err := keep(v)
+		if err != nil {
+			return nil, false, err
+		}
+		if ok {
+			list = append(list, v)
+		}
+	}
+	return list, filtered, nil
+}
+
+// collectMap is collect for the values of a map, which keep their keys.
+func collectMap[T, S any](items map[string]T, allowed func(T) bool, shape func(T) S, keep predicate) (m map[string]S, filtered bool, err error) {
+	m = make(map[string]S)
+	for key, item := range items {
+		one, out, err := collect([]T{item}, allowed, shape, keep)
+		if err != nil {
+			return nil, false, err
+		}
+		filtered = filtered || out
+		if len(one) > 0 {
+			m[key] = one[0]
+		}
+	}
+	return m, filtered, nil
+}
+
+// read is a read of the catalog.
+type read struct {
+	missing  string       // what is said if there is no name; empty where none is needed
+	target   filterTarget // what filter is about
+	noFilter bool         // filter is ignored
+	cache    bool         // the agent has a cache for it
+	stream   string       // the streaming backend's key, empty if it does not answer
+	index    func() uint64
+	keys     func() []string // what an agent watches for the answer
+	// result returns the answer and whether something was left out because the
+	// token does not allow it.
+	result func(authz *authorizer, keep predicate) (body any, filtered bool, err error)
+}
+
+// read performs a read.
+func (q *request) read(r read) (any, error) {
+	o, err := q.readOptions()
+	if err != nil {
+		return nil, err
+	}
+	if r.missing != "" && q.name == "" {
+		return nil, badRequest("%s", r.missing)
+	}
+	passing, err := q.passing(r.target)
+	if err != nil {
+		return nil, err
+	}
+	failed := q.failed
+	if q.v == v1_21_4 && r.target == ofServiceEntry {
+		failed = func(err error) error { return err }
+	}
+	if dc := q.query.Get("dc"); dc != "" && dc != q.s.config.datacenter {
+		return nil, failed(fmt.Errorf("No path to datacenter"))
+	}
+	if q.v == v1_21_4 && q.query.Get("sg") != "" && r.target == ofServiceEntry {
+		return nil, failed(fmt.Errorf("sameness groups are not supported in consul CE"))
+	}
+	keep := everything
+	if !r.noFilter {
+		if keep, err = q.filter(r.target); err != nil {
+			return nil, failed(err)
+		}
+	}
+	authz, err := q.authorize()
+	if err != nil {
+		return nil, failed(err)
+	}
+	streaming := r.stream != "" && q.streams(o)
+	index, err := q.block(o, &r, streaming)
+	if err != nil {
+		return nil, err
+	}
+	if authz, err = q.authorize(); err != nil { // the token may be gone
+		return nil, failed(err)
+	}
+	if r.target == ofServiceEntry {
+		all := keep
+		keep = func(v any) (bool, error) {
+			if passing && !v.(*serviceEntryJSON).passing() {
+				return false, nil
+			}
+			return all(v)
+		}
+	}
+	body, filtered, err := r.result(authz, keep)
+	if err != nil {
+		return nil, failed(err)
+	}
+	q.setMeta(o, index, streaming)
+	q.setFiltered(authz, filtered)
+	if o.cached && r.cache {
+		q.setCache()
+	}
+	return body, nil
+}
+
+// streams reports whether the streaming backend answers a read of instances.
+func (q *request) streams(o readOptions) bool {
+	return q.v == v1_21_4 && q.s.config.streaming && (o.index > 0 || o.cached) &&
+		!q.query.Has("near") && !q.query.Has("merge-central-config")
+}
+
+// block waits until the index of a read has passed the one that was asked for,
+// and returns it. If the time is over before that, it returns the index as it was
+// when the agent last looked, as agents do: it may have moved since without
+// anything having changed that they watch.
+func (q *request) block(o readOptions, r *read, streaming bool) (uint64, error) {
+	index, keys, length := r.index, r.keys, jitter(q.length(o.wait))
+	if streaming {
+		length = q.length(o.wait)
+		index = func() uint64 { return q.a.store.viewIndex(r.stream, r.index()) }
+		keys = func() []string { return []string{r.stream, aclKey} }
+	}
+	seen := index()
+	if o.index == 0 || keys == nil {
+		return seen, nil
+	}
+	_, err := q.wait(length, func() bool {
+		seen = index()
+		return max(seen, 1) <= o.index && q.tokenExists()
+	}, keys)
+	return seen, err
+}
+
+// tokenExists reports whether the request's token has not been deleted.
+func (q *request) tokenExists() bool {
+	_, err := q.authorize()
+	return err == nil
+}
+
+// passing reads the parameter of that name.
+func (q *request) passing(target filterTarget) (bool, error) {
+	if target != ofServiceEntry || !q.query.Has("passing") {
+		return false, nil
+	}
+	v := q.query.Get("passing")
+	if v == "" {
+		return true, nil
+	}
+	on, err := strconv.ParseBool(v)
+	if err != nil {
+		return false, badRequest("Invalid value for ?passing")
+	}
+	return on, nil
+}
+
+// filter returns the predicate of the parameter filter.
+func (q *request) filter(of filterTarget) (predicate, error) {
+	expression := q.query.Get("filter")
+	if expression == "" {
+		return everything, nil
+	}
+	return compileFilter(expression, of, q.v)
+}
+
+// hasTags reports whether a list has all the tags that a query asks for.
+func (q *request) hasTags(have []string) bool {
+	for _, want := range q.query["tag"] {
+		if !slices.ContainsFunc(have, func(tag string) bool { return strings.EqualFold(tag, want) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// hasNodeMeta reports whether a node has all the metadata that a query asks for.
+func (q *request) hasNodeMeta(meta map[string]string) bool {
+	for _, want := range q.query["node-meta"] {
+		k, v, _ := strings.Cut(want, ":")
+		if have, ok := meta[k]; !ok || have != v {
+			return false
+		}
+	}
+	return true
+}
+
+// collectAny is collect with a list of any kind.
+func collectAny[T, S any](items []T, allowed func(T) bool, shape func(T) S, keep predicate) (any, bool, error) {
+	list, filtered, err := collect(items, allowed, shape, keep)
+	return list, filtered, err
+}
+
+// selected returns the instances with the tags and on the nodes that a query asks
+// for.
+func (q *request) selected(instances []*service) []*service {
+	return slices.DeleteFunc(instances, func(s *service) bool { return !q.hasTags(s.Tags) || !q.hasNodeMeta(s.node.Meta) })
+}
+
+// allowsInstance reports whether the token allows to read an instance.
+func (z *authorizer) allowsInstance(s *service) bool {
+	return z.allows(nodeRead, s.node.Node) && z.allows(serviceRead, s.Name)
+}
