@@ -25,6 +25,7 @@ type agent struct {
 	nodeChecks map[string]*localCheck
 	aliases    map[*localCheck]struct{}
 	sync       syncState
+	ended      chan struct{} // closed when the agent ends
 	log        logStream
 }
 
@@ -50,6 +51,7 @@ func newAgent(s *Server) *agent {
 		services:   make(map[string]*localService),
 		checks:     make(map[string]*localCheck),
 		members:    make(map[string]*memberJSON),
+		ended:      make(chan struct{}),
 		cached:     make(map[string]bool),
 		nodeChecks: make(map[string]*localCheck),
 		aliases:    make(map[*localCheck]struct{}),
@@ -107,8 +109,9 @@ func (a *agent) nodeID() string {
 
 var defaultWeights = consul.AgentWeights{Passing: 1, Warning: 1}
 
-// close stops everything that the agent does by itself.
+// close stops everything that the agent does by itself, and ends what waits.
 func (a *agent) close() {
+	close(a.ended)
 	a.sync.stop()
 	for _, c := range a.checks {
 		c.stop()
@@ -122,6 +125,7 @@ const resyncDelay = time.Second
 // resume starts an agent again that was closed.
 func (a *agent) resume() {
 	a.started = time.Now()
+	a.ended = make(chan struct{})
 	a.sync = syncState{}
 	a.sync.start(a)
 	for id, s := range a.services {

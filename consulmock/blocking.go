@@ -141,7 +141,7 @@ func (q *request) wait(length time.Duration, blocked func() bool, keys func() []
 	timeout := time.NewTimer(length)
 	defer timeout.Stop()
 	for {
-		w := q.a.store.watch(keys()...)
+		w, ended := q.a.store.watch(keys()...), q.a.ended
 		q.unlocked(func() {
 			select {
 			case <-w.wake:
@@ -149,14 +149,14 @@ func (q *request) wait(length time.Duration, blocked func() bool, keys func() []
 				over = true
 			case <-q.r.Context().Done():
 				err = errGone
+			case <-ended:
+				err = errGone
 			}
 		})
 		q.a.store.unwatch(w)
 		switch {
 		case err != nil:
 			return false, err
-		case q.a != q.s.agent:
-			return false, errGone // the agent has been restarted without its state
 		case over:
 			return true, nil
 		case !blocked():

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -197,5 +198,24 @@ func TestProbes(t *testing.T) {
 			return
 		}
 		q.WaitIndex = meta.LastIndex
+	}
+}
+
+// Close ends the requests that wait on the handler, whoever serves it.
+func TestCloseEndsHandler(t *testing.T) {
+	s := NewServer()
+	outer := httptest.NewServer(s.Handler())
+	defer outer.Close()
+	done := make(chan error)
+	go func() {
+		_, err := http.Get(outer.URL + "/v1/catalog/services?index=1000000")
+		done <- err
+	}()
+	for len(s.log.open()) == 0 {
+		runtime.Gosched()
+	}
+	s.Close()
+	if err := <-done; err == nil {
+		t.Error("the request was answered, want it dropped")
 	}
 }

@@ -296,10 +296,12 @@ func agentLeave(q *request) (any, error) {
 	if err := q.authorizeFor(agentWrite, q.s.config.node); err != nil {
 		return nil, err
 	}
+	ended := q.a.ended
 	q.unlocked(func() {
 		select {
 		case <-time.After(leaveDelay):
 		case <-q.r.Context().Done():
+		case <-ended:
 		}
 	})
 	// The answer is to be sent before the connections are cut.
