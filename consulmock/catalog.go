@@ -152,7 +152,7 @@ func catalogNodeServices(q *request) (any, error) {
 		if n != nil {
 			answer.Node = n.nodeRecord
 		}
-		if len(services) > 0 { // else null
+		if len(services) > 0 || q.query.Get("filter") != "" { // else null
 			answer.Services = services
 		}
 		return answer

@@ -1,7 +1,7 @@
 package consulmock
 
 import (
-	"fmt"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -76,46 +76,25 @@ func (q *request) read(r read) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	failed := q.failed
-	if q.v == v1_21_4 && r.target == ofServiceEntry {
-		failed = func(err error) error { return err }
-	}
-	if dc := q.query.Get("dc"); dc != "" && dc != q.s.config.datacenter {
-		return nil, failed(fmt.Errorf("No path to datacenter"))
-	}
-	if q.v == v1_21_4 && q.query.Get("sg") != "" && r.target == ofServiceEntry {
-		return nil, failed(fmt.Errorf("sameness groups are not supported in consul CE"))
-	}
-	keep := everything
-	if !r.noFilter {
-		if keep, err = q.filter(r.target); err != nil {
-			return nil, failed(err)
-		}
-	}
-	authz, err := q.authorize()
-	if err != nil {
-		return nil, failed(err)
-	}
 	streaming := r.stream != "" && q.streams(o)
+	keep, err := q.admit(&r, streaming)
+	if err != nil {
+		return nil, q.readFailed(&r, err)
+	}
 	index, err := q.block(o, &r, streaming)
 	if err != nil {
 		return nil, err
 	}
-	if authz, err = q.authorize(); err != nil { // the token may be gone
-		return nil, failed(err)
+	authz, err := q.authorize() // again, since the token may have gone
+	if err != nil {
+		return nil, q.readFailed(&r, err)
 	}
-	if r.target == ofServiceEntry {
-		all := keep
-		keep = func(v any) (bool, error) {
-			if passing && !v.(*serviceEntryJSON).passing() {
-				return false, nil
-			}
-			return all(v)
-		}
+	if passing {
+		keep = onlyPassing(keep)
 	}
 	body, filtered, err := r.result(authz, keep)
 	if err != nil {
-		return nil, failed(err)
+		return nil, q.readFailed(&r, err)
 	}
 	q.setMeta(o, index, streaming)
 	q.setFiltered(authz, filtered)
@@ -123,6 +102,46 @@ func (q *request) read(r read) (any, error) {
 		q.setCache()
 	}
 	return body, nil
+}
+
+// admit returns the filter of a read, or why the servers refuse the read.
+func (q *request) admit(r *read, streaming bool) (keep predicate, err error) {
+	if dc := q.query.Get("dc"); dc != "" && dc != q.s.config.datacenter {
+		return nil, errors.New("No path to datacenter")
+	}
+	if q.v == v1_21_4 && q.query.Get("sg") != "" && r.target == ofServiceEntry {
+		return nil, errors.New("sameness groups are not supported in consul CE")
+	}
+	keep = everything
+	if !r.noFilter {
+		if keep, err = q.filter(r.target); err != nil && streaming {
+			err = errors.New(strings.TrimPrefix(err.Error(), "Failed to create boolean expression evaluator: "))
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	_, err = q.authorize()
+	return keep, err
+}
+
+// readFailed returns the error of a read that the servers refuse, with the
+// headers that it has.
+func (q *request) readFailed(r *read, err error) error {
+	if q.v == v1_21_4 && r.target == ofServiceEntry {
+		return err
+	}
+	return q.failed(err)
+}
+
+// onlyPassing keeps of the instances those whose checks all pass.
+func onlyPassing(keep predicate) predicate {
+	return func(v any) (bool, error) {
+		if !v.(*serviceEntryJSON).passing() {
+			return false, nil
+		}
+		return keep(v)
+	}
 }
 
 // streams reports whether the streaming backend answers a read of instances.
