@@ -1,11 +1,325 @@
 package consulmock
 
-import "net/http"
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"path"
+	"slices"
+	"sync"
+	"time"
+)
 
-// faultTable holds the faults that wait for their requests.
-type faultTable struct{}
+// Fault is what goes wrong with a request, for [Server.Inject]. Its first fields
+// say with which requests; the zero values mean the next request, whatever it
+// is. The others say what happens, in the order in which they are listed:
+// first the request waits, then something else may answer it, and then
+// something may happen to the answer. They combine.
+//
+// The next registration takes two seconds and fails:
+//
+//	agent.Inject(consulmock.Fault{
+//		Method: "PUT", Path: "/v1/agent/service/register",
+//		Latency: 2 * time.Second, Status: 500,
+//	})
+//
+// Two heartbeats out of all that follow are lost, after the agent has seen them:
+//
+//	agent.Inject(consulmock.Fault{Path: "/v1/agent/check/update/*", Times: 2, Drop: consulmock.DropAnswer})
+//
+// A fault in which nothing happens observes:
+//
+//	seen := &consulmock.Observer{}
+//	agent.Inject(consulmock.Fault{Path: "/v1/health/service/web", Stay: true, Observe: seen})
+type Fault struct {
+	// Method is the method of the requests that are meant. Empty means any.
+	Method string
 
-// intercept answers a request itself or leaves it to next.
-func (f *faultTable) intercept(w http.ResponseWriter, r *http.Request, next http.Handler) {
-	next.ServeHTTP(w, r)
+	// Path is a pattern for their path, in the syntax of [path.Match]: * stands
+	// for everything up to the next slash. The path is the unescaped one, without
+	// the query. A pattern that ends in /** means everything below. Empty means
+	// any path.
+	Path string
+
+	// If is asked about requests that match so far, if it is not nil. Those for
+	// which it returns false are not meant.
+	If func(*http.Request) bool
+
+	// Skip is how many of these requests pass unharmed first.
+	Skip int
+
+	// Times is how many requests the fault applies to. Zero means one.
+	Times int
+
+	// Stay makes the fault apply to all requests until it is removed.
+	Stay bool
+
+	// Observe counts the requests that the fault applied to. Nil means that
+	// nobody counts.
+	Observe *Observer
+
+	// Latency is how long the request waits before anything else happens to it.
+	Latency time.Duration
+
+	// Hang makes the request wait until the channel is closed, or something is
+	// sent on it. A client that leaves ends the wait, and so does the end of the
+	// server. Nil means no wait. See [Forever].
+	Hang <-chan struct{}
+
+	// Drop ends the connection without an answer. Go's [http.Transport] repeats a
+	// GET by itself if this happens on a connection that it has used before, so
+	// the client may not notice a drop that applies once.
+	Drop Drop
+
+	// NoLeader answers as an agent whose servers have no leader does, with status
+	// 500 and its words. An agent waits 7 s before it does so, which is what
+	// Latency is for.
+	NoLeader bool
+
+	// RateLimit answers as an agent that refuses the request because there are too
+	// many, with status 429. The header Retry-After tells the seconds, rounded up,
+	// if RateLimit is positive; a negative one leaves it out.
+	RateLimit time.Duration
+
+	// Status is the status code of the answer. Zero leaves the agent's answer as
+	// it is, unless Body is set, which then comes with 200.
+	Status int
+
+	// Body is the body of the answer, instead of the agent's.
+	Body string
+
+	// Header is added to the header of the answer, whoever gave it. A nil value
+	// removes a field.
+	Header http.Header
+
+	// Index is the X-Consul-Index of the answer, instead of the agent's. An index
+	// that is lower than before is what clients see when servers lost their state.
+	// Zero leaves it as it is; [ZeroIndex] sets it to 0.
+	Index uint64
+
+	// TruncateAt ends the connection after that many bytes of the body, of which
+	// more were announced. It applies to bodies that are longer, and from 1 on;
+	// zero leaves the body whole.
+	TruncateAt int
+
+	// Endless makes the body go on with blanks after its end, until the client or
+	// the server has had enough.
+	Endless bool
+}
+
+// Drop is a way in which a connection ends without an answer.
+type Drop int
+
+const (
+	// NoDrop leaves the connection alone.
+	NoDrop Drop = iota
+
+	// DropRequest closes the connection before the agent has seen the request.
+	DropRequest
+
+	// DropAnswer closes the connection after the agent has done what was asked.
+	DropAnswer
+
+	// ResetRequest is like DropRequest, but the client sees that the connection
+	// was reset.
+	ResetRequest
+
+	// ResetAnswer is like DropAnswer, but the client sees that the connection was
+	// reset.
+	ResetAnswer
+)
+
+// ZeroIndex is the [Fault.Index] that sets the index of an answer to 0.
+const ZeroIndex uint64 = 1<<64 - 1
+
+// Forever is a [Fault.Hang] that only the client or the end of the server ends.
+var Forever <-chan struct{} = make(chan struct{})
+
+// Observer counts what a fault applied to. The zero Observer is ready, and its
+// methods may be called concurrently.
+type Observer struct {
+	mu       sync.Mutex
+	wake     chan struct{} // closed and replaced at each request; nil if nobody waits
+	requests []string
+}
+
+// Count returns to how many requests the fault has applied.
+func (o *Observer) Count() int { return len(o.Requests()) }
+
+// Requests returns the requests that the fault has applied to, each as its
+// method and its path with the query.
+func (o *Observer) Requests() []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.requests)
+}
+
+// Wait returns when the fault has applied to n requests, or when done is closed,
+// and reports which.
+//
+//	if !seen.Wait(1, ctx.Done()) { ... }
+func (o *Observer) Wait(n int, done <-chan struct{}) bool {
+	for {
+		o.mu.Lock()
+		if len(o.requests) >= n {
+			o.mu.Unlock()
+			return true
+		}
+		if o.wake == nil {
+			o.wake = make(chan struct{})
+		}
+		wake := o.wake
+		o.mu.Unlock()
+		select {
+		case <-wake:
+		case <-done:
+			return false
+		}
+	}
+}
+
+func (o *Observer) note(r *http.Request) {
+	if o == nil {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.requests = append(o.requests, r.Method+" "+r.URL.RequestURI())
+	if o.wake != nil {
+		close(o.wake)
+		o.wake = nil
+	}
+}
+
+// Inject makes requests go wrong as f says. Each request meets at most one
+// fault that does something: the first injected of those that match it and are
+// not used up. Those that only observe do not count. The returned function
+// removes the fault; it may be called at any time, and more than once.
+//
+// Inject panics if f.Path is malformed or f does what cannot be done.
+func (s *Server) Inject(f Fault) (remove func()) { return s.faults.add(f) }
+
+// faultTable holds the faults that wait for their requests. The zero faultTable
+// is ready.
+type faultTable struct {
+	mu    sync.Mutex
+	queue []*pendingFault
+}
+
+type pendingFault struct {
+	Fault
+	skip int
+	left int
+}
+
+func (t *faultTable) add(f Fault) (remove func()) {
+	if err := f.check(); err != nil {
+		panic("consulmock: Fault: " + err.Error())
+	}
+	f.Header = f.Header.Clone()
+	p := &pendingFault{Fault: f, skip: f.Skip, left: max(f.Times, 1)}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.queue = append(t.queue, p)
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.queue = slices.DeleteFunc(t.queue, func(q *pendingFault) bool { return q == p })
+	}
+}
+
+func (f *Fault) check() error {
+	if _, err := path.Match(f.Path, ""); err != nil {
+		return fmt.Errorf("Path %q: %w", f.Path, err)
+	}
+	answers := 0
+	for _, does := range []bool{f.Drop == DropRequest || f.Drop == ResetRequest, f.NoLeader, f.RateLimit != 0, f.Status != 0 || f.Body != ""} {
+		if does {
+			answers++
+		}
+	}
+	switch {
+	case answers > 1:
+		return errors.New("more than one answer: want at most one of DropRequest or ResetRequest, NoLeader, RateLimit, and Status with Body")
+	case f.Status != 0 && (f.Status < 200 || f.Status > 999):
+		return fmt.Errorf("Status %d: want 200 to 999", f.Status)
+	case f.Skip < 0 || f.Times < 0 || f.TruncateAt < 0 || f.Latency < 0:
+		return errors.New("Skip, Times, TruncateAt and Latency cannot be negative")
+	case f.Stay && f.Times > 0:
+		return errors.New("both Times and Stay are set")
+	}
+	return nil
+}
+
+// onlyObserves reports whether requests are not to notice the fault.
+func (f *Fault) onlyObserves() bool {
+	return f.Latency == 0 && f.Hang == nil && !f.answers() && !f.changesAnswer()
+}
+
+func (f *Fault) answers() bool {
+	return f.NoLeader || f.RateLimit != 0 || f.Status != 0 || f.Body != "" || f.Drop == DropRequest || f.Drop == ResetRequest
+}
+
+func (f *Fault) changesAnswer() bool {
+	return f.Drop != NoDrop || len(f.Header) > 0 || f.Index != 0 || f.TruncateAt > 0 || f.Endless
+}
+
+func (f *Fault) matches(r *http.Request) bool {
+	if f.Method != "" && f.Method != r.Method || !matchPath(f.Path, r.URL.Path) {
+		return false
+	}
+	return f.If == nil || f.If(r)
+}
+
+func matchPath(pattern, p string) bool {
+	if pattern == "" {
+		return true
+	}
+	if prefix, ok := cutDoubleStar(pattern); ok {
+		for i := 1; i <= len(p); i++ {
+			if p[i-1] == '/' {
+				if ok, _ := path.Match(prefix, p[:i]); ok {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	ok, _ := path.Match(pattern, p)
+	return ok
+}
+
+// cutDoubleStar returns the pattern without the ** at its end.
+func cutDoubleStar(pattern string) (string, bool) {
+	if n := len(pattern); n > 3 && pattern[n-3:] == "/**" {
+		return pattern[:n-2], true
+	}
+	return "", false
+}
+
+// take returns the fault that applies to the request, or nil, and counts it.
+func (t *faultTable) take(r *http.Request) *Fault {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := 0; i < len(t.queue); i++ {
+		p := t.queue[i]
+		if !p.matches(r) {
+			continue
+		}
+		if p.skip > 0 {
+			p.skip--
+			continue
+		}
+		if !p.Stay {
+			if p.left--; p.left == 0 {
+				t.queue = slices.Delete(t.queue, i, i+1)
+				i--
+			}
+		}
+		p.Observe.note(r)
+		if !p.onlyObserves() {
+			return &p.Fault
+		}
+	}
+	return nil
 }

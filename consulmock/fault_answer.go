@@ -1,0 +1,154 @@
+package consulmock
+
+import (
+	"bytes"
+	"cmp"
+	"io"
+	"maps"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// intercept answers a request itself or leaves it to next.
+func (t *faultTable) intercept(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	f := t.take(r)
+	if f == nil {
+		next.ServeHTTP(w, r)
+		return
+	}
+	f.wait(r)
+	if f.Drop == DropRequest || f.Drop == ResetRequest {
+		drop(w, f.Drop == ResetRequest)
+	}
+	if f.answers() {
+		next = http.HandlerFunc(f.answer)
+	}
+	if !f.changesAnswer() {
+		next.ServeHTTP(w, r)
+		return
+	}
+	kept := &keptAnswer{header: http.Header{}}
+	next.ServeHTTP(kept, r)
+	f.send(w, r, kept)
+}
+
+// wait returns when the fault lets the request go on. It ends the request if it
+// is over before.
+func (f *Fault) wait(r *http.Request) {
+	if f.Latency > 0 {
+		timer := time.NewTimer(f.Latency)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-r.Context().Done():
+			panic(http.ErrAbortHandler)
+		}
+	}
+	if f.Hang != nil {
+		select {
+		case <-f.Hang:
+		case <-r.Context().Done():
+			panic(http.ErrAbortHandler)
+		}
+	}
+}
+
+// answer answers instead of the agent.
+func (f *Fault) answer(w http.ResponseWriter, r *http.Request) {
+	status, body := cmp.Or(f.Status, http.StatusOK), f.Body
+	switch {
+	case f.NoLeader:
+		status, body = http.StatusInternalServerError, "No cluster leader"
+	case f.RateLimit != 0:
+		status, body = http.StatusTooManyRequests, "Your IP is issuing too many concurrent connections, please rate limit your calls\n"
+		if f.RateLimit > 0 {
+			w.Header().Set("Retry-After", strconv.FormatInt(int64((f.RateLimit+time.Second-1)/time.Second), 10))
+		}
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if status == http.StatusOK {
+		w.Header().Set("Content-Type", "application/json")
+	}
+	w.WriteHeader(status)
+	io.WriteString(w, body)
+}
+
+// keptAnswer holds an answer back. It is not for endless ones.
+type keptAnswer struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+// Header implements [http.ResponseWriter].
+func (k *keptAnswer) Header() http.Header { return k.header }
+
+// WriteHeader implements [http.ResponseWriter].
+func (k *keptAnswer) WriteHeader(status int) {
+	if k.status == 0 {
+		k.status = status
+	}
+}
+
+// Write implements [http.ResponseWriter].
+func (k *keptAnswer) Write(p []byte) (int, error) {
+	k.WriteHeader(http.StatusOK)
+	return k.body.Write(p)
+}
+
+// send sends the kept answer with what the fault changes in it.
+func (f *Fault) send(w http.ResponseWriter, r *http.Request, kept *keptAnswer) {
+	if f.Drop != NoDrop {
+		drop(w, f.Drop == ResetAnswer)
+	}
+	header := w.Header()
+	maps.Copy(header, kept.header)
+	for name, values := range f.Header {
+		header.Del(name)
+		if values != nil {
+			header[http.CanonicalHeaderKey(name)] = values
+		}
+	}
+	switch f.Index {
+	case 0:
+	case ZeroIndex:
+		header.Set("X-Consul-Index", "0")
+	default:
+		header.Set("X-Consul-Index", strconv.FormatUint(f.Index, 10))
+	}
+	body := kept.body.Bytes()
+	truncate := f.TruncateAt > 0 && f.TruncateAt < len(body)
+	if truncate || f.Endless {
+		header.Del("Content-Length")
+	}
+	if truncate {
+		header.Set("Content-Length", strconv.Itoa(len(body)))
+		body = body[:f.TruncateAt]
+	}
+	w.WriteHeader(cmp.Or(kept.status, http.StatusOK))
+	w.Write(body)
+	if truncate {
+		http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	for blanks := bytes.Repeat([]byte(" "), 4096); f.Endless; {
+		if _, err := w.Write(blanks); err != nil || r.Context().Err() != nil {
+			panic(http.ErrAbortHandler)
+		}
+	}
+}
+
+// drop ends the connection of the request, and with it the handler.
+func drop(w http.ResponseWriter, reset bool) {
+	if reset {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err == nil {
+			if c, ok := conn.(interface{ SetLinger(sec int) error }); ok {
+				c.SetLinger(0)
+			}
+			conn.Close()
+		}
+	}
+	panic(http.ErrAbortHandler)
+}

@@ -1,0 +1,301 @@
+package consulmock
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/lictor-go/consul"
+)
+
+// onEveryTransport runs f over connections in memory and over sockets.
+func onEveryTransport(t *testing.T, f func(t *testing.T, s *Server, c *http.Client)) {
+	t.Run("memory", func(t *testing.T) {
+		s := New(t)
+		transport := s.Transport().(*http.Transport)
+		defer transport.CloseIdleConnections()
+		f(t, s, &http.Client{Transport: transport})
+	})
+	t.Run("socket", func(t *testing.T) {
+		s := New(t)
+		transport := &http.Transport{}
+		defer transport.CloseIdleConnections()
+		f(t, s, &http.Client{Transport: transport})
+	})
+}
+
+// sendTo returns the status and body of an answer, or the error.
+func sendTo(c *http.Client, method, url, body string) (*http.Response, string, error) {
+	req, err := http.NewRequest(method, url, strings.NewReader(body))
+	if err != nil {
+		return nil, "", err
+	}
+	resp, err := c.Do(req)
+	if err != nil {
+		return nil, "", err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	return resp, string(data), err
+}
+
+const webRegistration = `{"Name":"web"}`
+
+func TestFaultAnswers(t *testing.T) {
+	tests := []struct {
+		name   string
+		fault  Fault
+		status int
+		body   string
+		header http.Header
+	}{
+		{"status", Fault{Status: 503}, 503, "", nil},
+		{"status and body", Fault{Status: 418, Body: "no"}, 418, "no", nil},
+		{"body", Fault{Body: "[]"}, 200, "[]", http.Header{"Content-Type": {"application/json"}}},
+		{"no leader", Fault{NoLeader: true}, 500, "No cluster leader", nil},
+		{"rate limit", Fault{RateLimit: 1500 * time.Millisecond}, 429, "", http.Header{"Retry-After": {"2"}}},
+		{"rate limit without hint", Fault{RateLimit: -1}, 429, "", http.Header{"Retry-After": nil}},
+		{"header", Fault{Header: http.Header{"x-a": {"1", "2"}, "X-Consul-Knownleader": nil}}, 200, "[]", http.Header{"X-A": {"1", "2"}, "X-Consul-Knownleader": nil}},
+		{"index", Fault{Index: 7}, 200, "[]", http.Header{"X-Consul-Index": {"7"}}},
+		{"index zero", Fault{Index: ZeroIndex}, 200, "[]", http.Header{"X-Consul-Index": {"0"}}},
+		{"status and header", Fault{Status: 500, Header: http.Header{"Retry-After": {"9"}}}, 500, "", http.Header{"Retry-After": {"9"}}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			onEveryTransport(t, func(t *testing.T, s *Server, c *http.Client) {
+				s.Inject(tt.fault)
+				resp, body, err := sendTo(c, "GET", s.URL()+"/v1/health/service/web", "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if resp.StatusCode != tt.status || tt.body != "" && body != tt.body {
+					t.Errorf("got %d %q", resp.StatusCode, body)
+				}
+				for name, want := range tt.header {
+					if got := resp.Header.Values(name); strings.Join(got, ",") != strings.Join(want, ",") {
+						t.Errorf("%s: got %q, want %q", name, got, want)
+					}
+				}
+				// It was for one request.
+				if resp, body, err := sendTo(c, "GET", s.URL()+"/v1/health/service/web", ""); err != nil || resp.StatusCode != 200 || body != "[]" {
+					t.Errorf("afterwards: %v %q %v", resp, body, err)
+				}
+			})
+		})
+	}
+}
+
+func TestFaultDrops(t *testing.T) {
+	tests := []struct {
+		name  string
+		drop  Drop
+		done  bool // by the agent
+		reset bool
+	}{
+		{"request", DropRequest, false, false},
+		{"answer", DropAnswer, true, false},
+		{"reset request", ResetRequest, false, true},
+		{"reset answer", ResetAnswer, true, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			onEveryTransport(t, func(t *testing.T, s *Server, c *http.Client) {
+				s.Inject(Fault{Method: "PUT", Drop: tt.drop})
+				_, _, err := sendTo(c, "PUT", s.URL()+"/v1/agent/service/register", webRegistration)
+				want := io.EOF
+				if tt.reset {
+					want = syscall.ECONNRESET
+				}
+				if !errors.Is(err, want) {
+					t.Errorf("got %v, want %v", err, want)
+				}
+				_, body, err := sendTo(c, "GET", s.URL()+"/v1/health/service/web", "")
+				if got := body != "[]"; got != tt.done || err != nil {
+					t.Errorf("the agent knows of the request: %t, want %t (%v)", got, tt.done, err)
+				}
+			})
+		})
+	}
+}
+
+func TestFaultTruncates(t *testing.T) {
+	onEveryTransport(t, func(t *testing.T, s *Server, c *http.Client) {
+		s.Inject(Fault{Body: "0123456789", TruncateAt: 4})
+		_, body, err := sendTo(c, "GET", s.URL()+"/v1/health/service/web", "")
+		if body != "0123" || !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("got %q, %v", body, err)
+		}
+		s.Inject(Fault{Body: "0123456789", TruncateAt: 10})
+		if _, body, err = sendTo(c, "GET", s.URL()+"/v1/health/service/web", ""); body != "0123456789" || err != nil {
+			t.Errorf("got %q, %v", body, err)
+		}
+	})
+}
+
+func TestFaultEndlessBody(t *testing.T) {
+	s := New(t)
+	s.Inject(Fault{Path: "/v1/health/**", Endless: true})
+	cfg := consul.Config{Transport: s.Transport(), MaxResponseBytes: 1 << 20}
+	client, err := consul.NewClient(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := client.Health().Service(context.Background(), "web", nil); !errors.Is(err, consul.ErrResponseTooLarge) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestFaultHangs(t *testing.T) {
+	onEveryTransport(t, func(t *testing.T, s *Server, c *http.Client) {
+		release := make(chan struct{})
+		seen := &Observer{}
+		s.Inject(Fault{Hang: release, Status: 500, Observe: seen})
+		answered := make(chan int)
+		go func() {
+			resp, _, err := sendTo(c, "GET", s.URL()+"/v1/health/service/web", "")
+			if err != nil {
+				t.Error(err)
+				close(answered)
+				return
+			}
+			answered <- resp.StatusCode
+		}()
+		seen.Wait(1, nil)
+		select {
+		case <-answered:
+			t.Error("answered before it was released")
+		default:
+		}
+		close(release)
+		if got := <-answered; got != 500 {
+			t.Errorf("got %d", got)
+		}
+	})
+}
+
+// A client that leaves, and the end of the server, end a wait.
+func TestFaultHangEnds(t *testing.T) {
+	onEveryTransport(t, func(t *testing.T, s *Server, c *http.Client) {
+		seen := &Observer{}
+		s.Inject(Fault{Hang: Forever, Stay: true, Observe: seen})
+		ctx, cancel := context.WithCancel(context.Background())
+		req, _ := http.NewRequestWithContext(ctx, "GET", s.URL()+"/v1/health/service/web", nil)
+		failed := make(chan error, 2)
+		get := func(req *http.Request) {
+			_, err := c.Do(req)
+			failed <- err
+		}
+		go get(req)
+		seen.Wait(1, nil)
+		cancel()
+		if err := <-failed; !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+		go get(req.WithContext(context.Background()))
+		seen.Wait(2, nil)
+		s.Close()
+		if err := <-failed; err == nil {
+			t.Error("no error after the end of the server")
+		}
+	})
+}
+
+func TestFaultQueue(t *testing.T) {
+	s := New(t)
+	c := &http.Client{Transport: s.Transport()}
+	status := func(method, path string) int {
+		t.Helper()
+		resp, _, err := sendTo(c, method, "http://agent"+path, "{}")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode
+	}
+	passes, others := &Observer{}, &Observer{}
+	s.Inject(Fault{Path: "/v1/agent/check/pass/*", Stay: true, Observe: passes})
+	s.Inject(Fault{Method: "PUT", Path: "/v1/agent/check/*/web", Skip: 1, Times: 2, Status: 501})
+	s.Inject(Fault{Method: "PUT", Path: "/v1/agent/check/*/web", Status: 502})
+	remove := s.Inject(Fault{Path: "/v1/agent/**", Stay: true, Status: 503, Observe: others})
+	s.Inject(Fault{If: func(r *http.Request) bool { return r.URL.Query().Has("x") }, Status: 504})
+
+	for i, want := range []int{502, 501, 501, 503} {
+		if got := status("PUT", "/v1/agent/check/pass/web"); got != want {
+			t.Errorf("request %d: got %d, want %d", i, got, want)
+		}
+	}
+	if got := status("GET", "/v1/health/service/web?x"); got != 504 {
+		t.Errorf("got %d", got)
+	}
+	if got := status("GET", "/v1/agent/check/a/b"); got != 503 {
+		t.Errorf("got %d", got)
+	}
+	remove()
+	remove()
+	if got := status("PUT", "/v1/agent/service/register"); got == 503 {
+		t.Error("the fault was not removed")
+	}
+	if passes.Count() != 4 || others.Count() != 2 {
+		t.Errorf("observed %d and %d", passes.Count(), others.Count())
+	}
+	if got, want := strings.Join(others.Requests(), ";"), "PUT /v1/agent/check/pass/web;GET /v1/agent/check/a/b"; got != want {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestObserverWaitEnds(t *testing.T) {
+	done := make(chan struct{})
+	close(done)
+	if new(Observer).Wait(1, done) {
+		t.Error("nothing was observed")
+	}
+}
+
+func TestMatchPath(t *testing.T) {
+	tests := []struct {
+		pattern, path string
+		want          bool
+	}{
+		{"", "/v1/agent/self", true},
+		{"/v1/agent/self", "/v1/agent/self", true},
+		{"/v1/agent/self", "/v1/agent/self/", false},
+		{"/v1/agent/*", "/v1/agent/self", true},
+		{"/v1/agent/*", "/v1/agent/check/pass", false},
+		{"/v1/*/**", "/v1/agent/check/pass", true},
+		{"/v1/**", "/v1/", true},
+		{"/v1/**", "/v2/x", false},
+		{"/**", "/", true},
+	}
+	for _, tt := range tests {
+		if got := matchPath(tt.pattern, tt.path); got != tt.want {
+			t.Errorf("%q, %q: %t", tt.pattern, tt.path, got)
+		}
+	}
+}
+
+func TestInjectRefuses(t *testing.T) {
+	s := New(t)
+	for _, tt := range []struct {
+		fault Fault
+		want  string
+	}{
+		{Fault{Path: "["}, `Path "["`},
+		{Fault{Status: 500, NoLeader: true}, "more than one answer"},
+		{Fault{Status: 99}, "Status 99"},
+		{Fault{Skip: -1}, "cannot be negative"},
+		{Fault{Times: 2, Stay: true}, "both Times and Stay"},
+	} {
+		func() {
+			defer func() {
+				if got, _ := recover().(string); !strings.Contains(got, tt.want) {
+					t.Errorf("%+v: got %q", tt.fault, got)
+				}
+			}()
+			s.Inject(tt.fault)
+		}()
+	}
+}
