@@ -19,6 +19,7 @@ type Server struct {
 	table  table
 	faults faultTable
 	log    requestLog
+	replay *replayer // answers instead of the agent; nil unless the server is a replay
 	net    network
 	probes sync.WaitGroup // the goroutines that run checks
 
@@ -92,7 +93,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	rec, r := s.log.arrived(r)
 	defer s.log.done(rec)
-	s.faults.intercept(&recordingWriter{ResponseWriter: w, rec: rec, log: &s.log}, r, http.HandlerFunc(s.route))
+	var answer http.Handler = http.HandlerFunc(s.route)
+	if s.replay != nil {
+		answer = s.replay
+	}
+	s.faults.intercept(&recordingWriter{ResponseWriter: w, rec: rec, log: &s.log}, r, answer)
 }
 
 // Stop ends the agent as a kill does: connections are cut, and new ones refused

@@ -1,0 +1,307 @@
+package consulmock
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/lictor-go/consul"
+)
+
+// recordings returns the archives beside the tests, and those of the conformance
+// module if it is there.
+func recordings(t *testing.T) []string {
+	t.Helper()
+	var files []string
+	for _, pattern := range []string{"testdata/*.har", "../conformance/testdata/*/*.har"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, found...)
+	}
+	if len(files) == 0 {
+		t.Fatal("no recordings")
+	}
+	return files
+}
+
+// step is what happens next in a recording.
+type step struct {
+	e     *harEntry
+	place int
+	ends  bool
+}
+
+func steps(entries []harEntry) []step {
+	var list []step
+	for i := range entries {
+		e := &entries[i]
+		if e.Request.url == nil {
+			continue
+		}
+		list = append(list, step{e, e.Seq.Start, false}, step{e, e.Seq.End, true})
+	}
+	slices.SortFunc(list, func(a, b step) int { return a.place - b.place })
+	return list
+}
+
+type outcome struct {
+	resp *http.Response
+	body []byte
+	err  error
+}
+
+// Every recording answers a client that does what the recorded one did, request
+// by request, also where requests overlap.
+func TestReplayRecordings(t *testing.T) {
+	for _, file := range recordings(t) {
+		t.Run(strings.TrimSuffix(filepath.ToSlash(file), ".har"), func(t *testing.T) {
+			t.Parallel()
+			replayAll(t, file)
+		})
+	}
+}
+
+func replayAll(t *testing.T, file string) {
+	entries, err := readHAR(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := NewReplayServer(file, func(problem string) { t.Error(problem) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	seen := &Observer{}
+	s.Inject(Fault{Stay: true, Observe: seen})
+	transport := s.Transport().(*http.Transport)
+	transport.DisableKeepAlives = true // or a broken connection would be tried again
+	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	under := map[*harEntry]chan outcome{}
+	cancels := map[*harEntry]context.CancelFunc{}
+	started := 0
+	for _, step := range steps(entries) {
+		e := step.e
+		if !step.ends {
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			under[e], cancels[e] = make(chan outcome, 1), cancel
+			started++
+			go func() { under[e] <- askAgain(ctx, client, e) }()
+			seen.Wait(started, nil)
+			continue
+		}
+		if e.Failure == failedTimeout || e.Answer.Content.Partial {
+			cancels[e]()
+		}
+		if got := <-under[e]; !got.is(e) {
+			t.Errorf("%s %s %s: got %s", e.ID, e.Request.Method, e.Request.URL, got)
+		}
+	}
+	if left := s.Leftovers(); len(left) > 0 {
+		t.Errorf("left over: %q", left)
+	}
+}
+
+func askAgain(ctx context.Context, client *http.Client, e *harEntry) outcome {
+	req, err := http.NewRequestWithContext(ctx, e.Request.Method, "http://agent/", bytes.NewReader(e.Request.body))
+	if err != nil {
+		return outcome{err: err}
+	}
+	u := *e.Request.url
+	req.URL = &u
+	resp, err := client.Do(req)
+	if err != nil {
+		return outcome{err: err}
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return outcome{resp, body, err}
+}
+
+func (o outcome) String() string {
+	if o.resp == nil {
+		return fmt.Sprint(o.err)
+	}
+	return fmt.Sprintf("%d %.300s %v", o.resp.StatusCode, o.body, o.err)
+}
+
+// is reports whether the outcome is the recorded one.
+func (o outcome) is(e *harEntry) bool {
+	if e.Answer.Status == 0 {
+		return o.err != nil
+	}
+	if o.resp == nil || o.resp.StatusCode != e.Answer.Status {
+		return false
+	}
+	if e.Answer.Content.Partial {
+		return bytes.HasPrefix(e.Answer.body, o.body) // it may have been cut off earlier
+	}
+	for _, h := range e.Answer.Headers {
+		if !slices.Contains(notReplayed, http.CanonicalHeaderKey(h.Name)) && !slices.Contains(o.resp.Header.Values(h.Name), h.Value) {
+			return false
+		}
+	}
+	return bytes.Equal(o.body, e.Answer.body) && (o.err != nil) == (e.Failure != "")
+}
+
+const replayedHAR = `{"log":{"version":"1.2","entries":[
+{"_id":"e1","_seq":{"start":1,"end":2},"request":{"method":"GET","url":"http://a/v1/health/service/web?tag=a&tag=b&token=redacted"},
+ "response":{"status":200,"headers":[{"name":"X-Consul-Index","value":"7"}],"content":{"text":"[1]"}}},
+{"_id":"e2","_seq":{"start":3,"end":6},"request":{"method":"GET","url":"http://a/v1/health/service/web?index=7"},
+ "response":{"status":200,"headers":[{"name":"X-Consul-Index","value":"8"}],"content":{"text":"[2]"}}},
+{"_id":"e3","_seq":{"start":4,"end":5},"request":{"method":"PUT","url":"http://a/v1/agent/service/register","postData":{"text":"{\"Name\":\"web\",\"Port\":80,\"Token\":\"redacted\"}"}},
+ "response":{"status":200,"content":{"text":""}}},
+{"_id":"e4","_seq":{"start":7,"end":8},"request":{"method":"GET","url":"http://a/v1/health/service/web?index=99"},
+ "response":{"status":200,"headers":[{"name":"X-Consul-Index","value":"9"}],"content":{"text":"[3]"}}},
+{"_id":"e5","_seq":{"start":9,"end":10},"request":{"method":"GET","url":"http://a/v1/status/leader"},
+ "response":{"status":200,"content":{"text":"ImEi","encoding":"base64"}}}
+]}}`
+
+// replayOf returns a replay, and what it complains about.
+func replayOf(t *testing.T, har string) (*Server, *http.Client, *[]string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "test.har")
+	if err := os.WriteFile(file, []byte(har), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	problems := &[]string{}
+	s, err := NewReplayServer(file, func(p string) { *problems = append(*problems, p) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s, &http.Client{Transport: s.Transport()}, problems
+}
+
+func TestReplayMatches(t *testing.T) {
+	s, c, problems := replayOf(t, replayedHAR)
+	get := func(method, path, body, want string) {
+		t.Helper()
+		if _, got, err := sendTo(c, method, "http://b"+path, body); got != want || err != nil {
+			t.Errorf("%s: got %q, %v; want %q", path, got, err, want)
+		}
+	}
+	// The order of parameters and the token do not matter.
+	get("GET", "/v1/health/service/web?tag=b&token=secret&tag=a", "", "[1]")
+	// A blocking answer waits for what came meanwhile.
+	seen := &Observer{}
+	s.Inject(Fault{Stay: true, Observe: seen})
+	answered := make(chan string)
+	go func() {
+		_, body, _ := sendTo(c, "GET", "http://b/v1/health/service/web?index=7", "")
+		answered <- body
+	}()
+	seen.Wait(1, nil)
+	select {
+	case <-answered:
+		t.Error("answered before the registration came")
+	default:
+	}
+	get("PUT", "/v1/agent/service/register", `{"Token": "secret", "Port":80, "Name" : "web"}`, "") // members in any order
+	if got := <-answered; got != "[2]" {
+		t.Errorf("got %q", got)
+	}
+	// An index that an answer gave is as good as the recorded one.
+	get("GET", "/v1/health/service/web?index=8", "", "[3]")
+	if got, want := s.Leftovers(), "e5 GET /v1/status/leader"; strings.Join(got, ";") != want {
+		t.Errorf("left over %q, want %q", got, want)
+	}
+	get("GET", "/v1/status/leader", "", `"a"`)
+	if len(*problems) > 0 || len(s.Leftovers()) > 0 {
+		t.Errorf("problems %q, left over %q", *problems, s.Leftovers())
+	}
+}
+
+func TestReplayMiss(t *testing.T) {
+	tests := []struct {
+		name, method, path, body string
+		want                     []string
+	}{
+		{"again", "GET", "/v1/status/leader", "", []string{"has no answer for GET /v1/status/leader: it was recorded once, and has been answered"}},
+		{"parameter", "GET", "/v1/status/leader?dc=x", "", []string{"the nearest is e5 GET /v1/status/leader", `dc: recorded none, asked "x"`}},
+		{"body", "PUT", "/v1/agent/service/register", `{"Name":"web","Port":81}`, []string{"nearest is e3 PUT", `body: recorded {"Name":"web"`, `asked {"Name":"web","Port":81}`}},
+		{"path", "PUT", "/v1/agent/service/registers", "{}", []string{"nearest is e3", "path: recorded /v1/agent/service/register, asked /v1/agent/service/registers"}},
+		{"method", "POST", "/v1/status/leader", "", []string{"nearest is e5", "method: recorded GET, asked POST"}},
+		{"index of nowhere", "GET", "/v1/health/service/web?index=55", "", []string{`index: recorded "7", asked "55"`}},
+		{"token", "GET", "/v1/none?token=secret", "", []string{"has no answer for GET /v1/none;"}},
+		{"escaped slash", "GET", "/v1/status%2Fleader", "", []string{"nearest is e5"}},
+		{"malformed", "GET", "/v1/status/leader?%zz", "", []string{"nearest is e5"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, c, problems := replayOf(t, replayedHAR)
+			if tt.name == "again" {
+				sendTo(c, tt.method, "http://a"+tt.path, tt.body)
+			}
+			resp, body, err := sendTo(c, tt.method, "http://a"+tt.path, tt.body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if resp.StatusCode != http.StatusNotImplemented || len(*problems) != 1 || strings.TrimSpace(body) != (*problems)[0] {
+				t.Fatalf("got %d %s, reported %q", resp.StatusCode, body, *problems)
+			}
+			for _, want := range append(tt.want, "test.har") {
+				if !strings.Contains(body, want) {
+					t.Errorf("got %s\nwant %s", body, want)
+				}
+			}
+			if strings.Contains(body, "secret") {
+				t.Errorf("a token in %s", body)
+			}
+		})
+	}
+}
+
+// failingTest stands for a test that a replay fails.
+type failingTest struct {
+	testing.TB
+	errors, logs []string
+	cleanup      []func()
+}
+
+func (f *failingTest) Helper()           {}
+func (f *failingTest) Cleanup(fn func()) { f.cleanup = append(f.cleanup, fn) }
+func (f *failingTest) Errorf(format string, args ...any) {
+	f.errors = append(f.errors, fmt.Sprintf(format, args...))
+}
+func (f *failingTest) Logf(format string, args ...any) {
+	f.logs = append(f.logs, fmt.Sprintf(format, args...))
+}
+
+func TestReplayFailsTheTest(t *testing.T) {
+	fake := &failingTest{TB: t}
+	client := Replay(fake, "testdata/status-1.8.7.har").Client()
+	if _, err := client.Status().Leader(context.Background()); err != nil {
+		t.Error(err)
+	}
+	var status *consul.StatusError
+	if _, err := client.Agent().Self(context.Background()); !errors.As(err, &status) || status.Code != http.StatusNotImplemented {
+		t.Errorf("got %v", err)
+	}
+	client.CloseIdleConnections()
+	for _, f := range fake.cleanup {
+		f()
+	}
+	if len(fake.errors) != 1 || !strings.Contains(fake.errors[0], "GET /v1/agent/self") {
+		t.Errorf("errors %q", fake.errors)
+	}
+	if len(fake.logs) != 1 || !strings.Contains(fake.logs[0], "not asked for: ") {
+		t.Errorf("logs %q", fake.logs)
+	}
+}
+
+func TestLeftoversOfAFake(t *testing.T) {
+	if got := New(t).Leftovers(); got != nil {
+		t.Errorf("got %q", got)
+	}
+}
