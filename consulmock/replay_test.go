@@ -140,6 +140,9 @@ func (o outcome) is(e *harEntry) bool {
 	if e.Answer.Status == 0 {
 		return o.err != nil
 	}
+	if e.Answer.Content.Partial && errors.Is(o.err, context.Canceled) && o.resp == nil {
+		return true // before the header came
+	}
 	if o.resp == nil || o.resp.StatusCode != e.Answer.Status {
 		return false
 	}
