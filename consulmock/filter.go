@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"reflect"
 	"regexp"
 	"strconv"
@@ -20,7 +22,8 @@ var errFilterBreaksAgent = errors.New("the filter makes an agent close the conne
 // compileFilter returns the filter that an expression describes, which is for
 // values of one kind. The values are of the client's types, pointers to them, or
 // anything else whose JSON has the same names. An empty expression is for the
-// caller to take as none.
+// caller to take as none. A filter that would end the request's goroutine in an
+// agent panics with [http.ErrAbortHandler].
 //
 // Errors, also of the filter, are in the words of agents.
 func compileFilter(expression string, of filterTarget, v version) (func(v any) (bool, error), error) {
@@ -40,7 +43,13 @@ func compileFilter(expression string, of filterTarget, v version) (func(v any) (
 	if err != nil {
 		return fail(err)
 	}
-	return func(value any) (bool, error) { return filter(reflect.ValueOf(value)) }, nil
+	return func(value any) (bool, error) {
+		ok, err := filter(reflect.ValueOf(value))
+		if errors.Is(err, errFilterBreaksAgent) {
+			panic(http.ErrAbortHandler)
+		}
+		return ok, err
+	}, nil
 }
 
 // filterFunc is a part of a compiled filter.
@@ -114,6 +123,9 @@ func (m *filterMatch) test(t reflect.Type) (func(reflect.Value) bool, error) {
 	case t.Kind() == reflect.Slice:
 		return func(v reflect.Value) bool {
 			v = filterIndirect(v)
+			if v.Kind() == reflect.String { // an IP address, which is bytes to agents
+				v = reflect.ValueOf([]byte(net.ParseIP(v.String())))
+			}
 			for i := range filterLen(v) {
 				if equalScalar(v.Index(i), want) {
 					return true
@@ -211,7 +223,7 @@ func filterChild(v reflect.Value, name string) reflect.Value {
 func filterLen(v reflect.Value) int {
 	v = filterIndirect(v)
 	switch v.Kind() {
-	case reflect.Slice, reflect.Map, reflect.Array:
+	case reflect.Slice, reflect.Map, reflect.Array, reflect.String:
 		return v.Len()
 	}
 	return 0
