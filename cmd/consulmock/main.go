@@ -1,0 +1,257 @@
+// Command consulmock serves a fake Consul agent to anything that speaks its HTTP
+// API: the consul command line tool, clients in any language, a browser, whole
+// applications. It needs no installation and keeps nothing on disk.
+//
+//	go run github.com/lictor-go/consul/cmd/consulmock -http-addr 127.0.0.1:8500 -node node1
+//
+// It prints where it listens, runs HTTP and TCP checks at their interval, shows
+// its state at /ui/, and ends on SIGINT or SIGTERM.
+//
+// With -replay it answers from a recording instead, and says on standard error
+// what was asked that is not in it. With -record and -target it passes requests
+// on to a real agent, and records them.
+//
+// The exit status is 0 after a signal, 1 if serving or writing a recording fails,
+// and 2 if the command line, the address or a file is no good.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/lictor-go/consul/consulmock"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// settings are what the command line says.
+type settings struct {
+	httpAddr, node, nodeID, datacenter, version string
+	nodeMeta                                    metaFlag
+	replay, record, target                      string
+	log                                         bool
+}
+
+// metaFlag is a flag of the form key:value that may be given repeatedly.
+type metaFlag map[string]string
+
+// String implements [flag.Value].
+func (m metaFlag) String() string { return "" }
+
+// Set implements [flag.Value].
+func (m metaFlag) Set(s string) error {
+	k, v, ok := strings.Cut(s, ":")
+	if !ok || k == "" {
+		return errors.New("want key:value")
+	}
+	m[k] = v
+	return nil
+}
+
+// versions are those that the fake knows.
+var versions = []string{"1.21.4", "1.8.7"}
+
+var uuid = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+
+// parse reads the command line. Usage is printed if it asks for help.
+func parse(args []string, stdout io.Writer) (*settings, error) {
+	c := &settings{nodeMeta: metaFlag{}}
+	f := flag.NewFlagSet("consulmock", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.StringVar(&c.httpAddr, "http-addr", "127.0.0.1:8500", "listen at `host:port`; port 0 takes any that is free")
+	f.StringVar(&c.node, "node", "node1", "`name` of the agent's node")
+	f.StringVar(&c.nodeID, "node-id", "", "`UUID` of the agent's node (made from its name by default)")
+	f.Var(c.nodeMeta, "node-meta", "metadata of the agent's node as `key:value`; may be repeated")
+	f.StringVar(&c.datacenter, "datacenter", "dc1", "`name` of the datacenter")
+	f.StringVar(&c.version, "consul-version", versions[0], "answer as that `release` of Consul does: "+strings.Join(versions, " or "))
+	f.StringVar(&c.replay, "replay", "", "answer from a recording, which is a HAR `file`")
+	f.StringVar(&c.record, "record", "", "record what a real agent answers to a HAR `file`; needs -target")
+	f.StringVar(&c.target, "target", "", "`URL` of the real agent for -record")
+	f.BoolVar(&c.log, "log", false, "log every request with its answer's status and time to standard error")
+	err := f.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(stdout, "Usage: consulmock [flags]")
+		f.SetOutput(stdout)
+		f.PrintDefaults()
+		return nil, err
+	}
+	if err != nil {
+		return nil, err
+	}
+	known := false
+	for _, v := range versions {
+		known = known || v == c.version
+	}
+	switch {
+	case f.NArg() > 0:
+		err = fmt.Errorf("argument %q: want flags only", f.Arg(0))
+	case !known:
+		err = fmt.Errorf("-consul-version %q: want %s", c.version, strings.Join(versions, " or "))
+	case c.node == "" || c.datacenter == "":
+		err = errors.New("-node and -datacenter cannot be empty")
+	case c.nodeID != "" && !uuid.MatchString(c.nodeID):
+		err = fmt.Errorf("-node-id %q: want a UUID in lower case", c.nodeID)
+	case c.replay != "" && c.record != "":
+		err = errors.New("-replay and -record exclude each other")
+	case (c.record == "") != (c.target == ""):
+		err = errors.New("-record and -target need each other")
+	}
+	return c, err
+}
+
+// backend is what answers the requests.
+type backend struct {
+	http.Handler
+	about string
+	close func() error
+}
+
+// open makes the backend that the settings ask for.
+func (c *settings) open(stderr io.Writer) (*backend, error) {
+	switch {
+	case c.record != "":
+		r, err := consulmock.Record(c.target, c.record)
+		if err != nil {
+			return nil, err
+		}
+		return &backend{r, fmt.Sprintf("records %s to %s", c.target, c.record), r.Close}, nil
+	case c.replay != "":
+		s, err := consulmock.NewReplayServer(c.replay, func(problem string) { fmt.Fprintln(stderr, problem) })
+		if err != nil {
+			return nil, err
+		}
+		end := func() error {
+			s.Close()
+			for _, left := range s.Leftovers() {
+				fmt.Fprintln(stderr, "consulmock: not asked for: "+left)
+			}
+			return nil
+		}
+		return &backend{s.Handler(), "answers from " + c.replay, end}, nil
+	}
+	options := []consulmock.Option{
+		consulmock.WithVersion(c.version), consulmock.WithNode(c.node), consulmock.WithNodeMeta(c.nodeMeta),
+		consulmock.WithDatacenter(c.datacenter), consulmock.WithProbes(true),
+	}
+	if c.nodeID != "" {
+		options = append(options, consulmock.WithNodeID(c.nodeID))
+	}
+	s := consulmock.NewServer(options...)
+	about := fmt.Sprintf("answers as Consul %s, node %s, datacenter %s; its state is at /ui/", c.version, c.node, c.datacenter)
+	return &backend{s.Handler(), about, func() error { s.Close(); return nil }}, nil
+}
+
+// run is the command. It returns the exit status.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	fail := func(status int, err error) int {
+		text := strings.TrimPrefix(err.Error(), "consulmock: ")
+		fmt.Fprintln(stderr, "consulmock: "+strings.ReplaceAll(text, "\n", " "))
+		return status
+	}
+	c, err := parse(args, stdout)
+	if errors.Is(err, flag.ErrHelp) {
+		return 0
+	}
+	if err != nil {
+		return fail(2, err)
+	}
+	// The port is taken before a recording is touched.
+	l, err := net.Listen("tcp", c.httpAddr)
+	if err != nil {
+		return fail(2, err)
+	}
+	b, err := c.open(stderr)
+	if err != nil {
+		l.Close()
+		return fail(2, err)
+	}
+	server := &http.Server{Handler: b, ErrorLog: log.New(io.Discard, "", 0)}
+	if c.log {
+		server.Handler = logged(b, log.New(stderr, "", log.LstdFlags|log.Lmicroseconds))
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	fmt.Fprintf(stdout, "consulmock: listening on http://%s: %s\n", l.Addr(), b.about)
+
+	select {
+	case <-ctx.Done():
+		err = nil
+	case err = <-served:
+	}
+	// Queries that wait end with their connections.
+	server.Close()
+	if cerr := b.close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return fail(1, err)
+	}
+	return 0
+}
+
+// logged logs the requests to a handler, without their tokens.
+func logged(h http.Handler, l *log.Logger) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		sw := &statusWriter{ResponseWriter: w}
+		defer func() {
+			status := fmt.Sprint(sw.status)
+			if sw.status == 0 {
+				status = "no answer"
+			}
+			l.Printf("%s %s: %s in %s", r.Method, withoutToken(r.URL), status, time.Since(start).Round(time.Microsecond))
+		}()
+		h.ServeHTTP(sw, r)
+	})
+}
+
+func withoutToken(u *url.URL) string {
+	shown := *u
+	if q := u.Query(); q.Has("token") {
+		q.Set("token", "redacted")
+		shown.RawQuery = q.Encode()
+	}
+	return shown.RequestURI()
+}
+
+// statusWriter notes the status of an answer.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+// WriteHeader implements [http.ResponseWriter].
+func (w *statusWriter) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements [http.ResponseWriter].
+func (w *statusWriter) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// Unwrap lets [http.ResponseController] reach the connection.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

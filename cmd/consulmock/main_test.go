@@ -1,0 +1,254 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock"
+)
+
+// text collects output that is written while it is read.
+type text struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (t *text) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.b.Write(p)
+}
+
+func (t *text) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.b.String()
+}
+
+// command is a running command.
+type command struct {
+	url    string
+	stderr *text
+	stop   func() int // returns the exit status
+}
+
+// start runs the command in this process.
+func start(t *testing.T, args ...string) *command {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	out, in := io.Pipe()
+	c := &command{stderr: &text{}}
+	ended := make(chan int, 1)
+	go func() {
+		ended <- run(ctx, append([]string{"-http-addr", "127.0.0.1:0"}, args...), in, c.stderr)
+		in.Close()
+	}()
+	c.stop = sync.OnceValue(func() int {
+		cancel()
+		return <-ended
+	})
+	t.Cleanup(func() { c.stop() })
+	c.url = address(t, out)
+	return c
+}
+
+// address reads where a command listens.
+func address(t *testing.T, out io.Reader) string {
+	t.Helper()
+	line, err := bufio.NewReader(out).ReadString('\n')
+	url, ok := strings.CutPrefix(line, "consulmock: listening on ")
+	if !ok || err != nil {
+		t.Fatalf("it said %q, %v", line, err)
+	}
+	go io.Copy(io.Discard, out)
+	return url[:strings.Index(url, ": ")]
+}
+
+func client(t *testing.T, url string) *consul.Client {
+	t.Helper()
+	c, err := consul.NewClient(consul.Config{Address: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.CloseIdleConnections)
+	return c
+}
+
+func TestFlagsReachTheAgent(t *testing.T) {
+	const id = "11111111-2222-3333-4444-555555555555"
+	c := start(t, "-node", "n7", "-node-id", id, "-node-meta", "a:b", "-node-meta", "c:d:e", "-datacenter", "dc7", "-consul-version", "1.8.7", "-log")
+	ctx := context.Background()
+	self, err := client(t, c.url).Agent().Self(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := self.Config; got.NodeName != "n7" || got.NodeID != id || got.Datacenter != "dc7" || got.Version != "1.8.7" {
+		t.Errorf("got %+v", got)
+	}
+	nodes, _, err := client(t, c.url).WithToken("secret").Catalog().Nodes(ctx, nil)
+	if err != nil || nodes[0].Meta["a"] != "b" || nodes[0].Meta["c"] != "d:e" {
+		t.Errorf("got %+v, %v", nodes, err)
+	}
+	if resp, err := http.Get(c.url + "/v1/status/leader?token=secret"); err != nil {
+		t.Error(err)
+	} else {
+		resp.Body.Close()
+	}
+	if status := c.stop(); status != 0 {
+		t.Errorf("status %d", status)
+	}
+	if got := c.stderr.String(); !strings.Contains(got, "GET /v1/agent/self: 200 in ") || strings.Contains(got, "secret") {
+		t.Errorf("log %s", got)
+	}
+}
+
+func TestRecordThenReplay(t *testing.T) {
+	ctx := context.Background()
+	file := filepath.Join(t.TempDir(), "rec.har")
+	agent := consulmock.New(t)
+	c := start(t, "-record", file, "-target", agent.URL())
+	if _, err := client(t, c.url).Status().Leader(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client(t, c.url).Status().Peers(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if status := c.stop(); status != 0 {
+		t.Errorf("status %d, %s", status, c.stderr)
+	}
+	c = start(t, "-replay", file)
+	if _, err := client(t, c.url).Status().Leader(ctx); err != nil {
+		t.Error(err)
+	}
+	if _, err := client(t, c.url).Agent().Self(ctx); err == nil {
+		t.Error("an answer that was not recorded")
+	}
+	if status := c.stop(); status != 0 {
+		t.Errorf("status %d", status)
+	}
+	got := c.stderr.String()
+	if !strings.Contains(got, "has no answer for GET /v1/agent/self") || !strings.Contains(got, "not asked for: e002 GET /v1/status/peers") {
+		t.Errorf("it said %s", got)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	broken := filepath.Join(t.TempDir(), "broken.har")
+	if err := os.WriteFile(broken, []byte(`{"log":{"version":"1.2","entries":[{}]}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	xhar := filepath.Join(t.TempDir(), "x.har")
+	tests := []struct {
+		args string
+		want string
+	}{
+		{"-http-addr " + taken.Addr().String(), "address already in use"},
+		{"-http-addr 127.0.0.1", "missing port"},
+		{"-replay " + broken, "broken.har: entry 1: request.method is missing"},
+		{"-replay none.har", "none.har"},
+		{"-record " + filepath.Join(broken, "x") + " -target http://127.0.0.1:1", "not a directory"},
+		{"-record " + xhar + "", "-record and -target need each other"},
+		{"-target http://127.0.0.1:1", "-record and -target need each other"},
+		{"-record " + xhar + " -target 127.0.0.1:1", "target"},
+		{"-record " + xhar + " -replay y.har -target http://127.0.0.1:1", "exclude each other"},
+		{"-consul-version 1.2", "want 1.21.4 or 1.8.7"},
+		{"-node-meta a", "want key:value"},
+		{"-node-id x", "want a UUID"},
+		{"-node=", "cannot be empty"},
+		{"-bogus", "bogus"},
+		{"agent", `argument "agent"`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.args, func(t *testing.T) {
+
+			var out, stderr bytes.Buffer
+			args := append([]string{"-http-addr", "127.0.0.1:0"}, strings.Fields(tt.args)...)
+			status := run(context.Background(), args, &out, &stderr)
+			if status != 2 || strings.Count(stderr.String(), "\n") != 1 || !strings.HasPrefix(stderr.String(), "consulmock: ") || !strings.Contains(stderr.String(), tt.want) {
+				t.Errorf("status %d, %q; want 2 and one line with %q", status, stderr.String(), tt.want)
+			}
+			if out.Len() > 0 {
+				t.Errorf("it said %q", out.String())
+			}
+		})
+	}
+}
+
+func TestHelp(t *testing.T) {
+	var out, stderr bytes.Buffer
+	if status := run(context.Background(), []string{"-h"}, &out, &stderr); status != 0 || stderr.Len() > 0 {
+		t.Errorf("status %d, %s", status, stderr.String())
+	}
+	for _, name := range []string{"http-addr", "node", "node-id", "node-meta", "datacenter", "consul-version", "replay", "record", "target", "log"} {
+		if !strings.Contains(out.String(), "  -"+name) {
+			t.Errorf("-%s is not explained", name)
+		}
+	}
+}
+
+// The built command ends within a second of a signal, with a query that waits.
+func TestSignals(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("there are no such signals")
+	}
+	binary := filepath.Join(t.TempDir(), "consulmock")
+	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		cmd := exec.Command(binary, "-http-addr", "127.0.0.1:0", "-log")
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		url := address(t, out)
+		ctx := context.Background()
+		c := client(t, url)
+		_, meta, err := c.Catalog().Services(ctx, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		failed := make(chan error, 1)
+		go func() {
+			_, _, err := c.Catalog().Services(ctx, &consul.QueryOptions{WaitIndex: meta.LastIndex})
+			failed <- err
+		}()
+		begin := time.Now()
+		if err := cmd.Process.Signal(sig); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%v: %v", sig, err)
+		}
+		if took := time.Since(begin); took > time.Second {
+			t.Errorf("%v: it took %s", sig, took)
+		}
+		var status *consul.StatusError
+		if err := <-failed; err == nil || errors.As(err, &status) {
+			t.Errorf("%v: the query ended with %v", sig, err)
+		}
+	}
+}
