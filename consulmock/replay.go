@@ -75,6 +75,7 @@ const (
 type replayer struct {
 	file   string
 	report func(string)
+	hasUI  bool // the recording has requests for an agent's own pages
 
 	mu      sync.Mutex
 	entries []*replayEntry
@@ -95,6 +96,7 @@ func newReplayer(file string, entries []harEntry, report func(string)) *replayer
 		if e.Request.url == nil {
 			continue // no request with such a URL gets this far
 		}
+		r.hasUI = r.hasUI || isUI(e.Request.url.Path)
 		r.entries = append(r.entries, &replayEntry{harEntry: e, asked: newAskedFor(e.Request.Method, e.Request.url, e.Request.body)})
 	}
 	return r

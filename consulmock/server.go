@@ -91,6 +91,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if s.net.stopped() {
 		panic(http.ErrAbortHandler)
 	}
+	if isUI(r.URL.Path) && (s.replay == nil || !s.replay.hasUI) {
+		s.serveUI(w, r)
+		return
+	}
 	rec, r := s.log.arrived(r)
 	defer s.log.done(rec)
 	var answer http.Handler = http.HandlerFunc(s.route)

@@ -1,6 +1,234 @@
 package consulmock
 
-import "net/http"
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"html/template"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// This file holds the page at /ui/: what the catalog has and the last requests,
+// rendered here, and fetched again by a few lines of script whenever a second has
+// passed. Requests for the page are not among those that [Server.Requests] returns.
+
+//go:embed ui.html
+var uiSource string
+
+// uiScript is the script in the page. It is apart so that the page can forbid
+// every other one.
+//
+//go:embed ui.js
+var uiScript string
+
+var uiTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
+	"script": func() template.JS { return template.JS(uiScript) },
+}).Parse(uiSource))
+
+// uiPolicy allows the page its own style and script, and to fetch from its
+// server, and nothing else.
+var uiPolicy = func() string {
+	sum := sha256.Sum256([]byte(uiScript))
+	return "default-src 'none'; style-src 'unsafe-inline'; connect-src 'self'; script-src 'sha256-" +
+		base64.StdEncoding.EncodeToString(sum[:]) + "'"
+}()
+
+// What the page shows at the most.
+const (
+	uiRequests  = 50
+	uiLeftovers = 50
+)
+
+// isUI reports whether the path is one of the page's.
+func isUI(path string) bool { return path == "/ui" || strings.HasPrefix(path, "/ui/") }
 
 // serveUI answers for the paths below /ui/.
-func (s *Server) serveUI(w http.ResponseWriter, r *http.Request) { http.NotFound(w, r) }
+func (s *Server) serveUI(w http.ResponseWriter, r *http.Request) {
+	part := ""
+	switch {
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		w.Header().Set("Allow", "GET, HEAD")
+		http.Error(w, "method "+r.Method+" not allowed", http.StatusMethodNotAllowed)
+		return
+	case r.URL.Path == "/ui/":
+		part = "page"
+	case r.URL.Path == "/ui/live":
+		part = "live"
+	default:
+		http.Redirect(w, r, "/ui/", http.StatusFound) // also links to pages of the real one
+		return
+	}
+	var page bytes.Buffer
+	if err := uiTemplate.ExecuteTemplate(&page, part, s.uiState()); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", uiPolicy)
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.Write(page.Bytes())
+}
+
+// uiState is what the page shows.
+type uiState struct {
+	Node, Version, Datacenter string
+	Index                     uint64
+	Replay                    string   // the recording, if the server answers from one
+	Leftovers                 []string // the first of them
+	MoreLeftovers             int
+	Services                  []uiService
+	Nodes                     []uiNode
+	Requests                  []uiRequest
+}
+
+type uiService struct {
+	Name      string
+	Instances []uiInstance
+}
+
+type uiInstance struct {
+	ID, Node, Address string
+	Tags              []string
+	Meta              []string
+	Status            string // the worst of its checks and of those of its node
+	Checks            []uiCheck
+}
+
+type uiNode struct {
+	Name, Address, Status string
+	Checks                []uiCheck
+}
+
+type uiCheck struct{ ID, Name, Type, Status, Output string }
+
+type uiRequest struct{ Time, Method, URL, Status, Class string }
+
+func (s *Server) uiState() *uiState {
+	st := &uiState{Requests: s.log.newest(uiRequests)}
+	if s.replay != nil {
+		left := s.replay.leftovers()
+		shown := min(len(left), uiLeftovers)
+		st.Replay, st.Leftovers, st.MoreLeftovers = s.replay.file, left[:shown], len(left)-shown
+		return st
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st.Node, st.Version, st.Datacenter = s.config.node, s.config.version.String(), s.config.datacenter
+	st.Index = s.agent.store.index
+	byName := map[string][]uiInstance{}
+	for _, n := range sorted(s.agent.store.nodes) {
+		own := uiChecks(n.own)
+		st.Nodes = append(st.Nodes, uiNode{n.Node, n.Address, worstStatus(own), own})
+		for _, svc := range sorted(n.services) {
+			checks := uiChecks(svc.checks)
+			byName[svc.Name] = append(byName[svc.Name], uiInstance{
+				ID: svc.ID, Node: n.Node, Address: uiAddress(n, svc), Tags: svc.Tags, Meta: uiMeta(svc.Meta),
+				Status: worstStatus(append(slices.Clone(own), checks...)), Checks: checks,
+			})
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		st.Services = append(st.Services, uiService{name, byName[name]})
+	}
+	return st
+}
+
+func uiChecks(checks map[string]*check) []uiCheck {
+	var list []uiCheck
+	for _, c := range sorted(checks) {
+		output := c.Output
+		if output == "" {
+			output = c.Notes
+		}
+		list = append(list, uiCheck{c.CheckID, c.Name, c.Type, c.Status, output})
+	}
+	return list
+}
+
+// worstStatus returns the status that the checks have together.
+func worstStatus(checks []uiCheck) string {
+	worst := "passing"
+	for _, c := range checks {
+		switch {
+		case c.Type == "maintenance":
+			return "maintenance"
+		case c.Status == "passing":
+		case c.Status == "warning" && worst == "passing":
+			worst = "warning"
+		case c.Status != "warning":
+			worst = "critical"
+		}
+	}
+	return worst
+}
+
+func uiAddress(n *node, s *service) string {
+	host := s.Address
+	switch {
+	case s.SocketPath != "":
+		return s.SocketPath
+	case host == "":
+		host = n.Address
+	}
+	if s.Port == 0 {
+		return host
+	}
+	return net.JoinHostPort(host, strconv.Itoa(s.Port))
+}
+
+func uiMeta(meta map[string]string) []string {
+	var list []string
+	for _, k := range slices.Sorted(maps.Keys(meta)) {
+		list = append(list, k+"="+meta[k])
+	}
+	return list
+}
+
+// newest returns the last n requests, the last one first.
+func (l *requestLog) newest(n int) []uiRequest {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var list []uiRequest
+	for i := len(l.kept) - 1; i >= 0 && len(list) < n; i-- {
+		r := l.kept[i]
+		shown := uiRequest{Time: r.Time.Format("15:04:05.000"), Method: r.Method, URL: uiURL(r.Path, r.Query), Status: "no answer", Class: "critical"}
+		_, open := l.opened[r]
+		switch {
+		case open && r.Status == 0:
+			shown.Status, shown.Class = "waiting for "+time.Since(r.Time).Truncate(time.Second).String(), "waiting"
+		case r.Status != 0:
+			shown.Status, shown.Class = strconv.Itoa(r.Status), ""
+			if r.Status >= 400 {
+				shown.Class = "critical"
+			}
+		}
+		list = append(list, shown)
+	}
+	return list
+}
+
+// uiURL returns the address of a request without its token.
+func uiURL(path string, query url.Values) string {
+	if len(query) == 0 {
+		return path
+	}
+	if query.Has("token") {
+		query = maps.Clone(query)
+		query.Set("token", redacted)
+	}
+	text, err := url.QueryUnescape(query.Encode()) // for people
+	if err != nil {
+		text = query.Encode()
+	}
+	return path + "?" + text
+}

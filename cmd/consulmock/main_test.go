@@ -236,6 +236,8 @@ func TestSignals(t *testing.T) {
 			_, _, err := c.Catalog().Services(ctx, &consul.QueryOptions{WaitIndex: meta.LastIndex})
 			failed <- err
 		}()
+		for !strings.Contains(page(t, url), "waiting for") {
+		}
 		begin := time.Now()
 		if err := cmd.Process.Signal(sig); err != nil {
 			t.Fatal(err)
@@ -251,4 +253,19 @@ func TestSignals(t *testing.T) {
 			t.Errorf("%v: the query ended with %v", sig, err)
 		}
 	}
+}
+
+// page returns what the page shows.
+func page(t *testing.T, url string) string {
+	t.Helper()
+	resp, err := http.Get(url + "/ui/live")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
 }
