@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"reflect"
 	"regexp"
 	"strconv"
@@ -19,16 +18,19 @@ import (
 // then closed without an answer.
 var errFilterBreaksAgent = errors.New("the filter makes an agent close the connection without an answer")
 
+// filterErrorPrefix begins the errors of expressions, but for those of the
+// streaming backend.
+const filterErrorPrefix = "Failed to create boolean expression evaluator: "
+
 // compileFilter returns the filter that an expression describes, which is for
 // values of one kind. The values are of the client's types, pointers to them, or
 // anything else whose JSON has the same names. An empty expression is for the
-// caller to take as none. A filter that would end the request's goroutine in an
-// agent panics with [http.ErrAbortHandler].
+// caller to take as none.
 //
 // Errors, also of the filter, are in the words of agents.
 func compileFilter(expression string, of filterTarget, v version) (func(v any) (bool, error), error) {
 	fail := func(err error) (func(any) (bool, error), error) {
-		return nil, fmt.Errorf("Failed to create boolean expression evaluator: %w", err)
+		return nil, fmt.Errorf(filterErrorPrefix+"%w", err)
 	}
 	root, err := parseFilter(expression)
 	if err != nil {
@@ -43,13 +45,7 @@ func compileFilter(expression string, of filterTarget, v version) (func(v any) (
 	if err != nil {
 		return fail(err)
 	}
-	return func(value any) (bool, error) {
-		ok, err := filter(reflect.ValueOf(value))
-		if errors.Is(err, errFilterBreaksAgent) {
-			panic(http.ErrAbortHandler)
-		}
-		return ok, err
-	}, nil
+	return func(value any) (bool, error) { return filter(reflect.ValueOf(value)) }, nil
 }
 
 // filterFunc is a part of a compiled filter.

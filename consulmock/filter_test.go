@@ -1,9 +1,12 @@
 package consulmock
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -123,7 +126,7 @@ func TestFilterErrors(t *testing.T) {
 	}
 	for _, tt := range tests {
 		_, err := compileFilter(tt.expression, ofNodeService, v1_21_4)
-		if want := "Failed to create boolean expression evaluator: " + tt.want; err == nil || err.Error() != want {
+		if want := filterErrorPrefix + tt.want; err == nil || err.Error() != want {
 			t.Errorf("%q:\n got %v\nwant %s", tt.expression, err, want)
 		}
 	}
@@ -202,14 +205,9 @@ func TestFilterThatBreaksAgents(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		func() {
-			defer func() {
-				if got := recover(); got != http.ErrAbortHandler {
-					t.Errorf("%s: %v", expression, got)
-				}
-			}()
-			filter(&consul.AgentService{ID: "web"})
-		}()
+		if _, err := filter(&consul.AgentService{ID: "web"}); !errors.Is(err, errFilterBreaksAgent) {
+			t.Errorf("%s: %v", expression, err)
+		}
 	}
 }
 
@@ -242,4 +240,42 @@ func FuzzFilter(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What filters do to answers, besides filtering.
+func TestFilterAnswers(t *testing.T) {
+	s := New(t)
+	c := &http.Client{Transport: s.Transport()}
+	if err := s.Client().Agent().ServiceRegister(context.Background(), &consul.AgentServiceRegistration{Name: "web"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Client().Catalog().Register(context.Background(), &consul.CatalogRegistration{Node: "bare", Address: "10.0.0.9"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		path, filter string
+		status       int
+		want         string
+	}{
+		{"/v1/health/service/web", "Port == 1", 500, filterErrorPrefix + `Selector "Port" is not valid`},
+		{"/v1/health/service/web?index=1", "Port == 1", 500, `Selector "Port" is not valid`}, // of the streaming backend
+		{"/v1/catalog/node-services/node1", "Port == 1", 200, `"Services": []`},
+		{"/v1/catalog/node-services/bare", "", 200, `"Services": null`},
+		{"/v1/catalog/node-services/bare", "Port == 1", 200, `"Services": []`},
+		{"/v1/catalog/node/node1", "Port == 1", 200, `"Services": {}`},
+		{"/v1/agent/services", "Port == 1", 200, `{}`},
+		{"/v1/health/service/web", "Service.Port == 1", 200, `[]`},
+	} {
+		u, _ := url.Parse("http://agent" + tt.path)
+		q := u.Query()
+		q.Set("filter", tt.filter)
+		u.RawQuery = q.Encode()
+		resp, body, err := sendTo(c, "GET", u.String(), "")
+		if err != nil || resp.StatusCode != tt.status || !strings.Contains(body, tt.want) || tt.status == 500 && body != tt.want {
+			t.Errorf("%s: got %s, %v; want %s", u, body, err, tt.want)
+		}
+	}
+	if _, _, err := sendTo(c, "GET", "http://agent/v1/agent/services?filter=Connect.Native==true", ""); !errors.Is(err, io.EOF) {
+		t.Errorf("got %v, want a connection that ends", err)
+	}
 }

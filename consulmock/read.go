@@ -115,7 +115,7 @@ func (q *request) admit(r *read, streaming bool) (keep predicate, err error) {
 	keep = everything
 	if !r.noFilter {
 		if keep, err = q.filter(r.target); err != nil && streaming {
-			err = errors.New(strings.TrimPrefix(err.Error(), "Failed to create boolean expression evaluator: "))
+			err = errors.New(strings.TrimPrefix(err.Error(), filterErrorPrefix))
 		}
 		if err != nil {
 			return nil, err
