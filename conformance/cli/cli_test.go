@@ -1,0 +1,127 @@
+// Package cli runs Consul's own command line tool against the fake agent.
+package cli
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lictor-go/consul/consulmock"
+)
+
+// tool returns the program, which the variable CONSUL_BIN names, or which is
+// consul in PATH. Where there is none, the test is skipped.
+func tool(t *testing.T) string {
+	t.Helper()
+	bin := os.Getenv("CONSUL_BIN")
+	if bin == "" {
+		bin = "consul"
+	}
+	path, err := exec.LookPath(bin)
+	if err != nil {
+		t.Skip("there is no consul in PATH, and CONSUL_BIN is not set")
+	}
+	return path
+}
+
+// command returns a run of the tool with the fake for an agent.
+func command(t *testing.T, s *consulmock.Server, args ...string) *exec.Cmd {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, tool(t), args...)
+	cmd.Env = append(os.Environ(), "CONSUL_HTTP_ADDR="+s.URL(), "CONSUL_HTTP_TOKEN=")
+	return cmd
+}
+
+func run(t *testing.T, s *consulmock.Server, args ...string) string {
+	t.Helper()
+	out, err := command(t, s, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("consul %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+func TestCommands(t *testing.T) {
+	for _, version := range []string{"1.21.4", "1.8.7"} {
+		t.Run(version, func(t *testing.T) {
+			s := consulmock.New(t, consulmock.WithVersion(version), consulmock.WithNode("n7"))
+			file := filepath.Join(t.TempDir(), "web.json")
+			definition := `{"service":{"name":"web","id":"web-1","port":8080,"tags":["v1"],"meta":{"a":"b"},"check":{"ttl":"1h","status":"passing"}}}`
+			if err := os.WriteFile(file, []byte(definition), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			// Each is a command and what it has to print, blanks aside.
+			for _, tt := range [][2]string{
+				{"members", "n7 127.0.0.1:8301 alive server " + version},
+				{"catalog services", "consul"},
+				{"catalog nodes", "n7 "},
+				{"catalog nodes -detailed", "lan=127.0.0.1"},
+				{"catalog datacenters", "dc1"},
+				{"services register " + file, "Registered service: web"},
+				{"services register -name=db -port=5432", "Registered service: db"},
+				{"catalog services -tags", "web v1"},
+				{"catalog nodes -service=web", "n7 "},
+				{"catalog nodes -filter=Node==n7", "n7 "},
+				{"catalog nodes -filter=Node==other", "No nodes match the given query"},
+				{"info", "check_ttls = 1"},
+				{"maint -enable -service=web-1 -reason=tired", "now enabled"},
+				{"maint", "Reason: tired"},
+				{"maint -disable -service=web-1", "now disabled"},
+				{"services deregister -id=web-1", "Deregistered service: web-1"},
+			} {
+				out := run(t, s, strings.Fields(tt[0])...)
+				if got := strings.Join(strings.Fields(out), " ") + " "; !strings.Contains(got, tt[1]) {
+					t.Errorf("consul %s: got %s\nwant %s", tt[0], out, tt[1])
+				}
+			}
+			out, err := command(t, s, "catalog", "nodes", "-filter=Bogus==1").CombinedOutput()
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) || !strings.Contains(string(out), `Selector "Bogus" is not valid`) {
+				t.Errorf("got %s, %v", out, err)
+			}
+		})
+	}
+}
+
+// The tool's watch runs its handler for what is there, and for each change.
+func TestWatch(t *testing.T) {
+	s := consulmock.New(t)
+	cmd := command(t, s, "watch", "-type=service", "-service=web", "cat")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	lines := bufio.NewScanner(out)
+	want := func(ids ...string) {
+		t.Helper()
+		for lines.Scan() {
+			var entries []struct{ Service struct{ ID string } }
+			if err := json.Unmarshal(lines.Bytes(), &entries); err != nil {
+				t.Fatalf("%v in %s", err, lines.Text())
+			}
+			if len(entries) == len(ids) && (len(ids) == 0 || entries[0].Service.ID == ids[0]) {
+				return
+			}
+		}
+		t.Fatalf("the watch ended before it saw %q: %v", ids, lines.Err())
+	}
+	want()
+	run(t, s, "services", "register", "-name=web", "-id=web-1")
+	want("web-1")
+	run(t, s, "services", "deregister", "-id=web-1")
+	want()
+}
