@@ -61,7 +61,7 @@ func (f *Fault) answer(w http.ResponseWriter, r *http.Request) {
 	case f.NoLeader:
 		status, body = http.StatusInternalServerError, "No cluster leader"
 	case f.RateLimit != 0:
-		status, body = http.StatusTooManyRequests, "Your IP is issuing too many concurrent connections, please rate limit your calls\n"
+		status, body = http.StatusTooManyRequests, "rate limit exceeded, try again later or against a different server"
 		if f.RateLimit > 0 {
 			w.Header().Set("Retry-After", strconv.FormatInt(int64((f.RateLimit+time.Second-1)/time.Second), 10))
 		}

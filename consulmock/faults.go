@@ -63,7 +63,8 @@ type Fault struct {
 
 	// Hang makes the request wait until the channel is closed, or something is
 	// sent on it. A client that leaves ends the wait, and so does the end of the
-	// server. Nil means no wait. See [Forever].
+	// server; nothing else does if the channel is one that nobody else has. Nil
+	// means no wait.
 	Hang <-chan struct{}
 
 	// Drop ends the connection without an answer. Go's [http.Transport] repeats a
@@ -76,9 +77,10 @@ type Fault struct {
 	// Latency is for.
 	NoLeader bool
 
-	// RateLimit answers as an agent that refuses the request because there are too
-	// many, with status 429. The header Retry-After tells the seconds, rounded up,
-	// if RateLimit is positive; a negative one leaves it out.
+	// RateLimit answers as a 1.21.4 agent whose servers refuse the request because
+	// there are too many, with status 429 and its words. If RateLimit is positive,
+	// the header Retry-After tells the seconds, rounded up, as proxies in front of
+	// agents do. Agents do not; a negative RateLimit leaves the header out.
 	RateLimit time.Duration
 
 	// Status is the status code of the answer. Zero leaves the agent's answer as
@@ -131,9 +133,6 @@ const (
 
 // ZeroIndex is the [Fault.Index] that sets the index of an answer to 0.
 const ZeroIndex uint64 = 1<<64 - 1
-
-// Forever is a [Fault.Hang] that only the client or the end of the server ends.
-var Forever <-chan struct{} = make(chan struct{})
 
 // Observer counts what a fault applied to. The zero Observer is ready, and its
 // methods may be called concurrently.

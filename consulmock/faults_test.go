@@ -58,7 +58,7 @@ func TestFaultAnswers(t *testing.T) {
 		{"status and body", Fault{Status: 418, Body: "no"}, 418, "no", nil},
 		{"body", Fault{Body: "[]"}, 200, "[]", http.Header{"Content-Type": {"application/json"}}},
 		{"no leader", Fault{NoLeader: true}, 500, "No cluster leader", nil},
-		{"rate limit", Fault{RateLimit: 1500 * time.Millisecond}, 429, "", http.Header{"Retry-After": {"2"}}},
+		{"rate limit", Fault{RateLimit: 1500 * time.Millisecond}, 429, "rate limit exceeded, try again later or against a different server", http.Header{"Retry-After": {"2"}}},
 		{"rate limit without hint", Fault{RateLimit: -1}, 429, "", http.Header{"Retry-After": nil}},
 		{"header", Fault{Header: http.Header{"x-a": {"1", "2"}, "X-Consul-Knownleader": nil}}, 200, "[]", http.Header{"X-A": {"1", "2"}, "X-Consul-Knownleader": nil}},
 		{"index", Fault{Index: 7}, 200, "[]", http.Header{"X-Consul-Index": {"7"}}},
@@ -182,7 +182,7 @@ func TestFaultHangs(t *testing.T) {
 func TestFaultHangEnds(t *testing.T) {
 	onEveryTransport(t, func(t *testing.T, s *Server, c *http.Client) {
 		seen := &Observer{}
-		s.Inject(Fault{Hang: Forever, Stay: true, Observe: seen})
+		s.Inject(Fault{Hang: make(chan struct{}), Stay: true, Observe: seen})
 		ctx, cancel := context.WithCancel(context.Background())
 		req, _ := http.NewRequestWithContext(ctx, "GET", s.URL()+"/v1/health/service/web", nil)
 		failed := make(chan error, 2)

@@ -15,7 +15,8 @@ type filterNodeFields struct {
 	TaggedAddresses, Meta         map[string]string
 }
 
-type filterServiceFields struct {
+// filterServiceFields are of a service with its mesh configuration.
+type filterServiceFields[Proxy, Connect any] struct {
 	Kind, ID, Service, Address string
 	Tags                       []string
 	TaggedAddresses            map[string]filterAddress
@@ -24,24 +25,15 @@ type filterServiceFields struct {
 	SocketPath, PeerName       string `filter:"modern"`
 	Weights                    filterWeights
 	EnableTagOverride          bool
-	Proxy                      filterProxy
-	Connect                    filterConnect
+	Proxy                      Proxy
+	Connect                    Connect
 }
 
-// filterAgentServiceFields is a service of the local agent, where Proxy and
-// Connect are missing from ordinary services.
-type filterAgentServiceFields struct {
-	Kind, ID, Service, Address string
-	Tags                       []string
-	TaggedAddresses            map[string]filterAddress
-	Meta                       map[string]string
-	Port                       int
-	SocketPath, PeerName       string `filter:"modern"`
-	Weights                    filterWeights
-	EnableTagOverride          bool
-	Proxy                      *filterAgentProxy
-	Connect                    *filterConnect
-}
+// filterNodeService is a service of the catalog, which always has them.
+type filterNodeService = filterServiceFields[filterProxy[filterTransparentProxy, filterAccessLogs], filterConnect]
+
+// filterAgentService is a service of the local agent, where they may be missing.
+type filterAgentService = filterServiceFields[*filterProxy[*filterTransparentProxy, *filterAccessLogs], *filterConnect]
 
 type filterCatalogServiceFields struct {
 	ID, Node, Address, Datacenter                       string
@@ -54,7 +46,7 @@ type filterCatalogServiceFields struct {
 	ServicePort                                         int
 	ServiceSocketPath, PeerName                         string `filter:"modern"`
 	ServiceEnableTagOverride                            bool
-	ServiceProxy                                        filterProxy
+	ServiceProxy                                        filterProxy[filterTransparentProxy, filterAccessLogs]
 	ServiceConnect                                      filterConnect
 }
 
@@ -68,7 +60,7 @@ type filterCheckFields struct {
 
 type filterEntryFields struct {
 	Node    filterNodeFields
-	Service filterServiceFields
+	Service filterNodeService
 	Checks  []filterCheckFields
 }
 
@@ -91,19 +83,7 @@ type filterWeights struct{ Passing, Warning int }
 
 type filterConnect struct{ Native bool }
 
-type filterProxy struct {
-	filterProxyCommon
-	TransparentProxy filterTransparentProxy `filter:"modern"`
-	AccessLogs       filterAccessLogs       `filter:"modern"`
-}
-
-type filterAgentProxy struct {
-	filterProxyCommon
-	TransparentProxy *filterTransparentProxy `filter:"modern"`
-	AccessLogs       *filterAccessLogs       `filter:"modern"`
-}
-
-type filterProxyCommon struct {
+type filterProxy[TransparentProxy, AccessLogs any] struct {
 	EnvoyExtensions                              []filterExtension `filter:"modern"`
 	DestinationServiceName, DestinationServiceID string
 	LocalServiceAddress                          string
@@ -112,6 +92,8 @@ type filterProxyCommon struct {
 	Upstreams                                    []filterUpstream
 	MeshGateway                                  filterMeshGateway
 	Expose                                       filterExpose
+	TransparentProxy                             TransparentProxy `filter:"modern"`
+	AccessLogs                                   AccessLogs       `filter:"modern"`
 }
 
 type filterExtension struct {
@@ -171,7 +153,7 @@ const (
 func (t filterTarget) shape() reflect.Type {
 	switch t {
 	case ofAgentService:
-		return reflect.TypeFor[filterAgentServiceFields]()
+		return reflect.TypeFor[filterAgentService]()
 	case ofMember:
 		return reflect.TypeFor[filterMemberFields]()
 	case ofServiceEntry:
@@ -181,7 +163,7 @@ func (t filterTarget) shape() reflect.Type {
 	case ofCatalogService, ofServiceName:
 		return reflect.TypeFor[filterCatalogServiceFields]()
 	case ofNodeService:
-		return reflect.TypeFor[filterServiceFields]()
+		return reflect.TypeFor[filterNodeService]()
 	}
 	return reflect.TypeFor[filterCheckFields]()
 }
@@ -200,7 +182,7 @@ func resolveSelector(shape reflect.Type, selector []string, modern bool) (path [
 			t = t.Elem()
 		case reflect.Struct:
 			f, ok := t.FieldByName(name)
-			if !ok || f.Anonymous || f.Tag.Get("filter") == "modern" && !modern {
+			if !ok || f.Tag.Get("filter") == "modern" && !modern {
 				return nil, i + 1
 			}
 			t = f.Type

@@ -155,8 +155,6 @@ func TestFilterOfTargets(t *testing.T) {
 		{ofNode, "Node", true, true},
 		{ofNode, "Partition", true, false},
 		{ofMember, "Tags.build", true, true},
-		{ofMember, "filterProxyCommon", false, false},
-		{ofNodeService, "Proxy.filterProxyCommon.Mode", false, false},
 	}
 	for _, tt := range tests {
 		for v, want := range map[version]bool{v1_21_4: tt.modern, v1_8_7: tt.old} {

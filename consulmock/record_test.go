@@ -244,7 +244,7 @@ func TestRecordRefuses(t *testing.T) {
 func TestRecordCloseEndsExchanges(t *testing.T) {
 	agent := New(t)
 	seen := &Observer{}
-	agent.Inject(Fault{Hang: Forever, Observe: seen})
+	agent.Inject(Fault{Hang: make(chan struct{}), Observe: seen})
 	r, file := recorded(t, agent.URL())
 	failed := make(chan error)
 	url := r.URL()

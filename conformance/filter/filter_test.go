@@ -29,7 +29,7 @@ var (
 )
 
 // The types are what agents filter, as far as the expressions below go.
-type agentService struct {
+type service[Proxy, Connect any] struct {
 	Kind              string
 	ID                string
 	Service           string
@@ -42,26 +42,17 @@ type agentService struct {
 	Weights           consul.AgentWeights
 	EnableTagOverride bool
 	PeerName          string
-	Proxy             *struct{ Mode string }
-	Connect           *struct{ Native bool }
+	Proxy             Proxy
+	Connect           Connect
 }
 
-type catalogService struct {
-	Kind              string
-	ID                string
-	Service           string
-	Tags              []string
-	Meta              map[string]string
-	Port              int
-	Address           string
-	SocketPath        string
-	TaggedAddresses   map[string]consul.ServiceAddress
-	Weights           consul.AgentWeights
-	EnableTagOverride bool
-	PeerName          string
-	Proxy             struct{ Mode string }
-	Connect           struct{ Native bool }
-}
+type (
+	proxy   struct{ Mode string }
+	connect struct{ Native bool }
+
+	agentService   = service[*proxy, *connect] // nil in ordinary services
+	catalogService = service[proxy, connect]
+)
 
 type check struct {
 	Node, CheckID, Name, Status, Notes, Output, ServiceID, ServiceName string
