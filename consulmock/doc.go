@@ -76,6 +76,14 @@
 // [WithProbes]. Otherwise [Server.SetCheckStatus] decides. Other checks than those
 // and TTL, alias and maintenance are never run.
 //
+// # Trouble and recordings
+//
+// [Server.Inject] makes requests fail, hang, arrive late or be answered with
+// something else, and counts them. [Record] is a proxy that writes down what a
+// real agent answers, and [Replay] a server that answers from that. The command
+// cmd/consulmock serves all of it to programs in other languages, with a page of
+// the state at /ui/, which is at [Server.URL] too.
+//
 // # What it does not model
 //
 // It is one agent, which is a server and its own leader from the first moment

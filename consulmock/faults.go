@@ -27,10 +27,18 @@ import (
 //
 //	agent.Inject(consulmock.Fault{Path: "/v1/agent/check/update/*", Times: 2, Drop: consulmock.DropAnswer})
 //
+// The index goes backwards, once the third query for web is asked:
+//
+//	agent.Inject(consulmock.Fault{Path: "/v1/health/service/web", Skip: 2, Index: 1})
+//
 // A fault in which nothing happens observes:
 //
 //	seen := &consulmock.Observer{}
 //	agent.Inject(consulmock.Fault{Path: "/v1/health/service/web", Stay: true, Observe: seen})
+//
+// What changes the agent's answer holds it back until it is whole, so it is not
+// for /v1/agent/monitor, which has no end. Trouble of the whole agent is not a
+// fault: see [Server.Stop] and [Server.Restart].
 type Fault struct {
 	// Method is the method of the requests that are meant. Empty means any.
 	Method string
@@ -42,7 +50,7 @@ type Fault struct {
 	Path string
 
 	// If is asked about requests that match so far, if it is not nil. Those for
-	// which it returns false are not meant.
+	// which it returns false are not meant. It must not read the body.
 	If func(*http.Request) bool
 
 	// Skip is how many of these requests pass unharmed first.
