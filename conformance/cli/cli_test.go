@@ -1,4 +1,5 @@
-// Package cli runs Consul's own command line tool against the fake agent.
+// Package cli runs other people's programs against the fake agent: Consul's own
+// command line tool, consul-template, and a client in another language.
 package cli
 
 import (
