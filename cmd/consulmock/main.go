@@ -5,13 +5,14 @@
 //	go run github.com/lictor-go/consul/cmd/consulmock -http-addr 127.0.0.1:8500 -node node1
 //
 // It prints where it listens, runs HTTP and TCP checks at their interval, shows
-// its state at /ui/, and ends on SIGINT or SIGTERM.
+// its state at /ui/, and ends on SIGINT or SIGTERM, or when it was told to leave,
+// as agents do.
 //
 // With -replay it answers from a recording instead, and says on standard error
 // what was asked that is not in it. With -record and -target it passes requests
 // on to a real agent, and records them.
 //
-// The exit status is 0 after a signal, 1 if serving or writing a recording fails,
+// The exit status is 0 after a signal or a leave, 1 if serving or writing a recording fails,
 // and 2 if the command line, the address or a file is no good.
 package main
 
@@ -29,6 +30,7 @@ import (
 	"os/signal"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -119,8 +121,9 @@ func parse(args []string, stdout io.Writer) (*settings, error) {
 // backend is what answers the requests.
 type backend struct {
 	http.Handler
-	about string
-	close func() error
+	about  string
+	leaves bool // it ends after PUT /v1/agent/leave
+	close  func() error
 }
 
 // open makes the backend that the settings ask for.
@@ -131,7 +134,7 @@ func (c *settings) open(stderr io.Writer) (*backend, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &backend{r, fmt.Sprintf("records %s to %s", c.target, c.record), r.Close}, nil
+		return &backend{Handler: r, about: fmt.Sprintf("records %s to %s", c.target, c.record), close: r.Close}, nil
 	case c.replay != "":
 		s, err := consulmock.NewReplayServer(c.replay, func(problem string) { fmt.Fprintln(stderr, problem) })
 		if err != nil {
@@ -144,7 +147,7 @@ func (c *settings) open(stderr io.Writer) (*backend, error) {
 			}
 			return nil
 		}
-		return &backend{s.Handler(), "answers from " + c.replay, end}, nil
+		return &backend{Handler: s.Handler(), about: "answers from " + c.replay, close: end}, nil
 	}
 	options := []consulmock.Option{
 		consulmock.WithVersion(c.version), consulmock.WithNode(c.node), consulmock.WithNodeMeta(c.nodeMeta),
@@ -155,7 +158,7 @@ func (c *settings) open(stderr io.Writer) (*backend, error) {
 	}
 	s := consulmock.NewServer(options...)
 	about := fmt.Sprintf("answers as Consul %s, node %s, datacenter %s; its state is at /ui/", c.version, c.node, c.datacenter)
-	return &backend{s.Handler(), about, func() error { s.Close(); return nil }}, nil
+	return &backend{Handler: s.Handler(), about: about, leaves: true, close: func() error { s.Close(); return nil }}, nil
 }
 
 // run is the command. It returns the exit status.
@@ -182,17 +185,26 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		l.Close()
 		return fail(2, err)
 	}
-	server := &http.Server{Handler: b, ErrorLog: log.New(io.Discard, "", 0)}
-	if c.log {
-		server.Handler = logged(b, log.New(stderr, "", log.LstdFlags|log.Lmicroseconds))
+	left := make(chan struct{})
+	var handler http.Handler = b
+	if b.leaves {
+		handler = notingLeave(b, sync.OnceFunc(func() { close(left) }))
 	}
+	if c.log {
+		handler = logged(handler, log.New(stderr, "", log.LstdFlags|log.Lmicroseconds))
+	}
+	server := &http.Server{Handler: handler, ErrorLog: log.New(io.Discard, "", 0)}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	fmt.Fprintf(stdout, "consulmock: listening on http://%s: %s\n", l.Addr(), b.about)
 
 	select {
 	case <-ctx.Done():
-		err = nil
+	case <-left:
+		// The answer to the leave is on its way.
+		soon, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+		server.Shutdown(soon)
+		cancel()
 	case err = <-served:
 	}
 	// Queries that wait end with their connections.
@@ -204,6 +216,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return fail(1, err)
 	}
 	return 0
+}
+
+// notingLeave calls left once the agent has left.
+func notingLeave(h http.Handler, left func()) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sw := &statusWriter{ResponseWriter: w}
+		h.ServeHTTP(sw, r)
+		if r.Method == http.MethodPut && r.URL.Path == "/v1/agent/leave" && sw.status == http.StatusOK {
+			left()
+		}
+	})
 }
 
 // logged logs the requests to a handler, without their tokens.

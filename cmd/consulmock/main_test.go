@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -191,6 +192,26 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("it said %q", out.String())
 			}
 		})
+	}
+}
+
+func TestNotingLeave(t *testing.T) {
+	status, left := 0, 0
+	h := notingLeave(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(status) }), func() { left++ })
+	for _, tt := range []struct {
+		method, path string
+		status, want int
+	}{
+		{"PUT", "/v1/agent/leave", 403, 0},
+		{"GET", "/v1/agent/leave", 200, 0},
+		{"PUT", "/v1/agent/reload", 200, 0},
+		{"PUT", "/v1/agent/leave", 200, 1},
+	} {
+		status = tt.status
+		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(tt.method, tt.path, nil))
+		if left != tt.want {
+			t.Errorf("%s %s %d: left %d times, want %d", tt.method, tt.path, tt.status, left, tt.want)
+		}
 	}
 }
 
