@@ -96,17 +96,7 @@ func TestCommands(t *testing.T) {
 // The tool's watch runs its handler for what is there, and for each change.
 func TestWatch(t *testing.T) {
 	s := consulmock.New(t)
-	cmd := command(t, s, "watch", "-type=service", "-service=web", "cat")
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer cmd.Wait()
-	defer cmd.Process.Kill()
-	lines := bufio.NewScanner(out)
+	lines := output(t, command(t, s, "watch", "-type=service", "-service=web", "cat"))
 	want := func(ids ...string) {
 		t.Helper()
 		for lines.Scan() {
@@ -125,4 +115,22 @@ func TestWatch(t *testing.T) {
 	want("web-1")
 	run(t, s, "services", "deregister", "-id=web-1")
 	want()
+}
+
+// output starts a program that is killed when the test ends, and returns what it
+// prints, line by line.
+func output(t *testing.T, cmd *exec.Cmd) *bufio.Scanner {
+	t.Helper()
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	return bufio.NewScanner(out)
 }

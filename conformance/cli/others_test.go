@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"os"
 	"os/exec"
@@ -89,16 +88,7 @@ func TestConsulTemplate(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(ctx, path, "-consul-addr", strings.TrimPrefix(s.URL(), "http://"), "-template", source+":"+rendered+":cat "+rendered)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer cmd.Wait()
-	defer cmd.Process.Kill()
-	lines := bufio.NewScanner(out)
+	lines := output(t, cmd)
 	want := func(text string) {
 		t.Helper()
 		for lines.Scan() {
