@@ -65,10 +65,11 @@ func (q *request) duration(param string) (time.Duration, error) {
 func (q *request) consistency() (string, error) {
 	stale := q.query.Has("stale")
 	if v := q.query.Get("max_stale"); v != "" {
-		if _, err := time.ParseDuration(v); err != nil {
+		d, err := time.ParseDuration(v)
+		if err != nil {
 			return "", badRequest("Invalid max_stale value %q", v)
 		}
-		stale = true
+		stale = stale || d > 0
 	}
 	switch consistent := q.query.Has("consistent"); {
 	case stale && consistent:

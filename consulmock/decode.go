@@ -6,6 +6,7 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -15,7 +16,10 @@ import (
 // the words of its decoder, which name the types of its own source.
 type bodyKind struct {
 	goType  map[version]string // of the whole body
-	prefix  map[version]string // of a field
+	name    string             // of the struct
+	alias   bool               // its fields are in a struct called Alias, which 1.21.4 tells
+	outer   []string           // the fields that are not, beside those with underscores
+	types   map[string]string  // of fields that have types of their own
 	unknown []string           // fields that 1.8.7 does not know
 }
 
@@ -23,7 +27,8 @@ var (
 	serviceBody = &bodyKind{
 		goType: both(`struct { EnableTagOverrideSnake bool "json:\"enable_tag_override\""; ` +
 			`TaggedAddressesSnake map[string]structs.ServiceAddress "json:\"tagged_addresses\""; *structs.Alias }`),
-		prefix:  aliasPrefix,
+		alias:   true,
+		types:   map[string]string{"Kind": "structs.ServiceKind"},
 		unknown: []string{"SocketPath", "Locality"},
 	}
 	checkBody = &bodyKind{
@@ -33,7 +38,8 @@ var (
 				`H2PingUseTLSSnake bool "json:\"h2ping_use_tls\""; DisableRedirectsSnake bool "json:\"disable_redirects\""; *structs.Alias }`,
 			v1_8_7: checkTypeHead + `TLSSkipVerifySnake bool "json:\"tls_skip_verify\""; ServiceIDSnake string "json:\"service_id\""; *structs.Alias }`,
 		},
-		prefix:  aliasPrefix,
+		alias:   true,
+		types:   map[string]string{"ID": "types.CheckID"},
 		unknown: newCheckFields,
 	}
 	// The checks in a service definition are read as those of 1.21.4; what is new
@@ -46,23 +52,39 @@ var (
 			v1_8_7: checkTypeHead + `TLSSkipVerifySnake bool "json:\"tls_skip_verify\""; ServiceID string "json:\"ServiceID\""; ` +
 				`ServiceIDSnake string "json:\"service_id\""; *structs.Alias }`,
 		},
-		prefix: aliasPrefix,
+		alias: true,
+		types: map[string]string{"CheckID": "types.CheckID"},
+	}
+	connectBody = &bodyKind{
+		goType: both(`struct { SidecarServiceSnake *structs.ServiceDefinition "json:\"sidecar_service\""; *structs.Alias }`),
+		alias:  true,
+	}
+	proxyBody = &bodyKind{
+		goType: map[version]string{
+			v1_21_4: proxyTypeHead + `LocalServiceSocketPathSnake string "json:\"local_service_socket_path\""; ` +
+				`MeshGatewaySnake structs.MeshGatewayConfig "json:\"mesh_gateway\""; TransparentProxySnake structs.TransparentProxyConfig "json:\"transparent_proxy\""; ` +
+				`AccessLogsSnake structs.AccessLogsConfig "json:\"access_logs\""; *structs.Alias }`,
+			v1_8_7: proxyTypeHead + `*structs.Alias }`,
+		},
+		alias: true,
 	}
 	checkUpdateBody = &bodyKind{
 		goType: both("agent.checkUpdate"),
-		prefix: both("checkUpdate."),
+		name:   "checkUpdate",
 	}
 	catalogRegisterBody = &bodyKind{
 		goType: both("structs.RegisterRequest"),
-		prefix: both("RegisterRequest."),
+		name:   "RegisterRequest",
+		types: map[string]string{"ID": "types.NodeID", "Service.Kind": "structs.ServiceKind",
+			"Check.CheckID": "types.CheckID", "Checks.CheckID": "types.CheckID"},
 	}
 	catalogDeregisterBody = &bodyKind{
 		goType: both("struct { Address string; *structs.Alias }"),
-		prefix: aliasPrefix,
+		alias:  true,
+		outer:  []string{"Address"},
+		types:  map[string]string{"CheckID": "types.CheckID"},
 	}
-	plainBody = &bodyKind{goType: both("map[string]interface {}"), prefix: both(".")}
-
-	aliasPrefix = map[version]string{v1_21_4: ".Alias.", v1_8_7: "."}
+	plainBody = &bodyKind{goType: both("map[string]interface {}")}
 
 	newCheckFields = []string{"UDP", "H2PING", "H2PingUseTLS", "OSService", "DisableRedirects", "FailuresBeforeWarning",
 		"TCPUseTLS", "TLSServerName", "tls_server_name", "tcp_use_tls", "grpc_use_tls", "h2ping_use_tls", "disable_redirects"}
@@ -71,6 +93,30 @@ var (
 const checkTypeHead = `struct { Interval interface {}; Timeout interface {}; TTL interface {}; DeregisterCriticalServiceAfter interface {}; ` +
 	`Args []string "json:\"args\""; ScriptArgsSnake []string "json:\"script_args\""; ` +
 	`DeregisterCriticalServiceAfterSnake interface {} "json:\"deregister_critical_service_after\""; DockerContainerIDSnake string "json:\"docker_container_id\""; `
+
+const proxyTypeHead = `struct { DestinationServiceNameSnake string "json:\"destination_service_name\""; ` +
+	`DestinationServiceIDSnake string "json:\"destination_service_id\""; LocalServiceAddressSnake string "json:\"local_service_address\""; ` +
+	`LocalServicePortSnake int "json:\"local_service_port\""; `
+
+// structNames has the agent's names of structs that are called otherwise here.
+var structNames = map[string]string{
+	"ServiceAddress":     "ServiceAddress",
+	"AgentWeights":       "Weights",
+	"Locality":           "Locality",
+	"catalogServiceBody": "NodeService",
+	"catalogCheckBody":   "HealthCheck",
+}
+
+// typeNames puts the types of this program in the agent's words.
+var typeNames = strings.NewReplacer(
+	"[]*consulmock.serviceCheck", "structs.CheckTypes",
+	"[]*consulmock.catalogCheckBody", "structs.HealthChecks",
+	"consulmock.catalogCheckBody", "structs.HealthCheck",
+	"consulmock.catalogServiceBody", "structs.NodeService",
+	"consul.AgentWeights", "structs.Weights",
+	"consulmock.", "structs.",
+	"consul.", "structs.",
+)
 
 func both(s string) map[version]string { return map[version]string{v1_8_7: s, v1_21_4: s} }
 
@@ -91,7 +137,7 @@ func (k *bodyKind) decode(ver version, data []byte, v any) error {
 	var nested *nestedTypeError
 	switch {
 	case errors.As(err, &nested):
-		return nested.in(ver, data)
+		return nested.text(ver, k, data)
 	case errors.As(err, &wrong):
 		return k.typeError(ver, wrong)
 	case err != nil:
@@ -107,29 +153,99 @@ func (k *bodyKind) typeError(ver version, e *json.UnmarshalTypeError) error {
 	if e.Field == "" {
 		return errors.New("json: cannot unmarshal " + e.Value + " into Go value of type " + k.goType[ver])
 	}
-	field := strings.ReplaceAll(e.Field, "checkType.", "")
-	typ := strings.NewReplacer("[]*consulmock.serviceCheck", "structs.CheckTypes", "consul.", "structs.", "consulmock.", "structs.").Replace(e.Type.String())
-	return errors.New("json: cannot unmarshal " + e.Value + " into Go struct field " + k.prefix[ver] + field + " of type " + typ)
+	field, typ := k.field(e)
+	if ver == v1_21_4 {
+		field = k.path(field)
+	}
+	name := k.name
+	if s, ok := structNames[e.Struct]; ok {
+		name = s
+	}
+	return errors.New("json: cannot unmarshal " + e.Value + " into Go struct field " + name + "." + field + " of type " + typ)
 }
 
-// nestedTypeError is a wrong type in a check of a service definition.
-type nestedTypeError struct{ value, field, typ string }
+// field returns the agent's names for the field that a wrong type is in, and for
+// the type that it should have.
+func (k *bodyKind) field(e *json.UnmarshalTypeError) (field, typ string) {
+	field = strings.ReplaceAll(e.Field, "checkType.", "")
+	if typ = k.types[field]; typ == "" || e.Type.Kind() != reflect.String {
+		typ = typeNames.Replace(e.Type.String())
+	}
+	return field, typ
+}
+
+// path returns where a field is for 1.21.4.
+func (k *bodyKind) path(field string) string {
+	switch first, _, _ := strings.Cut(field, "."); {
+	case first == "Args":
+		return "args" + field[len(first):]
+	case k.alias && first == strings.ToUpper(first[:1])+first[1:] && !slices.Contains(k.outer, first):
+		return "Alias." + field
+	}
+	return field
+}
+
+// nestedTypeError is a wrong type in a part of a service definition that agents
+// read apart.
+type nestedTypeError struct {
+	kind  *bodyKind
+	part  string
+	value string
+	field string // "" for the whole part; as 1.21.4 has it
+	typ   string
+}
 
 // Error implements error.
 func (e *nestedTypeError) Error() string { return "json: cannot unmarshal " + e.value }
 
-// in puts the error in the agent's words, which say where in the definition the
-// check is if it is not an object at all.
-func (e *nestedTypeError) in(ver version, data []byte) error {
-	field, typ := strings.ReplaceAll(e.field, "checkType.", ""), e.typ
-	if field == "" {
-		field, typ = "Checks", nestedCheckBody.goType[ver]
-		var d struct{ Check json.RawMessage }
-		if json.NewDecoder(bytes.NewReader(data)).Decode(&d); len(d.Check) > 0 && d.Check[0] != '{' {
-			field = "Check"
+// decodeNested reads a part of a service definition. Only a strict one refuses
+// fields that v has not.
+func (k *bodyKind) decodeNested(part string, data []byte, v any, strict bool) error {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	if strict {
+		dec.DisallowUnknownFields()
+	}
+	err := dec.Decode(v)
+	var wrong *json.UnmarshalTypeError
+	if !errors.As(err, &wrong) {
+		return err
+	}
+	e := &nestedTypeError{kind: k, part: part, value: wrong.Value}
+	if wrong.Field != "" {
+		e.field, e.typ = k.field(wrong)
+		e.field = k.path(e.field)
+	}
+	return e
+}
+
+// text puts the error in the agent's words. Agents of 1.8.7 do not say where in
+// the part it is.
+func (e *nestedTypeError) text(ver version, k *bodyKind, data []byte) error {
+	where, typ := e.part, e.typ
+	if e.kind == nestedCheckBody && e.part == "Check" && !wrongCheck(data) {
+		where = "Checks"
+	}
+	if ver == v1_21_4 {
+		where = k.path(where)
+		if e.field != "" {
+			where += "." + e.field
 		}
 	}
-	return errors.New("json: cannot unmarshal " + e.value + " into Go struct field " + aliasPrefix[ver] + field + " of type " + typ)
+	if e.field == "" {
+		typ = e.kind.goType[ver]
+	}
+	name := k.name
+	if k == catalogRegisterBody {
+		name, where = "NodeService", "Service."+where
+	}
+	return errors.New("json: cannot unmarshal " + e.value + " into Go struct field " + name + "." + where + " of type " + typ)
+}
+
+// wrongCheck reports whether the Check of a service definition has a wrong type,
+// rather than one of its Checks.
+func wrongCheck(data []byte) bool {
+	var d struct{ Check json.RawMessage }
+	return json.NewDecoder(bytes.NewReader(data)).Decode(&d) == nil && len(d.Check) > 0 && json.Unmarshal(d.Check, new(serviceCheck)) != nil
 }
 
 // refuseNew refuses the fields that 1.8.7 does not know. The names of fields do

@@ -1,7 +1,6 @@
 package consulmock
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -194,38 +193,63 @@ func (c *checkType) validate(v version) error {
 	return nil
 }
 
+// errNullCheck is a null in a list of checks, at which the agent's own code
+// breaks: it closes the connection.
+var errNullCheck = errors.New("a check is null")
+
 // isStatus reports whether a word is the status of a check.
 func isStatus(s string) bool {
 	return s == string(consul.HealthPassing) || s == string(consul.HealthWarning) || s == string(consul.HealthCritical)
 }
 
 // checks returns the checks of a service definition. An empty one is ignored, but
-// not in the list.
+// not in the list, where even a null is not.
 func (d *serviceDefinition) checks() []*serviceCheck {
 	var list []*serviceCheck
 	if d.Check != nil && !reflect.ValueOf(*d.Check).IsZero() {
 		list = append(list, d.Check)
 	}
-	for _, c := range d.Checks {
-		if c != nil {
-			list = append(list, c)
-		}
-	}
-	return list
+	return append(list, d.Checks...)
 }
 
 // UnmarshalJSON implements [json.Unmarshaler], so that the errors in a nested
 // definition are its own.
 func (c *serviceCheck) UnmarshalJSON(data []byte) error {
 	type plain serviceCheck
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	err := dec.Decode((*plain)(c))
-	var wrong *json.UnmarshalTypeError
-	if errors.As(err, &wrong) {
-		return &nestedTypeError{wrong.Value, wrong.Field, wrong.Type.String()}
+	return nestedCheckBody.decodeNested("Check", data, (*plain)(c), true)
+}
+
+// UnmarshalJSON implements [json.Unmarshaler]: as agents do, it ignores fields
+// that it does not know, but not those of the sidecar.
+func (c *connectDefinition) UnmarshalJSON(data []byte) error {
+	var d struct {
+		Native              bool
+		SidecarService      json.RawMessage
+		SidecarServiceSnake json.RawMessage `json:"sidecar_service"`
 	}
-	return err
+	if err := connectBody.decodeNested("Connect", data, &d, false); err != nil {
+		return err
+	}
+	c.Native = d.Native
+	for _, sidecar := range [][]byte{d.SidecarServiceSnake, d.SidecarService} {
+		if len(sidecar) == 0 || string(sidecar) == "null" {
+			continue
+		}
+		c.SidecarService = new(serviceDefinition)
+		err := serviceBody.decodeNested("Connect", sidecar, c.SidecarService, true)
+		var inner *nestedTypeError
+		if errors.As(err, &inner) {
+			if inner.part != "Connect" {
+				inner.field = strings.TrimSuffix(serviceBody.path(inner.part)+"."+inner.field, ".")
+			}
+			inner.part, inner.field = "Connect", strings.TrimSuffix("Alias.SidecarService."+inner.field, ".")
+		}
+		if err != nil {
+			return err
+		}
+		c.SidecarService.takeSnake()
+	}
+	return nil
 }
 
 // decodeService reads the body of service/register.
@@ -239,11 +263,16 @@ func (q *request) decodeService() (*serviceDefinition, error) {
 			return nil, badRequest("Request decode failed: %v", err)
 		}
 	}
+	d.takeSnake()
+	return d, nil
+}
+
+// takeSnake takes over what has the names with underscores.
+func (d *serviceDefinition) takeSnake() {
 	d.EnableTagOverride = d.EnableTagOverride || d.EnableTagOverrideSnake
 	if len(d.TaggedAddresses) == 0 {
 		d.TaggedAddresses = d.TaggedAddressesSnake
 	}
-	return d, nil
 }
 
 // refuseNewChecks refuses the fields that checks do not have in 1.8.7.
@@ -303,6 +332,9 @@ func (d *serviceDefinition) validateRest(v version) error {
 
 func validateChecks(checks []*serviceCheck, v version, prefix string) error {
 	for _, c := range checks {
+		if c == nil {
+			return errNullCheck
+		}
 		if err := c.validate(v); err != nil {
 			return badRequest("%s%v", prefix, err)
 		}

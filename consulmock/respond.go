@@ -111,7 +111,7 @@ func (q *request) write(v any, err error) {
 	var he *httpError
 	switch {
 	case errors.Is(err, errWritten):
-	case errors.Is(err, errGone), errors.Is(err, errFilterBreaksAgent):
+	case errors.Is(err, errGone), errors.Is(err, errFilterBreaksAgent), errors.Is(err, errNullCheck):
 		panic(http.ErrAbortHandler)
 	case errors.As(err, &he):
 		q.send(he.status, "text/plain; charset=utf-8", []byte(he.text))

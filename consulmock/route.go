@@ -198,7 +198,11 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, to, status)
 		return
 	}
-	switch rt, name := s.table.find(r.URL.Path); {
+	rt, name := s.table.find(r.URL.Path)
+	if v == v1_21_4 && hasEscapedSlash(r.URL, strings.TrimSuffix(r.URL.Path, name)) {
+		rt = nil
+	}
+	switch {
 	case rt != nil:
 		q := &request{s: s, v: v, w: w, r: r, name: name}
 		q.serve(rt)
@@ -209,6 +213,14 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 	default:
 		notFound(w, r, v)
 	}
+}
+
+// hasEscapedSlash reports whether one of the slashes of the path's fixed part is
+// escaped. Names may have such slashes, but 1.21.4 does not know such a path.
+func hasEscapedSlash(u *url.URL, fixed string) bool {
+	n := strings.Count(fixed, "/")
+	parts := strings.SplitN(u.EscapedPath(), "/", n+1)
+	return len(parts) <= n || strings.Contains(strings.ToUpper(strings.Join(parts[:n], "/")), "%2F")
 }
 
 // notFound answers for paths that an agent does not have.

@@ -144,6 +144,13 @@ type checkDefinition struct {
 	DeregisterCriticalServiceAfterDuration wireDuration `json:"-"`
 }
 
+// UnmarshalJSON implements [json.Unmarshaler]: fields that agents do not know are
+// ignored.
+func (d *checkDefinition) UnmarshalJSON(data []byte) error {
+	type plain checkDefinition
+	return json.Unmarshal(data, (*plain)(d))
+}
+
 // durationJSON is a duration that is read in every form and written as a string.
 type durationJSON struct{ wireDuration }
 

@@ -1,6 +1,7 @@
 package consulmock
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -33,6 +34,26 @@ type proxyConfig struct {
 	TransparentProxy       map[string]any    `json:",omitempty"`
 	EnvoyExtensions        []json.RawMessage `json:",omitempty"`
 	AccessLogs             map[string]any    `json:",omitempty"`
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (p *proxyConfig) UnmarshalJSON(data []byte) error {
+	type plain proxyConfig
+	d := struct {
+		*plain
+		DestinationServiceNameSnake string `json:"destination_service_name"`
+		DestinationServiceIDSnake   string `json:"destination_service_id"`
+		LocalServiceAddressSnake    string `json:"local_service_address"`
+		LocalServicePortSnake       int    `json:"local_service_port"`
+	}{plain: (*plain)(p)}
+	if err := proxyBody.decodeNested("Proxy", data, &d, true); err != nil {
+		return err
+	}
+	p.DestinationServiceName = cmp.Or(p.DestinationServiceName, d.DestinationServiceNameSnake)
+	p.DestinationServiceID = cmp.Or(p.DestinationServiceID, d.DestinationServiceIDSnake)
+	p.LocalServiceAddress = cmp.Or(p.LocalServiceAddress, d.LocalServiceAddressSnake)
+	p.LocalServicePort = cmp.Or(p.LocalServicePort, d.LocalServicePortSnake)
+	return nil
 }
 
 // withDefaults returns a copy with what agents add.
