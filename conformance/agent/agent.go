@@ -69,6 +69,7 @@ type Agent struct {
 	Addr    string // host:port of HTTP; empty with Options.Unix
 	HTTPS   string // host:port of HTTPS; empty without Options.TLS
 	Socket  string // path; empty without Options.Unix
+	RPC     string // host:port of the servers' protocol
 	SerfLAN string // host:port of the gossip pool of the datacenter
 	SerfWAN string // host:port of the gossip pool of all servers
 
@@ -115,7 +116,7 @@ func Prepare(tb testing.TB, o Options) *Agent {
 	if a.ports, err = reservePorts(); err != nil {
 		tb.Fatal(err)
 	}
-	a.SerfLAN, a.SerfWAN = a.ports.addr(portSerfLAN), a.ports.addr(portSerfWAN)
+	a.RPC, a.SerfLAN, a.SerfWAN = a.ports.addr(portRPC), a.ports.addr(portSerfLAN), a.ports.addr(portSerfWAN)
 	if o.Unix {
 		a.Socket = filepath.Join(dir, "http.sock")
 	} else {

@@ -1,0 +1,365 @@
+package scenario
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/lictor-go/consul/conformance/recording"
+)
+
+// difference is one way in which an answer is not as recorded.
+type difference struct {
+	entry    *recording.Entry
+	field    string // status, error, timing, index, format, "header X" or "body path"
+	recorded string
+	got      string
+}
+
+func (d difference) String() string {
+	return fmt.Sprintf("%s %s %s: %s: recorded %s, got %s", d.entry.ID, d.entry.Request.Method, shorten(d.entry.Request.Target(), 100), d.field, shorten(d.recorded, 300), shorten(d.got, 300))
+}
+
+func shorten(s string, n int) string {
+	if len(s) > n {
+		return s[:n] + "..."
+	}
+	return s
+}
+
+// comparison compares the answers of one scenario with the recorded ones.
+type comparison struct {
+	rec     *recording.Recording
+	answers map[string]*answer
+	ranks   *ranks
+	names   *names
+	entry   *recording.Entry // that is being compared
+	found   []difference
+}
+
+// compare returns how answers differ from those of the recording.
+func compare(rec *recording.Recording, answers map[string]*answer) []difference {
+	c := &comparison{rec: rec, answers: answers, ranks: &ranks{}, names: newNames()}
+	launched := map[string]bool{}
+	for _, s := range steps(rec) {
+		switch {
+		case s.event != nil && s.event.Event == "start":
+			// A dev agent that starts again has forgotten everything.
+			if launched[s.event.Agent] && c.role(s.event.Agent) == "dev" {
+				c.ranks = &ranks{}
+			}
+			launched[s.event.Agent] = true
+		case s.ends:
+			c.one(s.entry, answers[s.entry.ID])
+		}
+	}
+	return c.found
+}
+
+func (c *comparison) role(agent string) string {
+	for _, a := range c.rec.Agents {
+		if a.Name == agent {
+			return a.Role
+		}
+	}
+	return ""
+}
+
+func (c *comparison) differ(field string, recorded, got any) {
+	c.found = append(c.found, difference{c.entry, field, fmt.Sprint(recorded), fmt.Sprint(got)})
+}
+
+func (c *comparison) one(e *recording.Entry, a *answer) {
+	c.entry = e
+	if want := recordedError(e.Error); want != a.err {
+		c.differ("error", quoteEmpty(want), quoteEmpty(a.err))
+		return
+	}
+	c.timing(e, a)
+	if a.err != "" && a.status == 0 {
+		return
+	}
+	if e.Response.Status != a.status {
+		c.differ("status", fmt.Sprintf("%d %q", e.Response.Status, e.Response.Body()), fmt.Sprintf("%d %q", a.status, a.body))
+		return
+	}
+	c.headers(e.Response.Header(), a.header)
+	if !e.Response.Content.Partial {
+		c.body(e, a)
+	}
+}
+
+// recordedError returns the class of a recorded failure.
+func recordedError(err string) string {
+	switch err {
+	case "connection refused":
+		return "refused"
+	case "EOF", "unexpected EOF", "connection reset by peer", "broken pipe":
+		return "closed"
+	}
+	return err
+}
+
+func quoteEmpty(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}
+
+// instantly is how long an answer may take that does not wait. The machine may
+// be busy.
+const instantly = 250 * time.Millisecond
+
+// timing compares how long answers took that may wait: whether they came at
+// once, were woken by a certain other request, or timed out in the same range.
+func (c *comparison) timing(e *recording.Entry, a *answer) {
+	if e.Response.Content.Partial || e.Error == "timeout" {
+		return
+	}
+	target := e.Request.Target()
+	if !strings.Contains(target, "index=") && !strings.Contains(target, "hash=") {
+		return
+	}
+	took := time.Duration(e.Ms * float64(time.Millisecond))
+	wakers, gotWakers := c.startedUntil(e), a.started
+	others := wakers - c.startsUntil(e.Seq.Start)
+	switch {
+	case took < instantly && others == 0:
+		if a.took > took+instantly || gotWakers != wakers {
+			c.differ("timing", fmt.Sprintf("at once (%s)", took), fmt.Sprintf("after %s", a.took))
+		}
+	case others > 0 && c.endsSoonAfterAnother(e):
+		if gotWakers != wakers {
+			c.differ("timing", fmt.Sprintf("woken after request %d", wakers), fmt.Sprintf("answered after %s and request %d", a.took, gotWakers))
+		}
+	default:
+		// The recorded wait and ours have each been made longer by up to a
+		// sixteenth.
+		if a.took < took*16/17-5*time.Millisecond || a.took > took*17/16+instantly {
+			c.differ("timing", fmt.Sprintf("timed out (%s)", took), fmt.Sprintf("after %s", a.took))
+		}
+	}
+}
+
+// startsUntil counts the requests that were sent up to a place in the order.
+func (c *comparison) startsUntil(seq int) int {
+	n := 0
+	for _, e := range c.rec.Entries {
+		if e.Seq.Start <= seq {
+			n++
+		}
+	}
+	return n
+}
+
+func (c *comparison) startedUntil(e *recording.Entry) int { return c.startsUntil(e.Seq.End) }
+
+// endsSoonAfterAnother reports whether the answer came right after another
+// request or event, which is then what woke it.
+func (c *comparison) endsSoonAfterAnother(e *recording.Entry) bool {
+	end := e.Started.Add(time.Duration(e.Ms * float64(time.Millisecond)))
+	for _, other := range c.rec.Entries {
+		if gap := end.Sub(other.Started); other != e && other.Started.After(e.Started) && gap >= 0 && gap < instantly {
+			return true
+		}
+	}
+	return false
+}
+
+// ignoredHeaders differ from one answer to the next, or say how the connection
+// carries it.
+var ignoredHeaders = map[string]bool{"Date": true, "Content-Length": true, "Transfer-Encoding": true}
+
+func (c *comparison) headers(recorded, got http.Header) {
+	all := map[string]bool{}
+	for name := range recorded {
+		all[name] = true
+	}
+	for name := range got {
+		all[name] = true
+	}
+	sorted := make([]string, 0, len(all))
+	for name := range all {
+		sorted = append(sorted, name)
+	}
+	sort.Strings(sorted)
+	for _, name := range sorted {
+		r, g := strings.Join(recorded[name], ", "), strings.Join(got[name], ", ")
+		same := r == g
+		switch {
+		case ignoredHeaders[name]:
+			continue
+		case recorded[name] == nil || got[name] == nil:
+			same = false
+		case name == "X-Consul-Index":
+			c.index(name, r, g)
+			continue
+		case name == "X-Consul-Contenthash":
+			same = c.names.same(r, g)
+		case name == "X-Consul-Lastcontact": // milliseconds
+			same = (r == "0") == (g == "0")
+		case name == "Age": // seconds
+			same = true
+		default:
+			same = c.names.sameText(r, g)
+		}
+		if !same {
+			c.differ("header "+name, absent(recorded[name]), absent(got[name]))
+		}
+	}
+}
+
+func absent(values []string) string {
+	if values == nil {
+		return "none"
+	}
+	return strings.Join(values, ", ")
+}
+
+// index compares two indexes by their relation to earlier ones.
+func (c *comparison) index(field, recorded, got string) {
+	var r, g uint64
+	if _, err := fmt.Sscan(recorded+" "+got, &r, &g); err != nil {
+		c.differ(field, recorded, got)
+		return
+	}
+	if problem, ok := c.ranks.add(r, g); !ok {
+		c.differ(field, recorded, got+", "+problem)
+	}
+}
+
+func (c *comparison) body(e *recording.Entry, a *answer) {
+	recorded, got := e.Response.Body(), a.body
+	if !strings.HasPrefix(a.header.Get("Content-Type"), "application/json") || !json.Valid(recorded) || !json.Valid(got) {
+		if !c.names.sameText(string(recorded), string(got)) {
+			c.differ("body", fmt.Sprintf("%q", recorded), fmt.Sprintf("%q", got))
+		}
+		return
+	}
+	if r, g := format(recorded), format(got); r != g {
+		c.differ("format", r, g)
+	}
+	path := e.Request.Path()
+	c.value(path, "", normal(path, "", parse(recorded)), normal(path, "", parse(got)))
+}
+
+// format says how JSON is laid out.
+func format(data []byte) string {
+	layout := "compact"
+	if bytes.Contains(data, []byte("\n    ")) {
+		layout = "indented"
+	} else if v := strings.TrimSpace(string(data)); v == "[]" || v == "{}" || v[0] != '[' && v[0] != '{' {
+		layout = "no layout"
+	}
+	if bytes.HasSuffix(data, []byte("\n")) {
+		layout += " with a newline"
+	}
+	return layout
+}
+
+func parse(data []byte) any {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		return string(data)
+	}
+	return v
+}
+
+// value compares two JSON values at a place in the body.
+func (c *comparison) value(endpoint, path string, recorded, got any) {
+	if kind(recorded) != kind(got) {
+		c.differ("body "+path, encode(recorded), encode(got))
+		return
+	}
+	if isLoose(endpoint, path) {
+		return
+	}
+	switch r := recorded.(type) {
+	case map[string]any:
+		c.object(endpoint, path, r, got.(map[string]any))
+	case []any:
+		g := got.([]any)
+		if len(r) != len(g) {
+			c.differ("body "+path, fmt.Sprintf("%d elements: %s", len(r), encode(r)), fmt.Sprintf("%d elements: %s", len(g), encode(g)))
+			return
+		}
+		for i := range r {
+			c.value(endpoint, path+"[]", r[i], g[i])
+		}
+	case string:
+		same := c.names.sameText(r, got.(string))
+		if strings.HasSuffix(path, "ContentHash") {
+			same = c.names.same(r, got.(string))
+		}
+		if !same {
+			c.differ("body "+path, encode(r), encode(got))
+		}
+	case json.Number:
+		if strings.HasSuffix(path, "CreateIndex") || strings.HasSuffix(path, "ModifyIndex") {
+			c.index("body "+path, r.String(), got.(json.Number).String())
+		} else if r != got {
+			c.differ("body "+path, r, got)
+		}
+	default:
+		if recorded != got {
+			c.differ("body "+path, encode(recorded), encode(got))
+		}
+	}
+}
+
+func (c *comparison) object(endpoint, path string, recorded, got map[string]any) {
+	fields := make([]string, 0, len(recorded))
+	for name := range recorded {
+		fields = append(fields, name)
+	}
+	for name := range got {
+		if _, ok := recorded[name]; !ok {
+			fields = append(fields, name)
+		}
+	}
+	sort.Strings(fields)
+	for _, name := range fields {
+		r, inRecorded := recorded[name]
+		g, inGot := got[name]
+		at := strings.TrimPrefix(path+"."+name, ".")
+		switch {
+		case !inGot:
+			c.differ("body "+at, encode(r), "no such field")
+		case !inRecorded:
+			c.differ("body "+at, "no such field", encode(g))
+		default:
+			c.value(endpoint, at, r, g)
+		}
+	}
+}
+
+func kind(v any) string {
+	switch v.(type) {
+	case nil:
+		return "null"
+	case bool:
+		return "bool"
+	case string:
+		return "string"
+	case json.Number:
+		return "number"
+	case []any:
+		return "list"
+	}
+	return "object"
+}
+
+func encode(v any) string {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err.Error()
+	}
+	return string(data)
+}

@@ -1,0 +1,85 @@
+package scenario
+
+import (
+	"sort"
+	"strings"
+)
+
+// loose are the places in answers whose value says nothing about the behaviour
+// of an agent: only their kind is compared. A path is one of the body or the
+// beginning of one.
+var loose = []struct{ endpoint, path, reason string }{
+	{"/v1/agent/self", "DebugConfig", "the whole configuration, ports and paths included"},
+	{"/v1/agent/self", "Stats", "counters of the process"},
+	{"/v1/agent/self", "Coord", "moves with the measured round trips"},
+	{"/v1/agent/self", "Member.Port", "a port of the agent's own"},
+	{"/v1/agent/self", "Member.Tags.port", "a port of the agent's own"},
+	{"/v1/agent/self", "Member.Tags.grpc_port", "a port of the agent's own"},
+	{"/v1/agent/self", "Member.Tags.wan_join_port", "a port of the agent's own"},
+	{"/v1/agent/self", "xDS.Port", "a port of the agent's own"},
+	{"/v1/agent/self", "xDS.Ports", "ports of the agent's own"},
+	{"/v1/agent/members", "[].Port", "a port of the agent's own"},
+	{"/v1/agent/members", "[].Tags.port", "a port of the agent's own"},
+	{"/v1/agent/members", "[].Tags.grpc_port", "a port of the agent's own"},
+	{"/v1/agent/members", "[].Tags.wan_join_port", "a port of the agent's own"},
+	{"/v1/agent/host", "Memory", "describes the machine"},
+	{"/v1/agent/host", "CPU", "describes the machine"},
+	{"/v1/agent/host", "Host", "describes the machine"},
+	{"/v1/agent/host", "Disk", "describes the machine"},
+	{"/v1/agent/host", "CollectionTime", "the time of the answer"},
+	{"/v1/agent/metrics", "Timestamp", "the time of the answer"},
+	{"/v1/agent/metrics", "Gauges", "measurements"},
+	{"/v1/agent/metrics", "Counters", "measurements"},
+	{"/v1/agent/metrics", "Samples", "measurements"},
+	{"/v1/agent/metrics", "Points", "measurements"},
+}
+
+func isLoose(endpoint, path string) bool {
+	for _, l := range loose {
+		if strings.HasPrefix(endpoint, l.endpoint) && l.path == path {
+			return true
+		}
+	}
+	return false
+}
+
+// unordered are the lists that agents give in an order that changes from answer
+// to answer. A star stands for the name of any field.
+var unordered = []struct{ endpoint, path string }{
+	{"/v1/agent/members", ""},
+	{"/v1/status/peers", ""},
+	{"/v1/catalog/services", "*"},
+	{"/v1/agent/health/service/", ""},
+	{"/v1/agent/health/service/", "Checks"},
+	{"/v1/agent/health/service/", "[].Checks"},
+}
+
+func isUnordered(endpoint, path string) bool {
+	for _, u := range unordered {
+		if strings.HasPrefix(endpoint, u.endpoint) && (u.path == path || u.path == "*" && path != "" && !strings.ContainsAny(path, "[]")) {
+			return true
+		}
+	}
+	return false
+}
+
+// normal sorts the lists in a body that have no order.
+func normal(endpoint, path string, v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for name, e := range v {
+			v[name] = normal(endpoint, strings.TrimPrefix(path+"."+name, "."), e)
+		}
+	case []any:
+		for i, e := range v {
+			v[i] = normal(endpoint, path+"[]", e)
+		}
+		if isUnordered(endpoint, path) {
+			sort.SliceStable(v, func(i, j int) bool { return sortKey(v[i]) < sortKey(v[j]) })
+		}
+	}
+	return v
+}
+
+// sortKey is an element's text without the names that agents make up.
+func sortKey(v any) string { return volatile.ReplaceAllString(encode(v), "") }

@@ -1,0 +1,192 @@
+//go:build go1.25
+
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/lictor-go/consul/conformance/agent"
+	"github.com/lictor-go/consul/conformance/recording"
+)
+
+// realTarget is real agents of the recording's version.
+type realTarget struct {
+	t       *testing.T
+	rec     *recording.Recording
+	agents  map[string]*agent.Agent
+	addrs   *strings.Replacer // from recorded addresses to ours
+	idle    []net.Conn
+	started bool
+}
+
+// Ports of a recorded agent, counted from its HTTP port.
+const (
+	recordedRPC     = 3
+	recordedSerfLAN = 4
+	recordedSerfWAN = 5
+)
+
+func newRealTarget(t *testing.T, rec *recording.Recording) *realTarget {
+	r := &realTarget{t: t, rec: rec, agents: map[string]*agent.Agent{}}
+	var pairs []string
+	var before []*agent.Agent
+	for _, recorded := range rec.Agents {
+		a := agent.Prepare(t, options(t, recorded, before))
+		before = append(before, a)
+		r.agents[recorded.Name] = a
+		host, port, err := net.SplitHostPort(recorded.Addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		base, err := strconv.Atoi(port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := func(offset int) string { return fmt.Sprintf("%s:%d", host, base+offset) }
+		pairs = append(pairs, recorded.Addr, a.Addr, at(recordedRPC), a.RPC, at(recordedSerfLAN), a.SerfLAN, at(recordedSerfWAN), a.SerfWAN)
+		if len(r.agents) == 1 {
+			lane := base - base%50
+			pairs = append(pairs, startProbed(t, host, lane)...)
+		}
+	}
+	r.addrs = strings.NewReplacer(pairs...)
+	return r
+}
+
+// options are those of a recorded agent. Agents join those before them.
+func options(t *testing.T, recorded recording.Agent, before []*agent.Agent) agent.Options {
+	o := agent.Options{Node: recorded.Name}
+	switch recorded.Role {
+	case "server":
+		o.Role = agent.Server
+	case "client":
+		o.Role = agent.Client
+	}
+	for _, c := range recorded.Config {
+		switch {
+		case strings.HasPrefix(c, "-bootstrap-expect="):
+			n, err := strconv.Atoi(strings.TrimPrefix(c, "-bootstrap-expect="))
+			if err != nil {
+				t.Fatal(err)
+			}
+			o.Expect = n
+		case strings.HasPrefix(c, "-retry-join="):
+			o.Join = before
+		case strings.HasPrefix(c, "-data-dir"), strings.HasPrefix(c, "performance"):
+		case strings.HasPrefix(c, "acl "):
+			o.ACL = true
+			o.NoAgentToken = !strings.Contains(c, " agent = ")
+		default:
+			o.Config = append(o.Config, c)
+		}
+	}
+	return o
+}
+
+func (r *realTarget) dial(name string) (dialer, string) {
+	addr := r.agents[name].Addr
+	return func(ctx context.Context) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "tcp", addr)
+	}, addr
+}
+
+func (r *realTarget) rewrite(text string) string { return r.addrs.Replace(text) }
+
+var count = regexp.MustCompile(`^[0-9]+`)
+
+func (r *realTarget) event(e recording.Event) error {
+	a := r.agents[e.Agent]
+	switch e.Event {
+	case "start":
+		a.Launch()
+	case "ready":
+		a.WaitReady()
+		if !r.started {
+			// The recorder let a new agent come to rest.
+			time.Sleep(1500 * time.Millisecond)
+		}
+		r.started = true
+	case "signal":
+		switch e.Comment {
+		case "killed":
+			a.Signal(syscall.SIGKILL)
+		case "terminated":
+			a.Signal(syscall.SIGTERM)
+		case "interrupt":
+			a.Signal(os.Interrupt)
+		default:
+			return fmt.Errorf("unknown signal %q", e.Comment)
+		}
+	case "exited":
+		a.WaitExit()
+	case "idle-connections":
+		return r.idleConnections(a.Addr, e.Comment)
+	default:
+		return fmt.Errorf("unknown event %q", e.Event)
+	}
+	return nil
+}
+
+func (r *realTarget) idleConnections(addr, what string) error {
+	switch {
+	case strings.HasPrefix(what, "all"):
+		for _, c := range r.idle {
+			c.Close()
+		}
+		r.idle = nil
+	case strings.HasPrefix(what, "one"):
+		r.idle[0].Close()
+		r.idle = r.idle[1:]
+	default:
+		n, err := strconv.Atoi(count.FindString(what))
+		if err != nil {
+			return err
+		}
+		for range n {
+			c, err := net.Dial("tcp", addr)
+			if err != nil {
+				return err
+			}
+			r.t.Cleanup(func() { c.Close() })
+			r.idle = append(r.idle, c)
+		}
+	}
+	return nil
+}
+
+// settle gives a request the time to arrive, since nothing tells when it has.
+func (r *realTarget) settle() { time.Sleep(10 * time.Millisecond) }
+
+func (r *realTarget) virtual() bool { return false }
+
+// TestAgent plays every recording to real agents of the same version. Were the
+// agents' behaviour a matter of chance, or the comparison too strict, it would
+// fail.
+func TestAgent(t *testing.T) {
+	version := agent.Version(t)
+	recordings, err := recording.Load(version)
+	if err != nil {
+		t.Skipf("%v; CONSUL_BIN is a version that was never recorded", err)
+	}
+	run := newReport(t, "agent", version)
+	for _, rec := range recordings {
+		t.Run(rec.Scenario, func(t *testing.T) {
+			t.Parallel()
+			answers, err := play(rec, newRealTarget(t, rec))
+			if err != nil {
+				t.Fatal(err)
+			}
+			run.judge(t, rec, compare(rec, answers))
+		})
+	}
+}

@@ -1,0 +1,110 @@
+package scenario
+
+import (
+	"fmt"
+	"os"
+	"sort"
+	"strings"
+	"sync"
+	"testing"
+	"text/tabwriter"
+
+	"github.com/lictor-go/consul/conformance/recording"
+)
+
+// report collects how faithful a target is, and checks the list of known
+// differences.
+type report struct {
+	target, version string
+
+	mu   sync.Mutex
+	rows []row
+}
+
+type row struct {
+	scenario               string
+	answers, equal, listed int
+	note                   string
+}
+
+// newReport returns a report that is printed when the test ends.
+func newReport(t *testing.T, target, version string) *report {
+	r := &report{target: target, version: version}
+	t.Cleanup(func() { r.print() })
+	return r
+}
+
+func (r *report) add(w row) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.rows = append(r.rows, w)
+}
+
+// judge fails the test for differences that are not listed, and for listed ones
+// that were not found.
+func (r *report) judge(t *testing.T, rec *recording.Recording, found []difference) {
+	t.Helper()
+	w := row{scenario: rec.Scenario, answers: len(rec.Entries)}
+	differing := map[string]bool{}
+	used := map[int]bool{}
+	unlisted := 0
+	for _, d := range found {
+		differing[d.entry.ID] = true
+		i := findKnown(r.target, rec, d)
+		if i >= 0 {
+			used[i] = true
+			w.listed++
+			continue
+		}
+		if unlisted++; unlisted <= 40 {
+			t.Error(d)
+		}
+	}
+	if unlisted > 40 {
+		t.Errorf("%d more differences", unlisted-40)
+	}
+	w.equal = w.answers - len(differing)
+	for i, k := range known {
+		if k.applies(r.target, rec) && k.scenario == rec.Scenario && !used[i] && !k.bychance {
+			t.Errorf("listed difference %s %s %q has vanished", k.scenario, k.entries, k.field)
+		}
+	}
+	r.add(w)
+}
+
+func (r *report) print() {
+	sort.Slice(r.rows, func(i, j int) bool { return r.rows[i].scenario < r.rows[j].scenario })
+	tw := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
+	fmt.Fprintf(tw, "%s %s\tanswers\tequal\tknown differences\t\n", r.target, r.version)
+	var sum row
+	for _, w := range r.rows {
+		fmt.Fprintf(tw, "  %s\t%d\t%d\t%d\t%s\n", w.scenario, w.answers, w.equal, w.listed, w.note)
+		sum.answers, sum.equal, sum.listed = sum.answers+w.answers, sum.equal+w.equal, sum.listed+w.listed
+	}
+	fmt.Fprintf(tw, "  total\t%d\t%d\t%d\t\n", sum.answers, sum.equal, sum.listed)
+	tw.Flush()
+}
+
+// findKnown returns the place of a difference in the list, or -1.
+func findKnown(target string, rec *recording.Recording, d difference) int {
+	for i, k := range known {
+		if k.applies(target, rec) && k.matches(d) {
+			return i
+		}
+	}
+	return -1
+}
+
+func (k *knownDifference) applies(target string, rec *recording.Recording) bool {
+	return k.target == target && (k.version == "" || k.version == rec.Version) && k.scenario == rec.Scenario
+}
+
+func (k *knownDifference) matches(d difference) bool {
+	if k.entries != "" && !strings.Contains(" "+k.entries+" ", " "+d.entry.ID+" ") {
+		return false
+	}
+	if prefix, ok := strings.CutSuffix(k.field, "*"); ok {
+		return strings.HasPrefix(d.field, prefix)
+	}
+	return d.field == k.field
+}
