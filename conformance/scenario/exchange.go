@@ -81,6 +81,9 @@ func exchange(dial dialer, r *request) *answer {
 		return a
 	}
 	a.status, a.header = resp.StatusCode, resp.Header
+	if resp.Close && a.header.Get("Connection") == "" {
+		a.header.Set("Connection", "close") // ReadResponse has taken it out
+	}
 	var body bytes.Buffer
 	if _, err := body.ReadFrom(resp.Body); err != nil {
 		fail(err)

@@ -14,9 +14,9 @@ import (
 
 // target is what a scenario is played to.
 type target interface {
-	// dial returns the way to an agent of the recording, and the host to name in
-	// requests.
-	dial(agent string) (dialer, string)
+	// dial returns the way to the agent of an entry, and the host to name in the
+	// request.
+	dial(e *recording.Entry) (dialer, string)
 
 	// rewrite puts the target's own addresses in the place of recorded ones.
 	rewrite(text string) string
@@ -115,7 +115,7 @@ func (p *player) send(e *recording.Entry) error {
 	if err != nil {
 		return err
 	}
-	dial, host := p.target.dial(e.Agent)
+	dial, host := p.target.dial(e)
 	r.host = host
 	f := &flight{done: make(chan struct{})}
 	p.flights[e.ID] = f

@@ -92,11 +92,16 @@ func options(t *testing.T, recorded recording.Agent, before []*agent.Agent) agen
 	return o
 }
 
-func (r *realTarget) dial(name string) (dialer, string) {
-	addr := r.agents[name].Addr
+func (r *realTarget) dial(e *recording.Entry) (dialer, string) {
+	addr := r.agents[e.Agent].Addr
 	return func(ctx context.Context) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "tcp", addr)
+		for {
+			conn, err := net.Dial("tcp", addr)
+			if err == nil || e.Error == "connection refused" || ctx.Err() != nil {
+				return conn, err
+			}
+			time.Sleep(10 * time.Millisecond) // it is starting, and was up at this point when it was recorded
+		}
 	}, addr
 }
 
