@@ -37,6 +37,7 @@ type comparison struct {
 	rec      *recording.Recording
 	answers  map[string]*answer
 	ranks    *ranks
+	slack    time.Duration // that the target's machine may be late
 	names    *names
 	ports    map[string]bool  // that the agents of the recording listen on
 	starting map[string]bool  // agents that have not answered since they started
@@ -44,24 +45,41 @@ type comparison struct {
 	found    []difference
 }
 
-// compare returns how answers differ from those of the recording.
-func compare(rec *recording.Recording, answers map[string]*answer) []difference {
-	c := &comparison{rec: rec, answers: answers, ranks: &ranks{}, names: newNames(), ports: ownPorts(rec), starting: map[string]bool{}}
-	launched := map[string]bool{}
-	for _, s := range steps(rec) {
-		switch {
-		case s.event != nil && s.event.Event == "start":
-			c.starting[s.event.Agent] = true
-			// A dev agent that starts again has forgotten everything.
-			if launched[s.event.Agent] && c.role(s.event.Agent) == "dev" {
-				c.ranks = &ranks{}
+// compare returns how answers differ from those of the recording. They may be
+// late by the slack.
+func compare(rec *recording.Recording, answers map[string]*answer, slack time.Duration) []difference {
+	c := &comparison{rec: rec, answers: answers, slack: slack, names: newNames(), ports: ownPorts(rec), starting: map[string]bool{}}
+	for _, era := range c.eras() {
+		c.ranks = &ranks{}
+		c.ranks.recordedStart, c.ranks.gotStart = c.beforeScenario(era)
+		for _, s := range era {
+			switch {
+			case s.event != nil && s.event.Event == "start":
+				c.starting[s.event.Agent] = true
+			case s.ends:
+				c.one(s.entry, answers[s.entry.ID])
 			}
-			launched[s.event.Agent] = true
-		case s.ends:
-			c.one(s.entry, answers[s.entry.ID])
 		}
 	}
 	return c.found
+}
+
+// eras cuts a conversation where a dev agent starts again, and has forgotten
+// everything.
+func (c *comparison) eras() [][]step {
+	var eras [][]step
+	launched := map[string]bool{}
+	for _, s := range steps(c.rec) {
+		again := s.event != nil && s.event.Event == "start" && launched[s.event.Agent] && c.role(s.event.Agent) == "dev"
+		if len(eras) == 0 || again {
+			eras = append(eras, nil)
+		}
+		if s.event != nil && s.event.Event == "start" {
+			launched[s.event.Agent] = true
+		}
+		eras[len(eras)-1] = append(eras[len(eras)-1], s)
+	}
+	return eras
 }
 
 // ownPorts are the ports that the recorder gave agents: their HTTP port and those
@@ -134,8 +152,7 @@ func quoteEmpty(s string) string {
 	return s
 }
 
-// instantly is how long an answer may take that does not wait. The machine may
-// be busy.
+// instantly is how long recorded answers took at most that did not wait.
 const instantly = 250 * time.Millisecond
 
 // timing compares how long answers took that may wait: whether they came at
@@ -149,21 +166,20 @@ func (c *comparison) timing(e *recording.Entry, a *answer) {
 		return
 	}
 	took := time.Duration(e.Ms * float64(time.Millisecond))
-	wakers, gotWakers := c.startedUntil(e), a.started
-	others := wakers - c.startsUntil(e.Seq.Start)
+	wakers := c.startsUntil(e.Seq.End)
 	switch {
-	case took < instantly && others == 0:
-		if a.took > took+instantly || gotWakers != wakers {
+	case took < instantly && wakers == c.startsUntil(e.Seq.Start):
+		if a.took > took+c.slack || a.started != wakers {
 			c.differ("timing", fmt.Sprintf("at once (%s)", took), fmt.Sprintf("after %s", a.took))
 		}
-	case others > 0 && c.endsSoonAfterAnother(e):
-		if gotWakers != wakers {
-			c.differ("timing", fmt.Sprintf("woken after request %d", wakers), fmt.Sprintf("answered after %s and request %d", a.took, gotWakers))
+	case c.isWoken(e):
+		if a.started != wakers {
+			c.differ("timing", fmt.Sprintf("woken after request %d", wakers), fmt.Sprintf("answered after %s and request %d", a.took, a.started))
 		}
 	default:
 		// The recorded wait and ours have each been made longer by up to a
 		// sixteenth.
-		if a.took < took*16/17-5*time.Millisecond || a.took > took*17/16+instantly {
+		if a.took < took*16/17-5*time.Millisecond || a.took > took*17/16+c.slack {
 			c.differ("timing", fmt.Sprintf("timed out (%s)", took), fmt.Sprintf("after %s", a.took))
 		}
 	}
@@ -180,11 +196,9 @@ func (c *comparison) startsUntil(seq int) int {
 	return n
 }
 
-func (c *comparison) startedUntil(e *recording.Entry) int { return c.startsUntil(e.Seq.End) }
-
-// endsSoonAfterAnother reports whether the answer came right after another
-// request or event, which is then what woke it.
-func (c *comparison) endsSoonAfterAnother(e *recording.Entry) bool {
+// isWoken reports whether the answer came right after another request was sent,
+// which is then what woke it.
+func (c *comparison) isWoken(e *recording.Entry) bool {
 	end := e.Started.Add(time.Duration(e.Ms * float64(time.Millisecond)))
 	for _, other := range c.rec.Entries {
 		if gap := end.Sub(other.Started); other != e && other.Started.After(e.Started) && gap >= 0 && gap < instantly {

@@ -77,7 +77,11 @@ func play(rec *recording.Recording, t target) (map[string]*answer, error) {
 	for i, s := range all {
 		switch {
 		case s.event != nil:
-			p.wait(s.at, 0)
+			pause := time.Duration(0)
+			if s.event.Event == "signal" && !p.last.IsZero() {
+				pause = s.at.Sub(p.last) // the recorder wrote down pauses before requests only
+			}
+			p.wait(s.at, pause)
 			if err := t.event(*s.event); err != nil {
 				return nil, fmt.Errorf("event %d, %s of %s: %w", s.event.Seq, s.event.Event, s.event.Agent, err)
 			}

@@ -10,15 +10,23 @@ import (
 // ranks relates the indexes of one conversation to those of another: their
 // values differ, but one that is lower, equal or higher than another must be so
 // in both.
+//
+// What happened before the scenario is one: a starting agent registers its node
+// itself, or the leader does, whichever is first.
 type ranks struct {
 	recorded []uint64 // ascending, without duplicates
 	got      []uint64 // what they correspond to; also ascending
+
+	recordedStart, gotStart uint64 // the last indexes before the scenario
 }
 
 // add relates two indexes, or says how they contradict what is known.
 func (r *ranks) add(recorded, got uint64) (problem string, ok bool) {
 	if recorded == 0 || got == 0 {
 		return "one is 0", recorded == got
+	}
+	if recorded <= r.recordedStart || got <= r.gotStart {
+		return "one is of the start", recorded <= r.recordedStart && got <= r.gotStart
 	}
 	i := sort.Search(len(r.recorded), func(i int) bool { return r.recorded[i] >= recorded })
 	if i < len(r.recorded) && r.recorded[i] == recorded {

@@ -174,6 +174,15 @@ func (r *realTarget) settle() { time.Sleep(10 * time.Millisecond) }
 
 func (r *realTarget) virtual() bool { return false }
 
+// realSlack is how late a busy machine may be.
+const realSlack = 2 * time.Second
+
+// unrepeatable are the scenarios that real agents play otherwise every time.
+var unrepeatable = map[string]string{
+	"cluster-client":      "when a member is taken for failed is a matter of chance, and with it the number of requests",
+	"cluster-leader-loss": "elections are a matter of chance",
+}
+
 // TestAgent plays every recording to real agents of the same version. Were the
 // agents' behaviour a matter of chance, or the comparison too strict, it would
 // fail.
@@ -187,11 +196,15 @@ func TestAgent(t *testing.T) {
 	for _, rec := range recordings {
 		t.Run(rec.Scenario, func(t *testing.T) {
 			t.Parallel()
+			if why := unrepeatable[rec.Scenario]; why != "" {
+				run.add(row{scenario: rec.Scenario, note: "not played: " + why})
+				t.Skip(why)
+			}
 			answers, err := play(rec, newRealTarget(t, rec))
 			if err != nil {
 				t.Fatal(err)
 			}
-			run.judge(t, rec, compare(rec, answers))
+			run.judge(t, rec, compare(rec, answers, realSlack))
 		})
 	}
 }
