@@ -19,6 +19,7 @@ type Recording struct {
 	Version  string // of the agents
 	Scenario string
 	Title    string
+	File     string
 	Agents   []Agent
 	Events   []Event
 	Entries  []*Entry // ordered by the time of the request
@@ -147,7 +148,7 @@ func Load(version string) ([]*Recording, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f, err)
 		}
-		r.Version, r.Scenario = version, strings.TrimSuffix(filepath.Base(f), ".har")
+		r.File, r.Version, r.Scenario = f, version, strings.TrimSuffix(filepath.Base(f), ".har")
 		all = append(all, r)
 	}
 	return all, nil

@@ -180,5 +180,5 @@ func playFake(t *testing.T, run *report, rec *recording.Recording) {
 	if realTime[rec.Scenario] {
 		slack = time.Second
 	}
-	run.judge(t, rec, compare(rec, answers, slack))
+	run.judge(t, rec, compare(rec, answers, tolerance{slack: slack}))
 }

@@ -174,9 +174,6 @@ func (r *realTarget) settle() { time.Sleep(10 * time.Millisecond) }
 
 func (r *realTarget) virtual() bool { return false }
 
-// realSlack is how late a busy machine may be.
-const realSlack = 2 * time.Second
-
 // unrepeatable are the scenarios that real agents play otherwise every time.
 var unrepeatable = map[string]string{
 	"cluster-client":      "when a member is taken for failed is a matter of chance, and with it the number of requests",
@@ -204,7 +201,7 @@ func TestAgent(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			run.judge(t, rec, compare(rec, answers, realSlack))
+			run.judge(t, rec, compare(rec, answers, tolerance{slack: 2 * time.Second}))
 		})
 	}
 }
