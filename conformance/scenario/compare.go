@@ -34,9 +34,9 @@ func shorten(s string, n int) string {
 
 // comparison compares the answers of one scenario with the recorded ones.
 type comparison struct {
-	rec      *recording.Recording
-	answers  map[string]*answer
-	ranks    *ranks
+	rec     *recording.Recording
+	answers map[string]*answer
+	ranks   *ranks
 	tolerance
 	names    *names
 	ports    map[string]bool  // that the agents of the recording listen on
