@@ -1,0 +1,74 @@
+//go:build go1.25
+
+package scenario
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lictor-go/consul/conformance/recording"
+	"github.com/lictor-go/consul/consulmock"
+)
+
+// replayTarget is the recording itself, served by consulmock.
+type replayTarget struct {
+	dialer func(ctx context.Context, network, addr string) (net.Conn, error)
+}
+
+func (r *replayTarget) dial(e *recording.Entry) (dialer, string) {
+	return func(ctx context.Context) (net.Conn, error) { return r.dialer(ctx, "tcp", e.Agent) }, "localhost"
+}
+
+func (r *replayTarget) rewrite(text string) string { return text }
+
+func (r *replayTarget) event(recording.Event) error { return nil }
+
+func (r *replayTarget) settle() { synctest.Wait() }
+
+func (r *replayTarget) virtual() bool { return true }
+
+// TestReplay plays every recording to itself.
+func TestReplay(t *testing.T) {
+	versions, err := recording.Versions()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, version := range versions {
+		t.Run(version, func(t *testing.T) {
+			recordings, err := recording.Load(version)
+			if err != nil {
+				t.Fatal(err)
+			}
+			run := newReport(t, "replay", version)
+			for _, rec := range recordings {
+				t.Run(rec.Scenario, func(t *testing.T) { playReplay(t, run, rec) })
+			}
+		})
+	}
+}
+
+func playReplay(t *testing.T, run *report, rec *recording.Recording) {
+	var answers map[string]*answer
+	var err error
+	synctest.Test(t, func(t *testing.T) {
+		s, replayErr := consulmock.NewReplayServer(rec.File, func(problem string) { t.Error(problem) })
+		if replayErr != nil {
+			t.Fatal(replayErr)
+		}
+		defer s.Close()
+		target := &replayTarget{dialer: s.Transport().(*http.Transport).DialContext}
+		answers, err = play(rec, target)
+		if left := s.Leftovers(); len(left) > 0 {
+			t.Errorf("not asked for: %v", left)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A replay does not wait, and ends a connection whatever the failure was.
+	run.judge(t, rec, compare(rec, answers, tolerance{slack: 20 * time.Millisecond, noWaiting: true, anyError: true}))
+}
