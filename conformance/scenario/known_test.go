@@ -1,5 +1,7 @@
 package scenario
 
+import "slices"
+
 // knownDifference is a way in which a target is known to differ from a
 // recording.
 type knownDifference struct {
@@ -13,7 +15,41 @@ type knownDifference struct {
 	bychance bool // may also be absent
 }
 
-var known = []knownDifference{
+// known is all of them.
+var known = slices.Concat(knownOfAgents, knownOfReplay, knownOfFake)
+
+// knownOfAgents is where real agents of the same version differ from one run to
+// the next.
+var knownOfAgents = []knownDifference{
+	{target: "agent", scenario: "acl-service-not-synced", entries: "e015", field: "body *", bychance: true,
+		reason: "which of a service and its check reaches the catalog first"},
+	{target: "agent", scenario: "catalog-write", entries: "e064", bychance: true, field: "*",
+		reason: "the leader puts its own node back into the catalog within a minute"},
+	{target: "agent", scenario: "check-critical-deregister", entries: "e034", bychance: true, field: "body *",
+		reason: "the agent looks for critical services every 30 s, counted from its start"},
+	{target: "agent", scenario: "check-critical-deregister", entries: "e007", bychance: true, field: "body *",
+		reason: "whether the agent or the leader was the first to register the node"},
+	{target: "agent", scenario: "check-kinds", bychance: true, field: "body *",
+		reason: "when each check runs first, and which of several failing checks an alias names"},
+	{target: "agent", scenario: "check-kinds", bychance: true, field: "X-Consul-Index",
+		reason: "when each check runs first"},
+	{target: "agent", version: "1.8.7", scenario: "check-ttl-expiry", entries: "e003", bychance: true, field: "timing",
+		reason: "how soon the expiry is in the catalog: once it took 0.3 s"},
+	{target: "agent", scenario: "consistency", entries: "e027 e032", bychance: true, field: "*",
+		reason: "how soon the cache has what changed"},
+	{target: "agent", scenario: "restart-dev", entries: "e011 e013 e017", bychance: true, field: "body *",
+		reason: "how soon after the start there is a leader"},
+	{target: "agent", scenario: "restart-dev", bychance: true, field: "header Connection",
+		reason: "whether the answer is sent before or after the agent begins to end"},
+	{target: "agent", scenario: "restart-datadir", bychance: true, field: "*",
+		reason: "how soon after the start there is a leader, and what expires until then"},
+	{target: "agent", scenario: "service-connect", bychance: true, field: "*",
+		reason: "when alias checks run first, and in which order services reach the catalog"},
+	{target: "agent", scenario: "service-replace-checks", entries: "e019", bychance: true, field: "body *",
+		reason: "which of several checks reaches the catalog first"},
+}
+
+var knownOfReplay = []knownDifference{
 	{target: "replay", version: "1.21.4", scenario: "conn-limit", entries: "e001 e002 e003 e006 e007 e008", field: "header Connection",
 		reason: "a replay does not refuse connections, only requests, and leaves them open"},
 	{target: "replay", scenario: "response-format", field: "header Content-Encoding", reason: "a replay does not compress"},

@@ -78,7 +78,7 @@ func play(rec *recording.Recording, t target) (map[string]*answer, error) {
 		switch {
 		case s.event != nil:
 			pause := time.Duration(0)
-			if s.event.Event == "signal" && !p.last.IsZero() {
+			if (s.event.Event == "signal" || s.event.Event == "idle-connections") && !p.last.IsZero() {
 				pause = s.at.Sub(p.last) // the recorder wrote down pauses before requests only
 			}
 			p.wait(s.at, pause)
