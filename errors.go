@@ -78,7 +78,9 @@ func (e *StatusError) Is(target error) bool {
 	case ErrNoLeader:
 		return e.Code == http.StatusInternalServerError && strings.Contains(e.Body, "No cluster leader")
 	case ErrRateLimited:
-		return e.Code == http.StatusTooManyRequests
+		// A leader that refuses a write says 503, because no other server can take it.
+		return e.Code == http.StatusTooManyRequests ||
+			e.Code == http.StatusServiceUnavailable && strings.HasPrefix(e.Body, "rate limit exceeded")
 	case ErrUnknownCheck:
 		return e.isUnknownCheck()
 	case ErrUnknownService:
