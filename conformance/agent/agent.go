@@ -172,9 +172,10 @@ func versionOf(bin string) (string, error) {
 
 // Old reports whether the agent is of the oldest supported line of versions,
 // 1.8.
-func (a *Agent) Old() bool { return isOld(a.Version) }
+func (a *Agent) Old() bool { return IsOld(a.Version) }
 
-func isOld(version string) bool { return strings.HasPrefix(version, "1.8.") }
+// IsOld reports whether a version is of the oldest supported line, 1.8.
+func IsOld(version string) bool { return strings.HasPrefix(version, "1.8.") }
 
 // Start starts the process of an agent that is prepared or has ended, and waits
 // until it is ready.

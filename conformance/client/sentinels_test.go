@@ -131,3 +131,25 @@ func TestGone(t *testing.T) {
 	_, err = c.Agent().Services(ctx, nil)
 	check(t, err)
 }
+
+// TestRequestLimit sends more requests than the server allows. A leader says
+// something else of writes than of reads.
+func TestRequestLimit(t *testing.T) {
+	t.Parallel()
+	if agent.IsOld(agent.Version(t)) {
+		t.Skip("1.8 has no limit of requests")
+	}
+	a := agent.Start(t, agent.Options{Config: []string{`limits { request_limits { mode = "enforcing" read_rate = 1 write_rate = 1 } }`}})
+	c, ctx := a.Client(), limit(t)
+	var err error
+	eventually(t, "a read is refused", func() bool {
+		_, _, err = c.Catalog().Nodes(ctx, nil)
+		return err != nil
+	})
+	wantError(t, err, consul.ErrRateLimited, "429")
+	eventually(t, "a write is refused", func() bool {
+		err = c.Catalog().Register(ctx, &consul.CatalogRegistration{Node: "n", Address: "192.0.2.1"})
+		return err != nil
+	})
+	wantError(t, err, consul.ErrRateLimited, "503")
+}

@@ -55,6 +55,9 @@ func newFakeTarget(t *testing.T, rec *recording.Recording, bubbled bool) *fakeTa
 				AccessorID: "aaaaaaaa-1111-1111-1111-111111111111",
 				Rules:      everything,
 			}))
+			if !strings.Contains(c, " agent = ") {
+				opts = append(opts, consulmock.WithAgentToken(""))
+			}
 		case strings.HasPrefix(c, "use_streaming_backend"):
 			opts = append(opts, consulmock.WithStreaming(false))
 		case strings.HasPrefix(c, "default_query_time"):
@@ -106,21 +109,11 @@ func (f *fakeTarget) event(e recording.Event) error {
 	case "signal":
 		f.server.Stop()
 		f.running = false
-	case "ready":
-		// The recorder let a new agent come to rest.
-		f.rest(1500 * time.Millisecond)
-	case "exited":
+	case "ready", "exited":
 	default:
 		return fmt.Errorf("unknown event %q", e.Event)
 	}
 	return nil
-}
-
-// rest lets virtual time pass.
-func (f *fakeTarget) rest(d time.Duration) {
-	if f.bubbled {
-		time.Sleep(d)
-	}
 }
 
 func (f *fakeTarget) settle() {
