@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -19,35 +20,64 @@ import (
 
 // unplayable are the scenarios that the fake cannot play, with the reason.
 var unplayable = map[string]string{
-	"cluster-client":           "a server and a client; the fake is one agent",
-	"cluster-leader-loss":      "three servers and their elections; the fake is one agent",
-	"conn-limit":               "counts the TCP connections of an address; the fake's are in memory here",
-	"check-alias-missing-node": "a check that ends the process of 1.8.7",
+	"cluster-client":      "a server and a client; the fake is one agent",
+	"cluster-leader-loss": "three servers and their elections; the fake is one agent",
+	"rpc-limit":           "a server and a client; the fake is one agent",
+	"rate-limit":          "the fake does not count requests; a fault gives the answers of one that does",
 }
 
 // realTime are the scenarios that are played to the fake in real time, over
-// sockets, because the fake probes servers.
-var realTime = map[string]bool{"check-kinds": true}
+// sockets: it probes servers, or counts connections.
+var realTime = map[string]bool{"check-kinds": true, "conn-limit": true}
 
-// fakeTarget is the fake agent, in a bubble where time is virtual or not.
+// fakeTarget is a fake for each agent of a recording, in a bubble where time is
+// virtual or not.
 type fakeTarget struct {
 	t       *testing.T
 	rec     *recording.Recording
-	server  *consulmock.Server
-	dialer  func(ctx context.Context, network, addr string) (net.Conn, error)
+	agents  map[string]*fakeAgent
 	addrs   *strings.Replacer
+	idle    idleConns
 	bubbled bool
+}
+
+type fakeAgent struct {
+	role    string
+	addr    string // recorded
+	opts    []consulmock.Option
+	server  *consulmock.Server // nil before the first start
+	dial    func(ctx context.Context, network, addr string) (net.Conn, error)
 	running bool
 }
 
 func newFakeTarget(t *testing.T, rec *recording.Recording, bubbled bool) *fakeTarget {
-	f := &fakeTarget{t: t, rec: rec, bubbled: bubbled, addrs: strings.NewReplacer()}
-	recorded := rec.Agents[0]
-	opts := []consulmock.Option{consulmock.WithVersion(rec.Version), consulmock.WithNode(recorded.Name)}
-	if recorded.Role != "dev" {
-		opts = append(opts, consulmock.WithCompactJSON(true))
+	f := &fakeTarget{t: t, rec: rec, agents: map[string]*fakeAgent{}, bubbled: bubbled, addrs: strings.NewReplacer()}
+	for _, a := range rec.Agents {
+		opts := append(fakeOptions(a), consulmock.WithVersion(rec.Version))
+		if !bubbled {
+			opts = append(opts, consulmock.WithProbes(true))
+		}
+		f.agents[a.Name] = &fakeAgent{role: a.Role, addr: a.Addr, opts: opts}
 	}
-	for _, c := range recorded.Config {
+	if !bubbled {
+		_, port, _ := strings.Cut(rec.Agents[0].Addr, ":")
+		base, err := strconv.Atoi(port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.addrs = strings.NewReplacer(startProbed(t, "127.0.0.1", base-base%50)...)
+	}
+	return f
+}
+
+// fakeOptions are those of a fake that stands for a recorded agent.
+func fakeOptions(a recording.Agent) []consulmock.Option {
+	opts := []consulmock.Option{
+		consulmock.WithNode(a.Name),
+		consulmock.WithCompactJSON(a.Role != "dev"),
+		consulmock.WithMaxConnsPerClient(200), // an agent's default
+	}
+	for _, c := range a.Config {
 		switch {
 		case strings.HasPrefix(c, "acl "):
 			opts = append(opts, consulmock.WithTokens(consulmock.Token{
@@ -62,21 +92,11 @@ func newFakeTarget(t *testing.T, rec *recording.Recording, bubbled bool) *fakeTa
 			opts = append(opts, consulmock.WithStreaming(false))
 		case strings.HasPrefix(c, "default_query_time"):
 			opts = append(opts, consulmock.WithQueryTimes(2*time.Second, 3*time.Second))
+		case strings.HasPrefix(c, "limits { http_max_conns_per_client = 3"):
+			opts = append(opts, consulmock.WithMaxConnsPerClient(3))
 		}
 	}
-	if !bubbled {
-		_, port, _ := strings.Cut(recorded.Addr, ":")
-		base := 0
-		if _, err := fmt.Sscan(port, &base); err != nil {
-			t.Fatal(err)
-		}
-		f.addrs = strings.NewReplacer(startProbed(t, "127.0.0.1", base-base%50)...)
-		opts = append(opts, consulmock.WithProbes(true))
-	}
-	f.server = consulmock.NewServer(opts...)
-	f.dialer = f.server.Transport().(*http.Transport).DialContext
-	f.running = true
-	return f
+	return opts
 }
 
 const everything = `
@@ -91,29 +111,53 @@ event_prefix "" { policy = "write" }
 `
 
 func (f *fakeTarget) dial(e *recording.Entry) (dialer, string) {
-	addr := f.rec.Agents[0].Addr
-	return func(ctx context.Context) (net.Conn, error) {
-		return f.dialer(ctx, "tcp", addr)
-	}, addr
+	a := f.agents[e.Agent]
+	return func(ctx context.Context) (net.Conn, error) { return a.dial(ctx, "tcp", a.addr) }, a.addr
 }
 
 func (f *fakeTarget) rewrite(text string) string { return f.addrs.Replace(text) }
 
 func (f *fakeTarget) event(e recording.Event) error {
-	switch e.Event {
-	case "start":
-		if !f.running {
-			f.server.Restart(f.rec.Agents[0].Role != "dev")
-			f.running = true
-		}
-	case "signal":
-		f.server.Stop()
-		f.running = false
-	case "ready", "exited":
+	a := f.agents[e.Agent]
+	switch {
+	case a.server == nil && e.Event == "ready":
+		// An agent takes a moment to start, and counts from then on.
+		f.launch(a)
+	case a.server != nil && e.Event == "start" && !a.running:
+		a.server.Restart(a.role != "dev")
+		a.running = true
+	case e.Event == "signal":
+		a.server.Stop()
+		a.running = false
+	case e.Event == "start", e.Event == "ready", e.Event == "exited":
+	case e.Event == "idle-connections":
+		return f.idle.event(e.Comment, func() (net.Conn, error) { return a.dial(context.Background(), "tcp", a.addr) })
 	default:
 		return fmt.Errorf("unknown event %q", e.Event)
 	}
 	return nil
+}
+
+func (f *fakeTarget) launch(a *fakeAgent) {
+	a.server = consulmock.NewServer(a.opts...)
+	a.running = true
+	a.dial = a.server.Transport().(*http.Transport).DialContext
+	if !f.bubbled {
+		addr := strings.TrimPrefix(a.server.URL(), "http://")
+		a.dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, network, addr)
+		}
+	}
+}
+
+func (f *fakeTarget) close() {
+	f.idle.close()
+	for _, a := range f.agents {
+		if a.server != nil {
+			a.server.Close()
+		}
+	}
 }
 
 func (f *fakeTarget) settle() {
@@ -151,27 +195,23 @@ func playFake(t *testing.T, run *report, rec *recording.Recording) {
 		run.add(row{scenario: rec.Scenario, note: "not played: " + why})
 		t.Skip(why)
 	}
-	if realTime[rec.Scenario] {
-		t.Parallel()
-	}
 	var answers map[string]*answer
 	var err error
 	inTime := func(t *testing.T) {
 		f := newFakeTarget(t, rec, !realTime[rec.Scenario])
-		defer f.server.Close()
+		defer f.close()
 		answers, err = play(rec, f)
 	}
+	slack := 20 * time.Millisecond // about what an answer took when it was recorded
 	if realTime[rec.Scenario] {
+		t.Parallel()
+		slack = time.Second
 		inTime(t)
 	} else {
 		synctest.Test(t, inTime)
 	}
 	if err != nil {
 		t.Fatal(err)
-	}
-	slack := 20 * time.Millisecond // about what an answer took when it was recorded
-	if realTime[rec.Scenario] {
-		slack = time.Second
 	}
 	run.judge(t, rec, compare(rec, answers, tolerance{slack: slack}))
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -24,7 +23,7 @@ type realTarget struct {
 	rec     *recording.Recording
 	agents  map[string]*agent.Agent
 	addrs   *strings.Replacer // from recorded addresses to ours
-	idle    []net.Conn
+	idle    idleConns
 	started bool
 }
 
@@ -37,6 +36,7 @@ const (
 
 func newRealTarget(t *testing.T, rec *recording.Recording) *realTarget {
 	r := &realTarget{t: t, rec: rec, agents: map[string]*agent.Agent{}}
+	t.Cleanup(r.idle.close)
 	var pairs []string
 	var before []*agent.Agent
 	for _, recorded := range rec.Agents {
@@ -107,8 +107,6 @@ func (r *realTarget) dial(e *recording.Entry) (dialer, string) {
 
 func (r *realTarget) rewrite(text string) string { return r.addrs.Replace(text) }
 
-var count = regexp.MustCompile(`^[0-9]+`)
-
 func (r *realTarget) event(e recording.Event) error {
 	a := r.agents[e.Agent]
 	switch e.Event {
@@ -135,36 +133,9 @@ func (r *realTarget) event(e recording.Event) error {
 	case "exited":
 		a.WaitExit()
 	case "idle-connections":
-		return r.idleConnections(a.Addr, e.Comment)
+		return r.idle.event(e.Comment, func() (net.Conn, error) { return net.Dial("tcp", a.Addr) })
 	default:
 		return fmt.Errorf("unknown event %q", e.Event)
-	}
-	return nil
-}
-
-func (r *realTarget) idleConnections(addr, what string) error {
-	switch {
-	case strings.HasPrefix(what, "all"):
-		for _, c := range r.idle {
-			c.Close()
-		}
-		r.idle = nil
-	case strings.HasPrefix(what, "one"):
-		r.idle[0].Close()
-		r.idle = r.idle[1:]
-	default:
-		n, err := strconv.Atoi(count.FindString(what))
-		if err != nil {
-			return err
-		}
-		for range n {
-			c, err := net.Dial("tcp", addr)
-			if err != nil {
-				return err
-			}
-			r.t.Cleanup(func() { c.Close() })
-			r.idle = append(r.idle, c)
-		}
 	}
 	return nil
 }
