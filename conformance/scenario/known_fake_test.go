@@ -1,4 +1,50 @@
 package scenario
 
+const (
+	noMesh  = "the fake has no certificate authority of a service mesh"
+	noKV    = "the fake has no key-value store"
+	onlyTCP = "the fake probes HTTP and TCP only"
+	chance  = "when each check runs first is a matter of chance, and in which order they reach the catalog"
+	killed  = "the fake ends as by a kill; an agent that is terminated answers those who wait"
+)
+
 // knownOfFake is where the fake is not like an agent.
-var knownOfFake = []knownDifference{}
+var knownOfFake = []knownDifference{
+	{target: "fake", scenario: "agent-info", entries: "e027 e028 e032", field: "status", reason: noMesh},
+	{target: "fake", scenario: "blocking-cross", entries: "e482", field: "status", reason: noKV},
+
+	{target: "fake", scenario: "check-kinds", entries: "e035", field: "body service:grpc*", reason: onlyTCP},
+	{target: "fake", version: "1.21.4", scenario: "check-kinds", entries: "e035", field: "body service:h2*", reason: onlyTCP},
+	{target: "fake", version: "1.21.4", scenario: "check-kinds", entries: "e035", field: "body service:udp*", reason: onlyTCP},
+	{target: "fake", scenario: "check-kinds", entries: "e041 e042 e044 e046", field: "body [].Output", reason: onlyTCP},
+	{target: "fake", scenario: "check-kinds", entries: "e041 e042 e044 e046", field: "body [].Status", reason: onlyTCP},
+	{target: "fake", scenario: "check-kinds", entries: "e039 e040 e041 e042 e044 e046", field: "body [].ModifyIndex", reason: chance, bychance: true},
+	{target: "fake", scenario: "check-kinds", entries: "e046", field: "body [].CreateIndex", reason: chance, bychance: true},
+	{target: "fake", scenario: "check-kinds", entries: "e047", field: "X-Consul-Index", reason: chance, bychance: true},
+	{target: "fake", scenario: "check-kinds", entries: "e034 e035", field: "body service:http*", reason: chance, bychance: true},
+	{target: "fake", scenario: "check-kinds", entries: "e034 e035", field: "body service:alias*", reason: chance, bychance: true},
+	{target: "fake", scenario: "check-kinds", entries: "e039", field: "body [].*", reason: chance, bychance: true},
+
+	{target: "fake", version: "1.8.7", scenario: "check-ttl-expiry", entries: "e003", field: "timing",
+		reason: "in this recording the expiry took 0.3 s to reach the catalog; the fake passes it on at once, as agents usually do"},
+	{target: "fake", scenario: "conn-limit", entries: "e009 e010", field: "body *",
+		reason: "two agents that know nothing of each other have different addresses; all fakes say 127.0.0.1:8300"},
+	{target: "fake", version: "1.21.4", scenario: "consistency", entries: "e032", field: "header Age",
+		reason: "whether the cache has the entry then is a matter of chance; real agents have done both"},
+	{target: "fake", version: "1.21.4", scenario: "consistency", entries: "e032", field: "header X-Cache",
+		reason: "whether the cache has the entry then is a matter of chance; real agents have done both"},
+	{target: "fake", scenario: "methods-paths", entries: "e214", field: "status", reason: "the page of the fake is not Consul's"},
+
+	{target: "fake", version: "1.21.4", scenario: "restart-dev", entries: "e017", field: "body *", reason: "the fake has a leader from the start"},
+	{target: "fake", version: "1.8.7", scenario: "restart-dev", entries: "e011 e013", field: "body *", reason: "the fake has a leader from the start"},
+	{target: "fake", version: "1.21.4", scenario: "restart-dev", entries: "e035 e036 e038", field: "error", reason: killed},
+	{target: "fake", version: "1.8.7", scenario: "restart-dev", entries: "e031 e032 e034", field: "error", reason: killed},
+	{target: "fake", scenario: "restart-datadir", entries: "e040 e041", field: "body service:short.Output",
+		reason: "an agent that restarts has forgotten the output of a check that had expired before"},
+	{target: "fake", version: "1.21.4", scenario: "restart-datadir", entries: "e042", field: "body [].Output",
+		reason: "the catalog keeps the output from before the restart until the next full sync"},
+	{target: "fake", version: "1.8.7", scenario: "restart-datadir", entries: "e041", field: "body [].ModifyIndex",
+		reason: "in which order checks reach the catalog after a restart is a matter of chance"},
+	{target: "fake", scenario: "translate-addresses", field: "header X-Consul-Translate-Addresses",
+		reason: "the fake has no translate_wan_addrs"},
+}
