@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"sort"
 	"strconv"
 	"strings"
@@ -289,6 +290,9 @@ func (c *comparison) body(e *recording.Entry, a *answer) {
 		c.differ("format", r, g)
 	}
 	path := e.Request.Path()
+	if unescaped, err := url.PathUnescape(path); err == nil {
+		path = unescaped
+	}
 	c.value(path, "", normal(path, "", parse(recorded)), normal(path, "", parse(got)))
 }
 

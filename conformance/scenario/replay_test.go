@@ -6,6 +6,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,6 +52,10 @@ func TestReplay(t *testing.T) {
 	}
 }
 
+// unreached are the entries that package net/http answers before a handler sees
+// the request: malformed methods and headers, and what it does not support.
+var unreached = map[string]string{"hostile": "e238 e239 e241 e245"}
+
 func playReplay(t *testing.T, run *report, rec *recording.Recording) {
 	var answers map[string]*answer
 	var err error
@@ -62,8 +67,11 @@ func playReplay(t *testing.T, run *report, rec *recording.Recording) {
 		defer s.Close()
 		target := &replayTarget{dialer: s.Transport().(*http.Transport).DialContext}
 		answers, err = play(rec, target)
-		if left := s.Leftovers(); len(left) > 0 {
-			t.Errorf("not asked for: %v", left)
+		for _, left := range s.Leftovers() {
+			id, _, _ := strings.Cut(left, " ")
+			if !strings.Contains(unreached[rec.Scenario], id) {
+				t.Errorf("not asked for: %s", left)
+			}
 		}
 	})
 	if err != nil {
