@@ -207,3 +207,35 @@ func TestNames(t *testing.T) {
 		}
 	}
 }
+
+// TestListed makes sure that the lists name scenarios and entries that exist.
+func TestListed(t *testing.T) {
+	versions, err := recording.Versions()
+	if err != nil {
+		t.Fatal(err)
+	}
+	exists := map[string]bool{}
+	for _, version := range versions {
+		recordings, err := recording.Load(version)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, rec := range recordings {
+			exists[rec.Scenario] = true
+			for _, e := range rec.Entries {
+				exists[version+rec.Scenario+e.ID] = true
+				exists[rec.Scenario+e.ID] = true
+			}
+		}
+	}
+	for _, k := range known {
+		if !exists[k.scenario] || k.reason == "" || k.field == "" {
+			t.Errorf("%+v: no such scenario, no field or no reason", k)
+		}
+		for _, id := range strings.Fields(k.entries) {
+			if !exists[k.version+k.scenario+id] {
+				t.Errorf("%s %s: no entry %s", k.version, k.scenario, id)
+			}
+		}
+	}
+}

@@ -5,6 +5,7 @@ const (
 	noKV    = "the fake has no key-value store"
 	onlyTCP = "the fake probes HTTP and TCP only"
 	chance  = "when each check runs first is a matter of chance, and in which order they reach the catalog"
+	forgets = "an agent that restarts has forgotten the output of a check that had expired before"
 	killed  = "the fake ends as by a kill; an agent that is terminated answers those who wait"
 )
 
@@ -16,8 +17,10 @@ var knownOfFake = []knownDifference{
 	{target: "fake", scenario: "check-kinds", entries: "e035", field: "body service:grpc*", reason: onlyTCP},
 	{target: "fake", version: "1.21.4", scenario: "check-kinds", entries: "e035", field: "body service:h2*", reason: onlyTCP},
 	{target: "fake", version: "1.21.4", scenario: "check-kinds", entries: "e035", field: "body service:udp*", reason: onlyTCP},
-	{target: "fake", scenario: "check-kinds", entries: "e041 e042 e044 e046", field: "body [].Output", reason: onlyTCP},
-	{target: "fake", scenario: "check-kinds", entries: "e041 e042 e044 e046", field: "body [].Status", reason: onlyTCP},
+	{target: "fake", version: "1.21.4", scenario: "check-kinds", entries: "e041 e042 e044 e046", field: "body [].Output", reason: onlyTCP},
+	{target: "fake", version: "1.21.4", scenario: "check-kinds", entries: "e041 e042 e044 e046", field: "body [].Status", reason: onlyTCP},
+	{target: "fake", version: "1.8.7", scenario: "check-kinds", entries: "e041 e046", field: "body [].Output", reason: onlyTCP},
+	{target: "fake", version: "1.8.7", scenario: "check-kinds", entries: "e041 e046", field: "body [].Status", reason: onlyTCP},
 	{target: "fake", scenario: "check-kinds", entries: "e039 e040 e041 e042 e044 e046", field: "body [].ModifyIndex", reason: chance, bychance: true},
 	{target: "fake", scenario: "check-kinds", entries: "e046", field: "body [].CreateIndex", reason: chance, bychance: true},
 	{target: "fake", scenario: "check-kinds", entries: "e047", field: "X-Consul-Index", reason: chance, bychance: true},
@@ -46,8 +49,8 @@ var knownOfFake = []knownDifference{
 	{target: "fake", version: "1.8.7", scenario: "restart-dev", entries: "e011 e013", field: "body *", reason: "the fake has a leader from the start"},
 	{target: "fake", version: "1.21.4", scenario: "restart-dev", entries: "e035 e036 e038", field: "error", reason: killed},
 	{target: "fake", version: "1.8.7", scenario: "restart-dev", entries: "e031 e032 e034", field: "error", reason: killed},
-	{target: "fake", scenario: "restart-datadir", entries: "e040 e041", field: "body service:short.Output",
-		reason: "an agent that restarts has forgotten the output of a check that had expired before"},
+	{target: "fake", version: "1.21.4", scenario: "restart-datadir", entries: "e041", field: "body service:short.Output", reason: forgets},
+	{target: "fake", version: "1.8.7", scenario: "restart-datadir", entries: "e040", field: "body service:short.Output", reason: forgets},
 	{target: "fake", version: "1.21.4", scenario: "restart-datadir", entries: "e042", field: "body [].Output",
 		reason: "the catalog keeps the output from before the restart until the next full sync"},
 	{target: "fake", version: "1.8.7", scenario: "restart-datadir", entries: "e041", field: "body [].ModifyIndex",

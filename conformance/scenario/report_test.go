@@ -40,19 +40,25 @@ func (r *report) add(w row) {
 	r.rows = append(r.rows, w)
 }
 
+// use is the use of a known difference for an entry, or for any entry.
+type use struct {
+	known int
+	entry string
+}
+
 // judge fails the test for differences that are not listed, and for listed ones
 // that were not found.
 func (r *report) judge(t *testing.T, rec *recording.Recording, found []difference) {
 	t.Helper()
 	w := row{scenario: rec.Scenario, answers: len(rec.Entries)}
 	differing := map[string]bool{}
-	used := map[int]bool{}
+	used := map[use]bool{}
 	unlisted := 0
 	for _, d := range found {
 		differing[d.entry.ID] = true
 		i := findKnown(r.target, rec, d)
 		if i >= 0 {
-			used[i] = true
+			used[use{i, d.entry.ID}], used[use{i, ""}] = true, true
 			w.listed++
 			continue
 		}
@@ -65,8 +71,17 @@ func (r *report) judge(t *testing.T, rec *recording.Recording, found []differenc
 	}
 	w.equal = w.answers - len(differing)
 	for i, k := range known {
-		if k.applies(r.target, rec) && k.scenario == rec.Scenario && !used[i] && !k.bychance {
-			t.Errorf("listed difference %s %s %q has vanished", k.scenario, k.entries, k.field)
+		if !k.applies(r.target, rec) || k.bychance {
+			continue
+		}
+		ids := strings.Fields(k.entries)
+		if len(ids) == 0 {
+			ids = []string{""} // any
+		}
+		for _, id := range ids {
+			if !used[use{i, id}] {
+				t.Errorf("listed difference %s %s %q has vanished", k.scenario, id, k.field)
+			}
 		}
 	}
 	r.add(w)
