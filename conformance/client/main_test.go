@@ -5,7 +5,6 @@ package client
 import (
 	"context"
 	"errors"
-	"flag"
 	"net/http/httptrace"
 	"os"
 	"reflect"
@@ -15,19 +14,10 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/conformance/agent"
 )
 
-// TestMain lets more tests run at once than there are processors: they mostly
-// wait for agents.
-func TestMain(m *testing.M) {
-	flag.Parse()
-	explicit := false
-	flag.Visit(func(f *flag.Flag) { explicit = explicit || f.Name == "test.parallel" })
-	if !explicit {
-		flag.Set("test.parallel", "8")
-	}
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { os.Exit(agent.Main(m)) }
 
 // limit bounds every test's calls, far beyond what they take.
 func limit(t *testing.T) context.Context {

@@ -92,6 +92,8 @@ func fakeOptions(a recording.Agent) []consulmock.Option {
 			opts = append(opts, consulmock.WithStreaming(false))
 		case strings.HasPrefix(c, "default_query_time"):
 			opts = append(opts, consulmock.WithQueryTimes(2*time.Second, 3*time.Second))
+		case strings.HasPrefix(c, "translate_wan_addrs"):
+			opts = append(opts, consulmock.WithTranslateAddresses(true))
 		case strings.HasPrefix(c, "limits { http_max_conns_per_client = 3"):
 			opts = append(opts, consulmock.WithMaxConnsPerClient(3))
 		}

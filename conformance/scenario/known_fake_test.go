@@ -3,7 +3,7 @@ package scenario
 const (
 	noMesh  = "the fake has no certificate authority of a service mesh"
 	noKV    = "the fake has no key-value store"
-	onlyTCP = "the fake probes HTTP and TCP only"
+	noProbe = "the fake does not probe gRPC and HTTP/2"
 	chance  = "when each check runs first is a matter of chance, and in which order they reach the catalog"
 	forgets = "an agent that restarts has forgotten the output of a check that had expired before"
 	killed  = "the fake ends as by a kill; an agent that is terminated answers those who wait"
@@ -14,13 +14,12 @@ var knownOfFake = []knownDifference{
 	{target: "fake", scenario: "agent-info", entries: "e027 e028 e032", field: "status", reason: noMesh},
 	{target: "fake", scenario: "blocking-cross", entries: "e482", field: "status", reason: noKV},
 
-	{target: "fake", scenario: "check-kinds", entries: "e035", field: "body service:grpc*", reason: onlyTCP},
-	{target: "fake", version: "1.21.4", scenario: "check-kinds", entries: "e035", field: "body service:h2*", reason: onlyTCP},
-	{target: "fake", version: "1.21.4", scenario: "check-kinds", entries: "e035", field: "body service:udp*", reason: onlyTCP},
-	{target: "fake", version: "1.21.4", scenario: "check-kinds", entries: "e041 e042 e044 e046", field: "body [].Output", reason: onlyTCP},
-	{target: "fake", version: "1.21.4", scenario: "check-kinds", entries: "e041 e042 e044 e046", field: "body [].Status", reason: onlyTCP},
-	{target: "fake", version: "1.8.7", scenario: "check-kinds", entries: "e041 e046", field: "body [].Output", reason: onlyTCP},
-	{target: "fake", version: "1.8.7", scenario: "check-kinds", entries: "e041 e046", field: "body [].Status", reason: onlyTCP},
+	{target: "fake", scenario: "check-kinds", entries: "e035", field: "body service:grpc*", reason: noProbe},
+	{target: "fake", version: "1.21.4", scenario: "check-kinds", entries: "e035", field: "body service:h2*", reason: noProbe},
+	{target: "fake", version: "1.21.4", scenario: "check-kinds", entries: "e041 e044 e046", field: "body [].Output", reason: noProbe},
+	{target: "fake", version: "1.21.4", scenario: "check-kinds", entries: "e041 e044 e046", field: "body [].Status", reason: noProbe},
+	{target: "fake", version: "1.8.7", scenario: "check-kinds", entries: "e041 e046", field: "body [].Output", reason: noProbe},
+	{target: "fake", version: "1.8.7", scenario: "check-kinds", entries: "e041 e046", field: "body [].Status", reason: noProbe},
 	{target: "fake", scenario: "check-kinds", entries: "e039 e040 e041 e042 e044 e046", field: "body [].ModifyIndex", reason: chance, bychance: true},
 	{target: "fake", scenario: "check-kinds", entries: "e046", field: "body [].CreateIndex", reason: chance, bychance: true},
 	{target: "fake", scenario: "check-kinds", entries: "e047", field: "X-Consul-Index", reason: chance, bychance: true},
@@ -55,6 +54,4 @@ var knownOfFake = []knownDifference{
 		reason: "the catalog keeps the output from before the restart until the next full sync"},
 	{target: "fake", version: "1.8.7", scenario: "restart-datadir", entries: "e041", field: "body [].ModifyIndex",
 		reason: "in which order checks reach the catalog after a restart is a matter of chance"},
-	{target: "fake", scenario: "translate-addresses", field: "header X-Consul-Translate-Addresses",
-		reason: "the fake has no translate_wan_addrs"},
 }

@@ -1,0 +1,10 @@
+package scenario
+
+import (
+	"os"
+	"testing"
+
+	"github.com/lictor-go/consul/conformance/agent"
+)
+
+func TestMain(m *testing.M) { os.Exit(agent.Main(m)) }
