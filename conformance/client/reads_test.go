@@ -236,3 +236,13 @@ func testOptions(t *testing.T, a *agent.Agent, c *consul.Client) {
 	_, _, err = scoped.Catalog().Services(ctx, nil)
 	wantStatus(t, err, http.StatusBadRequest)
 }
+
+// TestAddressTranslation asks an agent that translates addresses between
+// datacenters, and says so.
+func TestAddressTranslation(t *testing.T) {
+	t.Parallel()
+	c := agent.Start(t, agent.Options{Config: []string{"translate_wan_addrs = true"}}).Client()
+	_, meta, err := c.Catalog().Nodes(limit(t), nil)
+	check(t, err)
+	want(t, "address translation", meta.AddressTranslationEnabled, true)
+}

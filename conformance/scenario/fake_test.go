@@ -174,22 +174,7 @@ func (f *fakeTarget) virtual() bool { return f.bubbled }
 
 // TestFake plays every recording to the fake in the recording's version.
 func TestFake(t *testing.T) {
-	versions, err := recording.Versions()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, version := range versions {
-		t.Run(version, func(t *testing.T) {
-			recordings, err := recording.Load(version)
-			if err != nil {
-				t.Fatal(err)
-			}
-			run := newReport(t, "fake", version)
-			for _, rec := range recordings {
-				t.Run(rec.Scenario, func(t *testing.T) { playFake(t, run, rec) })
-			}
-		})
-	}
+	playAll(t, "fake", playFake)
 }
 
 func playFake(t *testing.T, run *report, rec *recording.Recording) {

@@ -34,22 +34,7 @@ func (r *replayTarget) virtual() bool { return true }
 
 // TestReplay plays every recording to itself.
 func TestReplay(t *testing.T) {
-	versions, err := recording.Versions()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, version := range versions {
-		t.Run(version, func(t *testing.T) {
-			recordings, err := recording.Load(version)
-			if err != nil {
-				t.Fatal(err)
-			}
-			run := newReport(t, "replay", version)
-			for _, rec := range recordings {
-				t.Run(rec.Scenario, func(t *testing.T) { playReplay(t, run, rec) })
-			}
-		})
-	}
+	playAll(t, "replay", playReplay)
 }
 
 // unreached are the entries that package net/http answers before a handler sees

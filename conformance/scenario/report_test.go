@@ -34,6 +34,26 @@ func newReport(t *testing.T, target, version string) *report {
 	return r
 }
 
+// playAll plays the recordings of all versions, and reports on each version.
+func playAll(t *testing.T, target string, play func(*testing.T, *report, *recording.Recording)) {
+	versions, err := recording.Versions()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, version := range versions {
+		t.Run(version, func(t *testing.T) {
+			recordings, err := recording.Load(version)
+			if err != nil {
+				t.Fatal(err)
+			}
+			run := newReport(t, target, version)
+			for _, rec := range recordings {
+				t.Run(rec.Scenario, func(t *testing.T) { play(t, run, rec) })
+			}
+		})
+	}
+}
+
 func (r *report) add(w row) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
