@@ -79,10 +79,14 @@ func (c *HealthCheck) UnmarshalJSON(data []byte) error {
 		return err
 	}
 	c.Interval, c.Timeout = time.Duration(w.Interval), time.Duration(w.Timeout)
+	c.dropEmptyDefinition()
+	return nil
+}
+
+func (c *HealthCheck) dropEmptyDefinition() {
 	if c.Definition != nil && reflect.ValueOf(*c.Definition).IsZero() {
 		c.Definition = nil
 	}
-	return nil
 }
 
 type (

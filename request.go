@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"path"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -269,6 +270,11 @@ func (c *Client) tokenOf(r *call) string {
 	return *c.token
 }
 
+// bodies are buffers for answers that are decoded. Long answers come without
+// their length: a new buffer would be reallocated and copied a dozen times. What
+// is not used for a while, the garbage collector takes.
+var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
 // takeBody takes the body of a good answer into out.
 func (c *Client) takeBody(resp *http.Response, out any) error {
 	if out == nil {
@@ -286,7 +292,13 @@ func (c *Client) takeBody(resp *http.Response, out any) error {
 		_, err := io.Copy(w, limited)
 		return c.judgeRead(err, limited)
 	}
-	var buf bytes.Buffer
+	raw, isRaw := out.(*[]byte)
+	buf := new(bytes.Buffer)
+	if !isRaw {
+		buf = bodies.Get().(*bytes.Buffer)
+		defer bodies.Put(buf)
+		buf.Reset()
+	}
 	if resp.ContentLength > 0 {
 		// ReadFrom wants room beyond the end to notice it.
 		buf.Grow(int(min(resp.ContentLength, 1<<20)) + bytes.MinRead)
@@ -295,7 +307,7 @@ func (c *Client) takeBody(resp *http.Response, out any) error {
 	if err := c.judgeRead(err, limited); err != nil {
 		return err
 	}
-	if raw, ok := out.(*[]byte); ok {
+	if isRaw {
 		*raw = buf.Bytes()
 		return nil
 	}
@@ -320,26 +332,42 @@ func wrapRead(err error) error {
 
 // decode decodes an answer, or says what it is instead of JSON.
 func decode(data []byte, contentType string, out any) error {
+	if len(data) == 0 {
+		return errors.New("decoding the answer: it is empty; want JSON")
+	}
+	known, bad := decodeHot(data, out)
+	if !known {
+		bad = decodeCold(data, out)
+	}
+	if bad == nil {
+		return nil
+	}
+	where := ""
+	if bad.position > 0 {
+		where = fmt.Sprintf(" at byte %d of %d", bad.position, len(data))
+	}
+	if media, _, err := mime.ParseMediaType(contentType); err == nil && media != "application/json" {
+		where += " (its type is " + media + ")"
+	}
+	return fmt.Errorf("decoding the answer%s: %w; it starts with %q", where, bad, shorten(string(data), maxErrorSnippet))
+}
+
+// decodeCold decodes an answer with encoding/json.
+func decodeCold(data []byte, out any) *decodeError {
 	err := json.Unmarshal(data, out)
 	if err == nil {
 		return nil
 	}
-	where := ""
+	bad := &decodeError{what: err.Error(), cause: err}
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &syntax):
-		where = fmt.Sprintf(" at byte %d of %d", syntax.Offset, len(data))
+		bad.position = int(syntax.Offset)
 	case errors.As(err, &kind):
-		where = fmt.Sprintf(" at byte %d of %d", kind.Offset, len(data))
+		bad.position = int(kind.Offset)
 	}
-	if len(data) == 0 {
-		return errors.New("decoding the answer: it is empty; want JSON")
-	}
-	if media, _, e := mime.ParseMediaType(contentType); e == nil && media != "application/json" {
-		where += " (its type is " + media + ")"
-	}
-	return fmt.Errorf("decoding the answer%s: %w; it starts with %q", where, err, shorten(string(data), maxErrorSnippet))
+	return bad
 }
 
 // fail turns what went wrong before or after the status into an error that
