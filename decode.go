@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"reflect"
+	"strings"
+	"sync"
 )
 
 // This file decodes the answers that grow with a fleet, and that all its members
@@ -13,8 +16,7 @@ import (
 // text) or not; it only comes out several times faster. All other answers are
 // left to encoding/json.
 //
-// To decode another field, add a case to the switch of its type. Names are in
-// lower case there.
+// To decode another field, add a case to the switch of its type.
 
 // decodeHot decodes an answer if out points to a nil value of one of the types
 // of this file, and else reports that it does not know it.
@@ -44,18 +46,32 @@ func decodeHot(data []byte, out any) (known bool, err *decodeError) {
 	return known, d.err
 }
 
+// fieldNames are the names of all fields that are decoded here, by what
+// foldLetter makes of them.
+var fieldNames = sync.OnceValue(func() map[string][]byte {
+	names := map[string][]byte{}
+	for _, t := range []any{
+		ServiceEntry{}, Node{}, AgentService{}, AgentWeights{}, ServiceAddress{}, AgentServiceConnect{}, Locality{},
+		HealthCheck{}, CatalogService{},
+	} {
+		for _, f := range reflect.VisibleFields(reflect.TypeOf(t)) {
+			names[strings.Map(foldLetter, f.Name)] = []byte(f.Name)
+		}
+	}
+	return names
+})
+
 // allocated makes a pointer ready for the decoding of what it points to. Where
-// it is nil, it gets fresh, or something new if that is nil too. It reports
-// whether there is something to decode.
-func allocated[T any](d *decoder, p **T, fresh *T) bool {
+// it is nil, it gets the spare, which is used up then, or something new. It
+// reports whether there is something to decode.
+func allocated[T any](d *decoder, p, spare **T) bool {
 	switch {
 	case d.null():
 		*p = nil
 		return false
 	case *p != nil:
-	case fresh != nil:
-		var zero T
-		*fresh, *p = zero, fresh
+	case *spare != nil:
+		*p, *spare = *spare, nil
 	default:
 		*p = new(T)
 	}
@@ -74,167 +90,167 @@ func (d *decoder) serviceEntry(p **ServiceEntry) {
 		service AgentService
 		connect AgentServiceConnect
 	})
-	e := &instance.ServiceEntry
+	e, node, service, connect := &instance.ServiceEntry, &instance.node, &instance.service, &instance.connect
 	*p = e
 	for name := range d.object {
-		switch string(d.lower(name)) {
-		case "node":
-			if allocated(d, &e.Node, &instance.node) {
+		switch string(name) {
+		case "Node":
+			if allocated(d, &e.Node, &node) {
 				d.node(e.Node)
 			}
-		case "service":
-			if allocated(d, &e.Service, &instance.service) {
-				d.agentService(e.Service, &instance.connect)
+		case "Service":
+			if allocated(d, &e.Service, &service) {
+				d.agentService(e.Service, &connect)
 			}
-		case "checks":
+		case "Checks":
 			d.healthChecks(&e.Checks)
 		default:
-			d.skip()
+			d.unknown()
 		}
 	}
 }
 
 func (d *decoder) node(n *Node) {
 	for name := range d.object {
-		switch string(d.lower(name)) {
-		case "id":
+		switch string(name) {
+		case "ID":
 			d.text(&n.ID)
-		case "node":
+		case "Node":
 			d.text(&n.Node)
-		case "address":
+		case "Address":
 			d.text(&n.Address)
-		case "datacenter":
+		case "Datacenter":
 			d.text(&n.Datacenter)
-		case "partition":
+		case "Partition":
 			d.text(&n.Partition)
-		case "peername":
+		case "PeerName":
 			d.text(&n.PeerName)
-		case "taggedaddresses":
+		case "TaggedAddresses":
 			dict(d, &n.TaggedAddresses, (*decoder).textValue)
-		case "meta":
+		case "Meta":
 			dict(d, &n.Meta, (*decoder).textValue)
-		case "locality":
+		case "Locality":
 			d.locality(&n.Locality)
-		case "createindex":
+		case "CreateIndex":
 			d.uint64(&n.CreateIndex)
-		case "modifyindex":
+		case "ModifyIndex":
 			d.uint64(&n.ModifyIndex)
 		default:
-			d.skip()
+			d.unknown()
 		}
 	}
 }
 
-func (d *decoder) agentService(s *AgentService, connect *AgentServiceConnect) {
+func (d *decoder) agentService(s *AgentService, connect **AgentServiceConnect) {
 	for name := range d.object {
-		switch string(d.lower(name)) {
-		case "kind":
+		switch string(name) {
+		case "Kind":
 			d.text(&s.Kind)
-		case "id":
+		case "ID":
 			d.text(&s.ID)
-		case "service":
+		case "Service":
 			d.text(&s.Service)
-		case "tags":
+		case "Tags":
 			d.strings(&s.Tags)
-		case "meta":
+		case "Meta":
 			dict(d, &s.Meta, (*decoder).textValue)
-		case "port":
+		case "Port":
 			d.int(&s.Port)
-		case "address":
+		case "Address":
 			d.text(&s.Address)
-		case "socketpath":
+		case "SocketPath":
 			d.text(&s.SocketPath)
-		case "taggedaddresses":
+		case "TaggedAddresses":
 			dict(d, &s.TaggedAddresses, (*decoder).serviceAddress)
-		case "weights":
+		case "Weights":
 			d.weights(&s.Weights)
-		case "enabletagoverride":
+		case "EnableTagOverride":
 			d.bool(&s.EnableTagOverride)
-		case "proxy":
+		case "Proxy":
 			d.raw(&s.Proxy)
-		case "connect":
+		case "Connect":
 			d.connect(&s.Connect, connect)
-		case "peername":
+		case "PeerName":
 			d.text(&s.PeerName)
-		case "namespace":
+		case "Namespace":
 			d.text(&s.Namespace)
-		case "partition":
+		case "Partition":
 			d.text(&s.Partition)
-		case "locality":
+		case "Locality":
 			d.locality(&s.Locality)
-		case "contenthash":
+		case "ContentHash":
 			d.text(&s.ContentHash)
-		case "datacenter":
+		case "Datacenter":
 			d.text(&s.Datacenter)
-		case "createindex":
+		case "CreateIndex":
 			d.uint64(&s.CreateIndex)
-		case "modifyindex":
+		case "ModifyIndex":
 			d.uint64(&s.ModifyIndex)
 		default:
-			d.skip()
+			d.unknown()
 		}
 	}
 }
 
 func (d *decoder) weights(w *AgentWeights) {
 	for name := range d.object {
-		switch string(d.lower(name)) {
-		case "passing":
+		switch string(name) {
+		case "Passing":
 			d.int(&w.Passing)
-		case "warning":
+		case "Warning":
 			d.int(&w.Warning)
 		default:
-			d.skip()
+			d.unknown()
 		}
 	}
 }
 
 func (d *decoder) serviceAddress() (a ServiceAddress) {
 	for name := range d.object {
-		switch string(d.lower(name)) {
-		case "address":
+		switch string(name) {
+		case "Address":
 			d.text(&a.Address)
-		case "port":
+		case "Port":
 			d.int(&a.Port)
 		default:
-			d.skip()
+			d.unknown()
 		}
 	}
 	return a
 }
 
-func (d *decoder) connect(p **AgentServiceConnect, fresh *AgentServiceConnect) {
-	if !allocated(d, p, fresh) {
+func (d *decoder) connect(p, spare **AgentServiceConnect) {
+	if !allocated(d, p, spare) {
 		return
 	}
 	c := *p
 	for name := range d.object {
-		switch string(d.lower(name)) {
-		case "native":
+		switch string(name) {
+		case "Native":
 			d.bool(&c.Native)
-		case "sidecarservice":
+		case "SidecarService":
 			d.raw(&c.SidecarService)
-		case "peermeta":
+		case "PeerMeta":
 			d.raw(&c.PeerMeta)
 		default:
-			d.skip()
+			d.unknown()
 		}
 	}
 }
 
 func (d *decoder) locality(p **Locality) {
-	if !allocated(d, p, nil) {
+	if !allocated(d, p, new(*Locality)) {
 		return
 	}
 	l := *p
 	for name := range d.object {
-		switch string(d.lower(name)) {
-		case "region":
+		switch string(name) {
+		case "Region":
 			d.text(&l.Region)
-		case "zone":
+		case "Zone":
 			d.text(&l.Zone)
 		default:
-			d.skip()
+			d.unknown()
 		}
 	}
 }
@@ -253,56 +269,56 @@ func (d *decoder) healthChecks(cs *HealthChecks) {
 }
 
 func (d *decoder) healthCheck(p **HealthCheck) {
-	var fresh *HealthCheck
+	var spare *HealthCheck
 	if len(d.checks) > 0 {
-		fresh, d.checks = &d.checks[0], d.checks[1:]
+		spare, d.checks = &d.checks[0], d.checks[1:]
 	}
-	if !allocated(d, p, fresh) {
+	if !allocated(d, p, &spare) {
 		return
 	}
 	c := *p
 	for name := range d.object {
-		switch string(d.lower(name)) {
-		case "node":
+		switch string(name) {
+		case "Node":
 			d.text(&c.Node)
-		case "checkid":
+		case "CheckID":
 			d.text(&c.CheckID)
-		case "name":
+		case "Name":
 			d.text(&c.Name)
-		case "status":
+		case "Status":
 			d.text((*string)(&c.Status))
-		case "notes":
+		case "Notes":
 			d.text(&c.Notes)
-		case "output":
+		case "Output":
 			d.text(&c.Output)
-		case "serviceid":
+		case "ServiceID":
 			d.text(&c.ServiceID)
-		case "servicename":
+		case "ServiceName":
 			d.text(&c.ServiceName)
-		case "servicetags":
+		case "ServiceTags":
 			d.strings(&c.ServiceTags)
-		case "type":
+		case "Type":
 			d.text(&c.Type)
-		case "namespace":
+		case "Namespace":
 			d.text(&c.Namespace)
-		case "partition":
+		case "Partition":
 			d.text(&c.Partition)
-		case "peername":
+		case "PeerName":
 			d.text(&c.PeerName)
-		case "exposedport":
+		case "ExposedPort":
 			d.int(&c.ExposedPort)
-		case "interval":
+		case "Interval":
 			d.duration(&c.Interval)
-		case "timeout":
+		case "Timeout":
 			d.duration(&c.Timeout)
-		case "definition":
+		case "Definition":
 			d.definition(&c.Definition)
-		case "createindex":
+		case "CreateIndex":
 			d.uint64(&c.CreateIndex)
-		case "modifyindex":
+		case "ModifyIndex":
 			d.uint64(&c.ModifyIndex)
 		default:
-			d.skip()
+			d.unknown()
 		}
 	}
 	c.dropEmptyDefinition()
@@ -334,62 +350,62 @@ func (d *decoder) catalogService(p **CatalogService) {
 		CatalogService
 		connect AgentServiceConnect
 	})
-	s := &instance.CatalogService
+	s, connect := &instance.CatalogService, &instance.connect
 	*p = s
 	for name := range d.object {
-		switch string(d.lower(name)) {
-		case "id":
+		switch string(name) {
+		case "ID":
 			d.text(&s.ID)
-		case "node":
+		case "Node":
 			d.text(&s.Node)
-		case "address":
+		case "Address":
 			d.text(&s.Address)
-		case "datacenter":
+		case "Datacenter":
 			d.text(&s.Datacenter)
-		case "taggedaddresses":
+		case "TaggedAddresses":
 			dict(d, &s.TaggedAddresses, (*decoder).textValue)
-		case "nodemeta":
+		case "NodeMeta":
 			dict(d, &s.NodeMeta, (*decoder).textValue)
-		case "servicekind":
+		case "ServiceKind":
 			d.text(&s.ServiceKind)
-		case "serviceid":
+		case "ServiceID":
 			d.text(&s.ServiceID)
-		case "servicename":
+		case "ServiceName":
 			d.text(&s.ServiceName)
-		case "servicetags":
+		case "ServiceTags":
 			d.strings(&s.ServiceTags)
-		case "serviceaddress":
+		case "ServiceAddress":
 			d.text(&s.ServiceAddress)
-		case "servicetaggedaddresses":
+		case "ServiceTaggedAddresses":
 			dict(d, &s.ServiceTaggedAddresses, (*decoder).serviceAddress)
-		case "serviceweights":
+		case "ServiceWeights":
 			d.weights(&s.ServiceWeights)
-		case "servicemeta":
+		case "ServiceMeta":
 			dict(d, &s.ServiceMeta, (*decoder).textValue)
-		case "serviceport":
+		case "ServicePort":
 			d.int(&s.ServicePort)
-		case "servicesocketpath":
+		case "ServiceSocketPath":
 			d.text(&s.ServiceSocketPath)
-		case "serviceenabletagoverride":
+		case "ServiceEnableTagOverride":
 			d.bool(&s.ServiceEnableTagOverride)
-		case "serviceproxy":
+		case "ServiceProxy":
 			d.raw(&s.ServiceProxy)
-		case "serviceconnect":
-			d.connect(&s.ServiceConnect, &instance.connect)
-		case "servicelocality":
+		case "ServiceConnect":
+			d.connect(&s.ServiceConnect, &connect)
+		case "ServiceLocality":
 			d.locality(&s.ServiceLocality)
-		case "peername":
+		case "PeerName":
 			d.text(&s.PeerName)
-		case "namespace":
+		case "Namespace":
 			d.text(&s.Namespace)
-		case "partition":
+		case "Partition":
 			d.text(&s.Partition)
-		case "createindex":
+		case "CreateIndex":
 			d.uint64(&s.CreateIndex)
-		case "modifyindex":
+		case "ModifyIndex":
 			d.uint64(&s.ModifyIndex)
 		default:
-			d.skip()
+			d.unknown()
 		}
 	}
 }

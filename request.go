@@ -299,10 +299,12 @@ func (c *Client) takeBody(resp *http.Response, out any) error {
 		defer bodies.Put(buf)
 		buf.Reset()
 	}
-	if resp.ContentLength > 0 {
-		// ReadFrom wants room beyond the end to notice it.
-		buf.Grow(int(min(resp.ContentLength, 1<<20)) + bytes.MinRead)
+	size := resp.ContentLength
+	if size < 0 {
+		size = 32 << 10 // agents say the length of answers that are short
 	}
+	// ReadFrom wants room beyond the end to notice it.
+	buf.Grow(int(min(size, 1<<20)) + bytes.MinRead)
 	_, err := buf.ReadFrom(limited)
 	if err := c.judgeRead(err, limited); err != nil {
 		return err

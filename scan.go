@@ -1,9 +1,11 @@
 package consul
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"math"
 	"math/bits"
 	"strconv"
 	"strings"
@@ -29,9 +31,9 @@ type decoder struct {
 	err   *decodeError
 
 	unquoted []byte // room for a string with escapes
-	folded   []byte // room for a name in lower case
+	missed   bool   // the last name was unknown
 
-	known [256]string // the last string of each hash
+	known [256]string // the last string with each hash
 	texts strings.Builder
 	lists []string
 	raws  []byte
@@ -168,13 +170,13 @@ func (d *decoder) array(yield func() bool) {
 }
 
 // object ranges over the names in an object; a null has none. The loop's body
-// reads the values.
+// reads the values. A name that it calls unknown it gets once more in the usual
+// spelling, because encoding/json minds no case.
 func (d *decoder) object(yield func(name []byte) bool) {
 	if d.null() {
 		return
 	}
 	for more := d.open('{', '}', "an object"); more; more = d.more('}', "a comma or }") {
-		d.next()
 		start := d.pos
 		name := d.string()
 		end := d.pos
@@ -186,6 +188,13 @@ func (d *decoder) object(yield func(name []byte) bool) {
 		if !yield(name) {
 			return
 		}
+		if d.missed {
+			d.missed = false
+			if usual := usualSpelling(name); usual == nil || yield(usual) && d.missed {
+				d.missed = false
+				d.skip()
+			}
+		}
 		if d.err != nil {
 			d.err.within(d.data[start:end])
 			return
@@ -193,33 +202,37 @@ func (d *decoder) object(yield func(name []byte) bool) {
 	}
 }
 
+// unknown says that a name is not one of those that are wanted here.
+func (d *decoder) unknown() { d.missed = true }
+
+// usualSpelling returns the field's name that name is in another spelling, if
+// any.
+func usualSpelling(name []byte) []byte {
+	return fieldNames()[strings.Map(foldLetter, string(name))]
+}
+
+// foldLetter makes equal what encoding/json holds for equal, as far as there are
+// such letters in our fields' names.
+func foldLetter(r rune) rune {
+	switch {
+	case 'A' <= r && r <= 'Z':
+		return r - 'A' + 'a'
+	case r == '\u212a': // the sign for kelvin
+		return 'k'
+	case r == '\u017f': // the long s
+		return 's'
+	}
+	return r
+}
+
 // within notes that the error is in the value of a name, which is still in
 // quotes.
 func (e *decodeError) within(name []byte) {
-	path := string(name[1 : len(name)-1])
+	path := strings.Trim(string(bytes.TrimSpace(name)), `"`)
 	if e.field != "" {
 		path += "." + e.field
 	}
 	e.field = shorten(path, maxErrorSnippet)
-}
-
-// lower returns a field's name in lower case, so that it matches in any, as it
-// does for encoding/json. Our names are made of letters alone, so only those have
-// to be right.
-func (d *decoder) lower(name []byte) []byte {
-	d.folded = d.folded[:0]
-	for _, c := range name {
-		if c >= utf8.RuneSelf {
-			// The Kelvin sign and the long s are the only others that match letters of ours.
-			name := strings.NewReplacer("\u212a", "k", "\u017f", "s").Replace(string(name))
-			if strings.ContainsFunc(name, func(r rune) bool { return r >= utf8.RuneSelf }) {
-				return nil
-			}
-			return d.lower([]byte(name))
-		}
-		d.folded = append(d.folded, c|0x20)
-	}
-	return d.folded
 }
 
 // string reads a string. What it returns is good until the next one is read.
@@ -229,58 +242,46 @@ func (d *decoder) string() []byte {
 		return nil
 	}
 	start := d.pos + 1
-	end := start + plain(d.data[start:])
+	end := start
+	for end+8 <= len(d.data) {
+		if odd := oddBytes(binary.LittleEndian.Uint64(d.data[end:])); odd != 0 {
+			end += bits.TrailingZeros64(odd) / 8
+			break
+		}
+		end += 8
+	}
 	if end < len(d.data) && d.data[end] == '"' {
 		d.pos = end + 1
 		return d.data[start:end]
 	}
-	return d.unquote(start)
+	return d.unquote(start, end)
 }
 
-// plain returns how many bytes at the start of b, which is inside a string, stand
-// for themselves: ASCII, but no quotes, backslashes and control characters. It
-// looks at eight bytes at a time.
-func plain(b []byte) int {
+// oddBytes sets the top bit of the first of eight bytes that does not stand for
+// itself in a string: a quote, a backslash, a control character, or one beyond
+// ASCII. It may set others after that.
+func oddBytes(w uint64) uint64 {
 	const ones, tops = 0x0101010101010101, 0x8080808080808080
-	i := 0
-	for ; i+8 <= len(b); i += 8 {
-		w := binary.LittleEndian.Uint64(b[i:])
-		quote, backslash := w^'"'*ones, w^'\\'*ones
-		// The subtractions set the top bit of bytes that are 0, or below a space, and
-		// maybe of some after them.
-		if odd := ((quote - ones) | (backslash - ones) | (w - ' '*ones) | w) & tops; odd != 0 {
-			return i + bits.TrailingZeros64(odd)/8
-		}
-	}
-	for i < len(b) && ' ' <= b[i] && b[i] < utf8.RuneSelf && b[i] != '"' && b[i] != '\\' {
-		i++
-	}
-	return i
+	quote, backslash := w^'"'*ones, w^'\\'*ones
+	return ((quote - ones) | (backslash - ones) | (w - ' '*ones) | w) & tops
 }
 
-// unquote reads a string with escapes or letters beyond ASCII, from the byte after
-// the quote on.
-func (d *decoder) unquote(i int) []byte {
-	s := d.unquoted[:0]
-	for {
-		n := plain(d.data[i:])
-		s = append(s, d.data[i:i+n]...)
-		i += n
-		if i == len(d.data) {
-			d.fail(i, "want a quote, got the end")
-			return nil
-		}
-		var r rune
-		switch c := d.data[i]; {
-		case c == '"':
+// unquote reads a string from the byte after its quote on. The bytes up to i are
+// known to stand for themselves.
+func (d *decoder) unquote(start, i int) []byte {
+	s := append(d.unquoted[:0], d.data[start:i]...)
+	for i < len(d.data) {
+		r, n := rune(d.data[i]), 1
+		switch {
+		case r == '"':
 			d.pos = i + 1
 			d.unquoted = s
 			return s
-		case c == '\\':
+		case r == '\\':
 			r, n = unescape(d.data[i:])
-		case c < ' ':
+		case r < ' ':
 			n = 0
-		default:
+		case r >= utf8.RuneSelf:
 			r, n = utf8.DecodeRune(d.data[i:]) // U+FFFD for what is broken
 		}
 		if n == 0 {
@@ -290,6 +291,8 @@ func (d *decoder) unquote(i int) []byte {
 		s = utf8.AppendRune(s, r)
 		i += n
 	}
+	d.fail(i, "want a quote, got the end")
+	return nil
 }
 
 // unescape returns what the escape at the start of b means, and its length. Half
@@ -350,8 +353,8 @@ func (d *decoder) keep(b []byte) string {
 	if len(b) == 0 {
 		return ""
 	}
-	hash := uint(len(b)) + uint(b[0])*5 + uint(b[len(b)/2])*17 + uint(b[len(b)-1])*67
-	known := &d.known[hash%uint(len(d.known))]
+	hash := byte(len(b)) + b[0]*5 + b[len(b)/2]*17 + b[len(b)-1]*67
+	known := &d.known[hash]
 	if *known == string(b) {
 		return *known
 	}
@@ -370,7 +373,7 @@ func (d *decoder) keep(b []byte) string {
 
 // text reads a string, or a null, which changes nothing.
 func (d *decoder) text(p *string) {
-	if !d.null() {
+	if d.next() == '"' || !d.null() {
 		*p = d.keep(d.string())
 	}
 }
@@ -442,6 +445,25 @@ func (d *decoder) number() []byte {
 	return text
 }
 
+// digits reads a number that is made of few digits and nothing else, as nearly
+// all are, if that is what comes next.
+func (d *decoder) digits() (n uint64, ok bool) {
+	const few = 18 // fit into 64 bits
+	zero := d.next() == '0'
+	i := d.pos
+	for ; i < len(d.data) && '0' <= d.data[i] && d.data[i] <= '9'; i++ {
+		n = n*10 + uint64(d.data[i]-'0')
+	}
+	if count := i - d.pos; count == 0 || count > few || zero && count > 1 {
+		return 0, false
+	}
+	if i < len(d.data) && (d.data[i] == '.' || d.data[i]|0x20 == 'e') {
+		return 0, false
+	}
+	d.pos = i
+	return n, true
+}
+
 // isNumber reports whether a number comes next; it reads a null, and fails if
 // something else comes.
 func (d *decoder) isNumber() bool {
@@ -454,23 +476,32 @@ func (d *decoder) isNumber() bool {
 	return false
 }
 
+func (d *decoder) signed(bits int) int64 {
+	text := d.number()
+	n, err := strconv.ParseInt(string(text), 10, bits)
+	if err != nil {
+		d.badNumber(text, fmt.Sprintf("of %d bits", bits))
+	}
+	return n
+}
+
 func (d *decoder) badNumber(text []byte, limits string) {
 	d.fail(d.pos-len(text), "want a whole number "+limits+", got "+shorten(string(text), maxErrorSnippet))
 }
 
 func (d *decoder) int(p *int) {
-	if d.isNumber() {
-		text := d.number()
-		n, err := strconv.ParseInt(string(text), 10, strconv.IntSize)
-		if err != nil && d.err == nil {
-			d.badNumber(text, "of "+strconv.Itoa(strconv.IntSize)+" bits")
-		}
+	n, ok := d.digits()
+	if ok && n <= math.MaxInt {
 		*p = int(n)
+	} else if d.isNumber() {
+		*p = int(d.signed(strconv.IntSize))
 	}
 }
 
 func (d *decoder) uint64(p *uint64) {
-	if d.isNumber() {
+	if n, ok := d.digits(); ok {
+		*p = n
+	} else if d.isNumber() {
 		text := d.number()
 		n, err := strconv.ParseUint(string(text), 10, 64)
 		if err != nil {
@@ -484,12 +515,7 @@ func (d *decoder) uint64(p *uint64) {
 func (d *decoder) duration(p *time.Duration) {
 	if d.next() != '"' {
 		if d.isNumber() {
-			text := d.number()
-			n, err := strconv.ParseInt(string(text), 10, 64)
-			if err != nil {
-				d.badNumber(text, "of nanoseconds")
-			}
-			*p = time.Duration(n)
+			*p = time.Duration(d.signed(64))
 		}
 		return
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 )
 
-
 // Instances returns what an agent of version 1.21.4 answers for the service web
 // on /v1/health/service when it has n instances, each on a node of its own: about
 // 1,400 bytes each, compact as from all agents but those in development mode.
