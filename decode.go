@@ -83,12 +83,15 @@ func (d *decoder) serviceEntry(p **ServiceEntry) {
 		*p = nil
 		return
 	}
-	// One allocation for what is rarely kept apart.
+	// One allocation for what is rarely kept apart. Most instances have two
+	// checks: their node's, and one of their own.
 	instance := new(struct {
 		ServiceEntry
 		node    Node
 		service AgentService
 		connect AgentServiceConnect
+		checks  [2]HealthCheck
+		list    [2]*HealthCheck
 	})
 	e, node, service, connect := &instance.ServiceEntry, &instance.node, &instance.service, &instance.connect
 	*p = e
@@ -103,7 +106,10 @@ func (d *decoder) serviceEntry(p **ServiceEntry) {
 				d.agentService(e.Service, &connect)
 			}
 		case "Checks":
-			d.healthChecks(&e.Checks)
+			if e.Checks == nil {
+				e.Checks, d.checks = instance.list[:0], instance.checks[:]
+			}
+			list(d, (*[]*HealthCheck)(&e.Checks), (*decoder).healthCheck)
 		default:
 			d.unknown()
 		}
@@ -253,19 +259,6 @@ func (d *decoder) locality(p **Locality) {
 			d.unknown()
 		}
 	}
-}
-
-// healthChecks reads the checks of an instance, which are mostly two: its node's
-// and its own. They share an allocation.
-func (d *decoder) healthChecks(cs *HealthChecks) {
-	if *cs == nil {
-		pair := new(struct {
-			list   [2]*HealthCheck
-			checks [2]HealthCheck
-		})
-		*cs, d.checks = pair.list[:0], pair.checks[:]
-	}
-	list(d, (*[]*HealthCheck)(cs), (*decoder).healthCheck)
 }
 
 func (d *decoder) healthCheck(p **HealthCheck) {

@@ -1,25 +1,26 @@
 package consul
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"reflect"
+	"runtime"
+	"strings"
 	"testing"
+	"time"
 )
 
-// decoded are an answer's possible meanings.
-var hotTypes = []func() any{
-	func() any { return new([]*ServiceEntry) },
-	func() any { return new(HealthChecks) },
-	func() any { return new([]*CatalogService) },
-	func() any { return new(map[string][]string) },
-}
-
 // checkDecode compares what decodeHot and encoding/json make of the same bytes.
-func checkDecode(t *testing.T, data []byte) {
+// It reports whether that was anything but errors.
+func checkDecode(t *testing.T, data []byte) (valid bool) {
 	t.Helper()
-	for _, newOut := range hotTypes {
-		got, want := newOut(), newOut()
-		before := string(data)
+	before := string(data)
+	for _, want := range []any{new([]*ServiceEntry), new(HealthChecks), new([]*CatalogService), new(map[string][]string)} {
+		got := reflect.New(reflect.TypeOf(want).Elem()).Interface()
 		known, bad := decodeHot(data, got)
 		err := json.Unmarshal(data, want)
 		switch {
@@ -27,24 +28,289 @@ func checkDecode(t *testing.T, data []byte) {
 			t.Fatalf("%T is not known", got)
 		case string(data) != before:
 			t.Fatalf("%T: the data has changed", got)
-		case (bad == nil) != (err == nil):
-			t.Fatalf("%T: got %v (%#v), want %v\n%q", got, bad, bad, err, data)
-		case bad != nil && (bad.position < 1 && len(data) > 0 || bad.position > len(data)):
-			t.Fatalf("%T: an error at byte %d of %d", got, bad.position, len(data))
-		case err == nil && !reflect.DeepEqual(got, want):
+		case bad == nil && err == nil:
+			valid = true
+			if !reflect.DeepEqual(got, want) {
+				gotJSON, _ := json.Marshal(got)
+				wantJSON, _ := json.Marshal(want)
+				t.Fatalf("%T of %q\ngot  %s\nwant %s", got, data, gotJSON, wantJSON)
+			}
+		case bad == nil || err == nil:
+			t.Fatalf("%T of %q: got error %v, want %v", got, data, bad, err)
+		case len(data) > 0 && (bad.position < 1 || bad.position > len(data)):
+			t.Fatalf("%T of %q: an error at byte %d of %d", got, data, bad.position, len(data))
+		}
+	}
+	return valid
+}
+
+// answers returns the recorded answers in testdata.
+func answers(t testing.TB) map[string][]byte {
+	t.Helper()
+	names, err := filepath.Glob("testdata/answers/*.json")
+	if err != nil || len(names) == 0 {
+		t.Fatal("no recorded answers: ", err)
+	}
+	m := map[string][]byte{}
+	for _, name := range names {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m[filepath.Base(name)] = data
+	}
+	return m
+}
+
+func TestDecodeRecorded(t *testing.T) {
+	for name, data := range answers(t) {
+		t.Run(name, func(t *testing.T) {
+			if !checkDecode(t, data) {
+				t.Error("nothing could decode it")
+			}
+			// What is cut short is an error wherever it is cut.
+			for n := range min(len(data), 3000) {
+				var entries []*ServiceEntry
+				if _, bad := decodeHot(data[:n], &entries); bad == nil {
+					t.Fatalf("the first %d bytes were decoded", n)
+				}
+			}
+		})
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, data := range answers(f) {
+		f.Add(data)
+	}
+	for _, data := range oddAnswers {
+		f.Add([]byte(data))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) { checkDecode(t, data) })
+}
+
+// FuzzDecodeShapes compares answers that nobody would send, but that are almost
+// right.
+func FuzzDecodeShapes(f *testing.F) {
+	for seed := range uint64(500) {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, seed uint64) {
+		for _, v := range []any{[]*ServiceEntry{}, HealthChecks{}, []*CatalogService{}, map[string][]string{}} {
+			s := shaper{rand.New(rand.NewPCG(seed, 1))}
+			var b strings.Builder
+			s.write(&b, reflect.TypeOf(v), 6)
+			checkDecode(t, []byte(b.String()))
+		}
+	})
+}
+
+// shaper writes random JSON.
+type shaper struct{ *rand.Rand }
+
+func (s shaper) pick(of ...string) string { return of[s.IntN(len(of))] }
+
+// write writes JSON that mostly fits a type.
+func (s shaper) write(b *strings.Builder, t reflect.Type, depth int) {
+	b.WriteString(s.pick("", "", "", " ", "\n\t\r "))
+	switch n := s.IntN(400); {
+	case n < 20:
+		b.WriteString("null")
+		return
+	case n < 22 || t == nil:
+		kinds := []any{"", 0, uint64(0), true, []string{}, map[string]string{}, Node{}, time.Second}
+		t = reflect.TypeOf(kinds[s.IntN(len(kinds))])
+	case n == 22:
+		b.WriteString(s.pick("nul", "tru", "-", "01", "1.", "1e", ".5", "+1", "'", `"`, `"\x"`, `"\u12"`, "{", "[", "]", "[1,]", `{"a":1,}`, `{"a"}`, "{1:2}", "\x00", "\v", "1 1"))
+		return
+	}
+	switch {
+	case t == reflect.TypeFor[json.RawMessage]():
+		if depth > 0 {
+			s.write(b, nil, depth-1)
+			return
+		}
+		b.WriteString("0")
+	case t == reflect.TypeFor[time.Duration]() && s.IntN(2) == 0:
+		b.WriteString(s.pick(`"10s"`, `""`, `"1h2m"`, `"\u0031s"`, `"x"`, `"9999999h"`))
+	case t.Kind() == reflect.String:
+		s.writeString(b)
+	case t.Kind() == reflect.Bool:
+		b.WriteString(s.pick("true", "false"))
+	case t.Kind() == reflect.Pointer:
+		s.write(b, t.Elem(), depth)
+	case t.Kind() == reflect.Slice:
+		s.writeMany(b, "[", "]", func() { s.write(b, t.Elem(), depth-1) })
+	case t.Kind() == reflect.Map:
+		s.writeMany(b, "{", "}", func() {
+			s.writeString(b)
+			b.WriteString(s.pick(":", " : "))
+			s.write(b, t.Elem(), depth-1)
+		})
+	case t.Kind() == reflect.Struct:
+		s.writeMany(b, "{", "}", func() {
+			f := t.Field(s.IntN(t.NumField()))
+			name := s.pick(f.Name, f.Name, f.Name, strings.ToLower(f.Name), strings.ToUpper(f.Name), "x"+f.Name, f.Name+"x",
+				strings.NewReplacer("k", "\u212a", "s", "\u017f").Replace(f.Name),
+				strings.NewReplacer("i", "\u0131", "I", "\u0130").Replace(f.Name),
+				strings.NewReplacer("e", `\u0065`).Replace(f.Name))
+			b.WriteString(`"` + name + `":`)
+			s.write(b, f.Type, depth-1)
+		})
+	default:
+		b.WriteString(s.pick("0", "1", "12345", "-1", "-0", "18446744073709551615", "9223372036854775807", "999999999999999999", "1000000000000000000"))
+		b.WriteString(s.pick("", "", "", "", "", "", "", "", "", "", "", "", ".0", "e1", "E+2"))
+	}
+}
+
+func (s shaper) writeMany(b *strings.Builder, start, end string, one func()) {
+	b.WriteString(start)
+	for i, n := 0, s.IntN(7); i < n; i++ {
+		if i > 0 {
+			b.WriteString(",")
+		}
+		one()
+	}
+	b.WriteString(s.pick("", " ") + end)
+}
+
+func (s shaper) writeString(b *strings.Builder) {
+	b.WriteString(`"`)
+	for range s.IntN(4) {
+		b.WriteString(s.pick("a", "web", "10.0.0.1", "consul-network-segment", "é", "\u2028", "\xff", "\xed\xa0\x80", "\xe2\x82",
+			`\n`, `\/`, `\"`, `\\`, `\u0000`, `\u003c`, `\uD83D\uDE00`, `\ud83d`, `\ude00`, `\ud83d\u0041`, strings.Repeat("long ", 60)))
+	}
+	b.WriteString(`"`)
+}
+
+// oddAnswers try one rule of encoding/json each.
+var oddAnswers = []string{
+	``, ` `, `null`, ` [ ] `, `{}`, `[null]`, `[{}]`, `[[]]`, `[] []`, `[],`, `"x"`, `1`, "\ufeff[]",
+	`[{"Node":null,"Service":null,"Checks":null}]`,
+	`[{"Node":{"Node":"a"},"Node":{"Address":"b"}}]`,
+	`[{"Node":{"Node":"a"},"Node":null,"Node":{"Address":"b"}}]`,
+	`[{"Service":{"Connect":{"Native":true}},"Service":{"Connect":null},"Service":{"Connect":{}}}]`,
+	`[{"Checks":[{"Name":"a"},{"Name":"b"},{"Name":"c"}],"Checks":[{"Notes":"x"}],"Checks":[{},{},{},{}]}]`,
+	`[{"Checks":[{"Name":"a"}],"Checks":[],"Checks":[null]}]`,
+	`[{"Checks":[{"Definition":{"HTTP":"x"},"Definition":{"Interval":"1s"}},{"Definition":{"HTTP":""}},{"Definition":{"Header":{}}}]}]`,
+	`[{"Definition":{"TTL":"x"}}]`, `[{"Definition":[]}]`, `[{"Definition":{"TTL":5},"Definition":null}]`,
+	`[{"ServiceTags":["a","b","c"],"servicetags":["x"],"SERVICETAGS":["y",null,null,null]}]`,
+	`[{"ServiceTags":["a"],"ServiceTags":null,"ServiceTags":[null]}]`,
+	`[{"Service":{"Meta":{"a":"1"},"Meta":{"b":"2","a":null}},"Node":{"Meta":{"a":"1"},"Meta":null}}]`,
+	`[{"Service":{"TaggedAddresses":{"a":{"Port":1},"a":{"Address":"x"}}}}]`,
+	`[{"Service":{"Weights":{"Passing":1},"Weights":null,"Weights":{"Warning":2}}}]`,
+	`[{"Service":{"Proxy":null,"Connect":{"SidecarService": { "a" : [ 1 ] } }}}]`,
+	`[{"Service":{"Port":1.0}}]`, `[{"Service":{"Port":-0}}]`, `[{"Node":{"CreateIndex":-0}}]`, `[{"Node":{"CreateIndex":18446744073709551616}}]`,
+	`[{"Interval":"1m","Timeout":60000000000}]`, `[{"Interval":null,"Timeout":""}]`, `[{"Interval":"5"}]`, `[{"Interval":1.5}]`, `[{"Interval":true}]`,
+	`[{"\u212aind":"a","Node":"\u017f"},{"Service":{"\u212aind":"a","\u0131d":"no","\u0130D":"no","\u017focketpath":"yes"}}]`,
+	`[{"N\u006fde":"escaped name"}]`, `[{"Node":"\ud83d\ude00\ud83d\udc","x":1}]`,
+	`{"a":["x",null],"a":[null,null],"b":[],"c":null,"\u0061":["y"]}`,
+	`[{"Unknown":{"a":[{"b":[1,-2.5e+3,"x\u00e9",true,false,null]}]}}]`,
+	`[{"Unknown":` + strings.Repeat("[", 9997) + strings.Repeat("]", 9997) + `}]`,
+	`[{"Unknown":` + strings.Repeat("[", 9999) + strings.Repeat("]", 9999) + `}]`,
+	`[{"Unknown":` + strings.Repeat(`{"a":`, 9998) + "1" + strings.Repeat("}", 9998) + `}]`,
+	`[{"Unknown":` + strings.Repeat(`{"a":`, 9999) + "1" + strings.Repeat("}", 9999) + `}]`,
+}
+
+func TestDecodeOdd(t *testing.T) {
+	for _, data := range oddAnswers {
+		checkDecode(t, []byte(data))
+	}
+}
+
+// TestDecodeEveryField decodes values with every field set, so that a field that
+// the decoder does not know is noticed.
+func TestDecodeEveryField(t *testing.T) {
+	for _, v := range []any{new([]*ServiceEntry), new(HealthChecks), new([]*CatalogService)} {
+		fill(reflect.ValueOf(v).Elem())
+		data, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := reflect.New(reflect.TypeOf(v).Elem()).Interface()
+		if _, bad := decodeHot(data, got); bad != nil {
+			t.Fatal(bad)
+		}
+		if !reflect.DeepEqual(got, v) {
 			gotJSON, _ := json.Marshal(got)
-			wantJSON, _ := json.Marshal(want)
-			t.Fatalf("%T of %q\ngot  %s\nwant %s", got, data, gotJSON, wantJSON)
+			t.Errorf("%T\ngot  %s\nwant %s", v, gotJSON, data)
 		}
 	}
 }
-func FuzzDecode(f *testing.F) {
-	f.Add([]byte(`[{"Node":{"ID":"x","Meta":{"a":"b"},"TaggedAddresses":null},"Service":{"Tags":["a","b"],"Proxy":{"a":1},"Weights":{"Passing":1},"TaggedAddresses":{"lan":{"Address":"1","Port":2}},"Connect":{}},"Checks":[{"Interval":"1s","Timeout":5,"Definition":{"TCP":"x"},"ServiceTags":["x"]}]}]`))
-	f.Add([]byte(`[{"Node":"a","CheckID":"x","Status":"passing","ServiceTags":[],"Definition":{}}]`))
-	f.Add([]byte(`[{"ServiceTags":["a","b","c"],"ServiceTags":["x"],"servicetags":["y",null,null,null]}]`))
-	f.Add([]byte(`{"a":["x"],"b":[],"a":null}`))
-	f.Add([]byte(`[{"Node":"\ud800\u0041\ud83d\ude00 \xff\u212a","\u212aind":1}]`))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		checkDecode(t, data)
-	})
+
+func TestFieldNames(t *testing.T) {
+	for folded, name := range fieldNames() {
+		if strings.Map(foldLetter, string(name)) != folded || strings.ContainsFunc(folded, func(r rune) bool { return r < 'a' || r > 'z' }) {
+			t.Errorf("%s is folded to %s; want letters only", name, folded)
+		}
+	}
+	for _, want := range []string{"Service", "Proxy", "ServiceProxy", "CheckID", "Native", "Zone", "Warning"} {
+		if got := usualSpelling([]byte(strings.ToUpper(want))); string(got) != want {
+			t.Errorf("%s: got %q", want, got)
+		}
+	}
+}
+
+// TestDecodeErrors checks that errors say where they are.
+func TestDecodeErrors(t *testing.T) {
+	for data, want := range map[string]string{
+		`{"Node":"n"}`:                                          "at byte 1 of 12: want an array, got an object",
+		`[{"Node":{"Node":7}}]`:                                 "at byte 18 of 21: field Node.Node: want a string, got a number",
+		`[{"Node":{"Node":"a}}]`:                                "at byte 22 of 22: field Node.Node: want a quote, got the end",
+		`[{"Checks":[{},{"Status":[]}]}]`:                       "at byte 26 of 31: field Checks.Status: want a string, got an array",
+		`[{"Checks":[{"Timeout":"1y"}]}]`:                       `at byte 24 of 31: field Checks.Timeout: duration "1y": want a string such as "10s"`,
+		`[{"Service":{"Port":1.5}}]`:                            "at byte 21 of 26: field Service.Port: want a whole number of 64 bits, got 1.5",
+		`[{"Service":{"Meta":{"k":"\x"}}}`:                      `at byte 27 of 32: field Service.Meta.k: "\\x" in a string`,
+		`[{"Node":tru}]`:                                        "at byte 10 of 14: field Node: want an object, got 't'",
+		`[{"Node":{}`:                                           "at byte 11 of 11: want a comma or }, got the end",
+		`[{"Unknown":{"a":[1,,2]}}]`:                            "at byte 21 of 26: field Unknown.a: want a value, got ','",
+		`[{"Checks":[{"Definition":{"HTTP":"u","TTL":true}}]}]`: "field Checks.Definition: json: ",
+		`[] x`: "at byte 4 of 4: want nothing more, got 'x'",
+	} {
+		client, _ := newTestAgent(t, Config{}, canned{body: data})
+		entries, _, err := client.Health().Service(context.Background(), "web", nil)
+		wantError(t, err, "consul: GET /v1/health/service/web: decoding the answer at byte ", want, "; it starts with ")
+		if entries != nil {
+			t.Errorf("%s: got %v with an error", data, entries)
+		}
+	}
+}
+
+// TestDecodeKeepsLittle keeps one of many instances.
+func TestDecodeKeepsLittle(t *testing.T) {
+	const n = 2000
+	one := answers(t)["health-service.json"]
+	var all []json.RawMessage
+	if err := json.Unmarshal(one, &all); err != nil {
+		t.Fatal(err)
+	}
+	for len(all) < n {
+		all = append(all, json.RawMessage(strings.ReplaceAll(string(all[0]), "node1", fmt.Sprint("node", len(all)))))
+	}
+	data, err := json.Marshal(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	var entries []*ServiceEntry
+	if _, bad := decodeHot(data, &entries); bad != nil || len(entries) != n {
+		t.Fatalf("got %d entries, %v", len(entries), bad)
+	}
+	whole := heap() - before
+	kept := entries[n/2]
+	entries = nil
+	part := int64(heap() - before)
+	t.Logf("%d bytes of JSON; %d bytes for all instances, %d for one", len(data), whole, part)
+	if limit := int64(16 << 10); part > limit {
+		t.Errorf("one instance keeps %d bytes alive; want at most %d", part, limit)
+	}
+	runtime.KeepAlive(kept)
+	runtime.KeepAlive(data)
 }

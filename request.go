@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"mime"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,6 +22,7 @@ const (
 	maxDrain        = 256 << 10 // read from an answer that nobody wants, so that its connection can be used again
 	maxErrorRead    = 64 << 10  // of an answer with an error
 	maxErrorSnippet = 64        // of an answer that cannot be decoded
+	maxBodyGuess    = 4 << 20   // set aside for an answer before any of it is read
 )
 
 // call is one request and what to do with its answer.
@@ -170,7 +173,7 @@ func (c *Client) do(ctx context.Context, r *call) error {
 	if r.received != nil {
 		r.received(resp)
 	}
-	if err := c.takeBody(resp, r.out); err != nil {
+	if err := c.takeBody(resp, r); err != nil {
 		return c.fail(ctx, r, err)
 	}
 	return nil
@@ -270,13 +273,23 @@ func (c *Client) tokenOf(r *call) string {
 	return *c.token
 }
 
+// bodySizes are how long the last answers were, by a hash of their paths.
+type bodySizes [64]atomic.Int64
+
+var bodySeed = maphash.MakeSeed()
+
+func (s *bodySizes) of(path string) *atomic.Int64 {
+	return &s[maphash.String(bodySeed, path)%uint64(len(s))]
+}
+
 // bodies are buffers for answers that are decoded. Long answers come without
 // their length: a new buffer would be reallocated and copied a dozen times. What
 // is not used for a while, the garbage collector takes.
 var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// takeBody takes the body of a good answer into out.
-func (c *Client) takeBody(resp *http.Response, out any) error {
+// takeBody takes the body of a good answer into the call's out.
+func (c *Client) takeBody(resp *http.Response, r *call) error {
+	out := r.out
 	if out == nil {
 		_, err := io.CopyN(io.Discard, resp.Body, maxDrain)
 		if err == io.EOF {
@@ -299,16 +312,19 @@ func (c *Client) takeBody(resp *http.Response, out any) error {
 		defer bodies.Put(buf)
 		buf.Reset()
 	}
-	size := resp.ContentLength
+	size := min(resp.ContentLength, maxBodyGuess)
+	last := c.sizes.of(r.path)
 	if size < 0 {
-		size = 32 << 10 // agents say the length of answers that are short
+		size = last.Load()
+		size += size / 8
 	}
 	// ReadFrom wants room beyond the end to notice it.
-	buf.Grow(int(min(size, 1<<20)) + bytes.MinRead)
-	_, err := buf.ReadFrom(limited)
+	buf.Grow(int(size) + bytes.MinRead)
+	n, err := buf.ReadFrom(limited)
 	if err := c.judgeRead(err, limited); err != nil {
 		return err
 	}
+	last.Store(min(n, maxBodyGuess))
 	if isRaw {
 		*raw = buf.Bytes()
 		return nil

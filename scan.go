@@ -31,6 +31,7 @@ type decoder struct {
 	err   *decodeError
 
 	unquoted []byte // room for a string with escapes
+	last     []byte // the last object that value has read
 	missed   bool   // the last name was unknown
 
 	known [256]string // the last string with each hash
@@ -242,19 +243,19 @@ func (d *decoder) string() []byte {
 		return nil
 	}
 	start := d.pos + 1
-	end := start
-	for end+8 <= len(d.data) {
-		if odd := oddBytes(binary.LittleEndian.Uint64(d.data[end:])); odd != 0 {
-			end += bits.TrailingZeros64(odd) / 8
+	rest := d.data[start:]
+	n := 0
+	for ; len(rest)-n >= 8; n += 8 {
+		if odd := oddBytes(binary.LittleEndian.Uint64(rest[n : n+8])); odd != 0 {
+			n += bits.TrailingZeros64(odd) / 8
 			break
 		}
-		end += 8
 	}
-	if end < len(d.data) && d.data[end] == '"' {
-		d.pos = end + 1
-		return d.data[start:end]
+	if n < len(rest) && rest[n] == '"' {
+		d.pos = start + n + 1
+		return rest[:n:n]
 	}
-	return d.unquote(start, end)
+	return d.unquote(start, start+n)
 }
 
 // oddBytes sets the top bit of the first of eight bytes that does not stand for
@@ -553,12 +554,20 @@ func (d *decoder) skip() {
 
 // value reads a value of any kind and returns its text.
 func (d *decoder) value() []byte {
-	d.next()
+	c := d.next()
 	start := d.pos
+	if rest := d.data[start:]; c == '{' && len(d.last) > 0 && bytes.HasPrefix(rest, d.last) {
+		d.pos += len(d.last)
+		return d.last
+	}
 	if d.skip(); d.err != nil {
 		return nil
 	}
-	return d.data[start:d.pos]
+	text := d.data[start:d.pos]
+	if c == '{' && len(text) < textBlock { // and so not nested deeply
+		d.last = text
+	}
+	return text
 }
 
 // raw keeps a value as it is.
