@@ -37,7 +37,7 @@ type settings struct {
 	basicAuth *url.Userinfo
 	waitTime  time.Duration
 	maxBytes  int64
-	sizes     *bodySizes
+	sizes     bodySizes
 }
 
 // NewClient returns a client for the agent that cfg describes. It reads the
@@ -59,7 +59,6 @@ func NewClient(cfg Config) (*Client, error) {
 		header:   cfg.Header.Clone(),
 		waitTime: cfg.WaitTime,
 		maxBytes: cfg.MaxResponseBytes,
-		sizes:    new(bodySizes),
 	}
 	if set.maxBytes == 0 {
 		set.maxBytes = defaultMaxResponseBytes

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -273,6 +275,52 @@ func TestDecodeErrors(t *testing.T) {
 		if entries != nil {
 			t.Errorf("%s: got %v with an error", data, entries)
 		}
+	}
+}
+
+// TestKnownAnswer asks again for an answer that it has.
+func TestKnownAnswer(t *testing.T) {
+	body := string(answers(t)["health-service.json"])
+	client := newTestServer(t, Config{}, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Consul-Index", r.URL.Query().Get("index"))
+		io.WriteString(w, body)
+	})
+	ctx := context.Background()
+	ask := func(service string, q *QueryOptions) ([]*ServiceEntry, *QueryMeta) {
+		t.Helper()
+		entries, m, err := client.Health().Service(ctx, service, q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return entries, m
+	}
+	entries, first := ask("web", nil)
+	if len(entries) != 1 || first.Fingerprint == 0 || first.Unchanged {
+		t.Fatalf("first answer: got %v, %+v", entries, first)
+	}
+	q := &QueryOptions{Known: first.Fingerprint, WaitIndex: 7}
+	entries, m := ask("web", q)
+	if entries != nil || !m.Unchanged || m.Fingerprint != first.Fingerprint || m.LastIndex != 7 {
+		t.Errorf("same answer: got %v, %+v", entries, m)
+	}
+	entries, m = ask("api", q)
+	if len(entries) != 1 || m.Unchanged || m.Fingerprint == first.Fingerprint {
+		t.Errorf("same answer to another question: got %v, %+v", entries, m)
+	}
+	var raw []byte
+	m, err := client.Raw().Query(ctx, "/v1/health/service/web", &raw, q)
+	if err != nil || string(raw) != body || m.Unchanged || m.Fingerprint != 0 {
+		t.Errorf("answer as it is: got %v, %v, %q", m, err, raw)
+	}
+	kept := []*ServiceEntry{{}}
+	m, err = client.Raw().Query(ctx, "/v1/health/service/web", &kept, q)
+	if err != nil || len(kept) != 1 || kept[0].Node != nil || !m.Unchanged {
+		t.Errorf("Raw.Query of a known answer: got %v, %v", m, err)
+	}
+	body = strings.Replace(body, "passing", "warning", 1)
+	entries, m = ask("web", q)
+	if len(entries) != 1 || m.Unchanged || m.Fingerprint == first.Fingerprint {
+		t.Errorf("another answer: got %v, %+v", entries, m)
 	}
 }
 

@@ -73,6 +73,12 @@ type QueryOptions struct {
 	WaitIndex uint64
 	WaitHash  string
 	WaitTime  time.Duration
+
+	// Known is the [QueryMeta.Fingerprint] of an answer that the caller has. If the
+	// agent gives the same one again, it is not decoded: the method returns an empty
+	// answer, and [QueryMeta.Unchanged] is true. That makes the many waits cheap that
+	// end without a change. Zero means that every answer is decoded.
+	Known uint64
 }
 
 // Format implements [fmt.Formatter]. It prints the options that are set, but not
@@ -139,6 +145,16 @@ type QueryMeta struct {
 	// ResultsFilteredByACLs says that the token was not allowed to see everything.
 	// Agents say so since 1.11, and never to requests without a token.
 	ResultsFilteredByACLs bool
+
+	// Fingerprint stands for the answer in [QueryOptions.Known]. It is made of all
+	// bytes of the answer and of the path of the request, and means nothing to other
+	// processes. It is 0 if nothing was to be decoded, as in a [Raw.Query] that takes
+	// the answer as it is.
+	Fingerprint uint64
+
+	// Unchanged says that the answer is the one that QueryOptions.Known stands for,
+	// and that it was not decoded. All else in the QueryMeta is about this answer.
+	Unchanged bool
 
 	QueryBackend         string // blocking-query or streaming; empty from old agents
 	DefaultACLPolicy     string // allow or deny; empty from old agents

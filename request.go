@@ -6,15 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"io"
-	"mime"
 	"net/http"
 	"net/url"
 	"path"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -43,6 +39,10 @@ type call struct {
 
 	// received is called with the header of the answer.
 	received func(*http.Response)
+
+	// known is the fingerprint of an answer that is not to be decoded again. The
+	// other one is that of the answer, if it was to be decoded.
+	known, fingerprint uint64
 }
 
 // endpoint returns the path of an endpoint with a name in it, escaped.
@@ -83,6 +83,7 @@ func (c *Client) read(ctx context.Context, r *call) (*QueryMeta, error) {
 	if metaErr != nil {
 		return nil, c.fail(ctx, r, metaErr)
 	}
+	meta.Fingerprint, meta.Unchanged = r.fingerprint, r.isKnown()
 	return meta, nil
 }
 
@@ -152,7 +153,7 @@ func (r *call) setQuery(c *Client, q *QueryOptions) error {
 	if err != nil {
 		return err
 	}
-	r.params, r.timeout = params, timeout
+	r.params, r.timeout, r.known = params, timeout, q.Known
 	if q.Token != "" {
 		r.token = &q.Token
 	}
@@ -271,121 +272,6 @@ func (c *Client) tokenOf(r *call) string {
 		return *r.token
 	}
 	return *c.token
-}
-
-// bodySizes are how long the last answers were, by a hash of their paths.
-type bodySizes [64]atomic.Int64
-
-var bodySeed = maphash.MakeSeed()
-
-func (s *bodySizes) of(path string) *atomic.Int64 {
-	return &s[maphash.String(bodySeed, path)%uint64(len(s))]
-}
-
-// bodies are buffers for answers that are decoded. Long answers come without
-// their length: a new buffer would be reallocated and copied a dozen times. What
-// is not used for a while, the garbage collector takes.
-var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
-
-// takeBody takes the body of a good answer into the call's out.
-func (c *Client) takeBody(resp *http.Response, r *call) error {
-	out := r.out
-	if out == nil {
-		_, err := io.CopyN(io.Discard, resp.Body, maxDrain)
-		if err == io.EOF {
-			err = nil
-		}
-		return wrapRead(err)
-	}
-	if resp.ContentLength > c.maxBytes {
-		return fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrResponseTooLarge, resp.ContentLength, c.maxBytes)
-	}
-	limited := &io.LimitedReader{R: resp.Body, N: c.maxBytes + 1}
-	if w, ok := out.(io.Writer); ok {
-		_, err := io.Copy(w, limited)
-		return c.judgeRead(err, limited)
-	}
-	raw, isRaw := out.(*[]byte)
-	buf := new(bytes.Buffer)
-	if !isRaw {
-		buf = bodies.Get().(*bytes.Buffer)
-		defer bodies.Put(buf)
-		buf.Reset()
-	}
-	size := min(resp.ContentLength, maxBodyGuess)
-	last := c.sizes.of(r.path)
-	if size < 0 {
-		size = last.Load()
-		size += size / 8
-	}
-	// ReadFrom wants room beyond the end to notice it.
-	buf.Grow(int(size) + bytes.MinRead)
-	n, err := buf.ReadFrom(limited)
-	if err := c.judgeRead(err, limited); err != nil {
-		return err
-	}
-	last.Store(min(n, maxBodyGuess))
-	if isRaw {
-		*raw = buf.Bytes()
-		return nil
-	}
-	return decode(buf.Bytes(), resp.Header.Get("Content-Type"), out)
-}
-
-// judgeRead says what is wrong after limited, which allows one byte more than
-// the client, has been read.
-func (c *Client) judgeRead(err error, limited *io.LimitedReader) error {
-	if err == nil && limited.N <= 0 {
-		return fmt.Errorf("%w: more than %d bytes", ErrResponseTooLarge, c.maxBytes)
-	}
-	return wrapRead(err)
-}
-
-func wrapRead(err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("reading the answer: %w", err)
-}
-
-// decode decodes an answer, or says what it is instead of JSON.
-func decode(data []byte, contentType string, out any) error {
-	if len(data) == 0 {
-		return errors.New("decoding the answer: it is empty; want JSON")
-	}
-	known, bad := decodeHot(data, out)
-	if !known {
-		bad = decodeCold(data, out)
-	}
-	if bad == nil {
-		return nil
-	}
-	where := ""
-	if bad.position > 0 {
-		where = fmt.Sprintf(" at byte %d of %d", bad.position, len(data))
-	}
-	if media, _, err := mime.ParseMediaType(contentType); err == nil && media != "application/json" {
-		where += " (its type is " + media + ")"
-	}
-	return fmt.Errorf("decoding the answer%s: %w; it starts with %q", where, bad, shorten(string(data), maxErrorSnippet))
-}
-
-// decodeCold decodes an answer with encoding/json.
-func decodeCold(data []byte, out any) *decodeError {
-	err := json.Unmarshal(data, out)
-	if err == nil {
-		return nil
-	}
-	bad := &decodeError{what: err.Error(), cause: err}
-	var syntax *json.SyntaxError
-	var kind *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &syntax):
-		bad.position = int(syntax.Offset)
-	case errors.As(err, &kind):
-		bad.position = int(kind.Offset)
-	}
-	return bad
 }
 
 // fail turns what went wrong before or after the status into an error that

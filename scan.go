@@ -397,52 +397,23 @@ func (d *decoder) bool(p *bool) {
 	}
 }
 
-// number reads a number and returns its text.
+// number reads a number of any form and returns its text.
 func (d *decoder) number() []byte {
 	d.next()
-	i := d.pos
-	at := func() byte {
-		if i < len(d.data) {
-			return d.data[i]
-		}
-		return 0
+	end := d.pos
+	for end < len(d.data) && strings.IndexByte("0123456789+-.eE", d.data[end]) >= 0 {
+		end++
 	}
-	digits := func() bool {
-		start := i
-		for '0' <= at() && at() <= '9' {
-			i++
-		}
-		return i > start
-	}
-	if at() == '-' {
-		i++
-	}
-	ok := true
-	if at() == '0' {
-		i++
-	} else {
-		ok = digits()
-	}
-	if ok && at() == '.' {
-		i++
-		ok = digits()
-	}
-	if ok && (at() == 'e' || at() == 'E') {
-		if i++; at() == '+' || at() == '-' {
-			i++
-		}
-		ok = digits()
-	}
+	text := d.data[d.pos:end]
 	switch {
-	case i == d.pos:
+	case len(text) == 0:
 		d.want("a value")
 		return nil
-	case !ok:
-		d.fail(i, "want a digit")
+	case !json.Valid(text):
+		d.fail(d.pos, "malformed number")
 		return nil
 	}
-	text := d.data[d.pos:i]
-	d.pos = i
+	d.pos = end
 	return text
 }
 

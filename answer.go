@@ -1,0 +1,144 @@
+package consul
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"mime"
+	"net/http"
+	"sync"
+	"sync/atomic"
+)
+
+// This file takes the body of an answer in: within bounds, to its end, and
+// without decoding again what the caller has.
+
+// Long answers come without their length. A buffer that has to grow to it is
+// allocated and copied a dozen times, which takes longer than to receive them: so
+// buffers are used again while there is much to do, and else the last answer on
+// the path says how long the next one will be.
+var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// bodySizes are how long the last answers were, by a hash of their paths.
+type bodySizes [64]atomic.Int64
+
+func (s *bodySizes) of(path string) *atomic.Int64 {
+	return &s[maphash.String(hashSeed, path)%uint64(len(s))]
+}
+
+var hashSeed = maphash.MakeSeed()
+
+// fingerprint returns a number that stands for an answer. The odds that another
+// answer has the same are 1 to 2^64, whoever makes it, because nobody else knows
+// the seed.
+func fingerprint(path string, body []byte) uint64 {
+	f := maphash.Bytes(hashSeed, body) + maphash.String(hashSeed, path)
+	return max(f, 1)
+}
+
+func (r *call) isKnown() bool { return r.known != 0 && r.known == r.fingerprint }
+
+// takeBody takes the body of a good answer into the call's out.
+func (c *Client) takeBody(resp *http.Response, r *call) error {
+	if r.out == nil {
+		_, err := io.CopyN(io.Discard, resp.Body, maxDrain)
+		if err == io.EOF {
+			err = nil
+		}
+		return wrapRead(err)
+	}
+	if resp.ContentLength > c.maxBytes {
+		return fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrResponseTooLarge, resp.ContentLength, c.maxBytes)
+	}
+	limited := &io.LimitedReader{R: resp.Body, N: c.maxBytes + 1}
+	if w, ok := r.out.(io.Writer); ok {
+		_, err := io.Copy(w, limited)
+		return c.judgeRead(err, limited)
+	}
+	raw, isRaw := r.out.(*[]byte)
+	buf := new(bytes.Buffer)
+	if !isRaw {
+		buf = bodies.Get().(*bytes.Buffer)
+		defer bodies.Put(buf)
+		buf.Reset()
+	}
+	last := c.sizes.of(r.path)
+	size := resp.ContentLength
+	if size < 0 {
+		size = last.Load() * 9 / 8
+	}
+	// ReadFrom wants room beyond the end to notice it.
+	buf.Grow(int(min(size, maxBodyGuess)) + bytes.MinRead)
+	_, err := buf.ReadFrom(limited)
+	if err := c.judgeRead(err, limited); err != nil {
+		return err
+	}
+	last.Store(int64(buf.Len()))
+	if isRaw {
+		*raw = buf.Bytes()
+		return nil
+	}
+	if r.fingerprint = fingerprint(r.path, buf.Bytes()); r.isKnown() {
+		return nil
+	}
+	return decode(buf.Bytes(), resp.Header.Get("Content-Type"), r.out)
+}
+
+// judgeRead says what is wrong after limited, which allows one byte more than
+// the client, has been read.
+func (c *Client) judgeRead(err error, limited *io.LimitedReader) error {
+	if err == nil && limited.N <= 0 {
+		return fmt.Errorf("%w: more than %d bytes", ErrResponseTooLarge, c.maxBytes)
+	}
+	return wrapRead(err)
+}
+
+func wrapRead(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("reading the answer: %w", err)
+}
+
+// decode decodes an answer, or says what it is instead of JSON.
+func decode(data []byte, contentType string, out any) error {
+	if len(data) == 0 {
+		return errors.New("decoding the answer: it is empty; want JSON")
+	}
+	known, bad := decodeHot(data, out)
+	if !known {
+		bad = decodeCold(data, out)
+	}
+	if bad == nil {
+		return nil
+	}
+	where := ""
+	if bad.position > 0 {
+		where = fmt.Sprintf(" at byte %d of %d", bad.position, len(data))
+	}
+	if media, _, err := mime.ParseMediaType(contentType); err == nil && media != "application/json" {
+		where += " (its type is " + media + ")"
+	}
+	return fmt.Errorf("decoding the answer%s: %w; it starts with %q", where, bad, shorten(string(data), maxErrorSnippet))
+}
+
+// decodeCold decodes an answer with encoding/json.
+func decodeCold(data []byte, out any) *decodeError {
+	err := json.Unmarshal(data, out)
+	if err == nil {
+		return nil
+	}
+	bad := &decodeError{what: err.Error(), cause: err}
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		bad.position = int(syntax.Offset)
+	case errors.As(err, &kind):
+		bad.position = int(kind.Offset)
+	}
+	return bad
+}
