@@ -3,6 +3,7 @@ package consul
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -81,9 +82,49 @@ func TestDecodeRecorded(t *testing.T) {
 	}
 }
 
+// recordedBodies returns all bodies of the recordings in the conformance module,
+// which is in the repository, but not in the module's download.
+func recordedBodies(t testing.TB) (bodies [][]byte) {
+	t.Helper()
+	names, err := filepath.Glob("conformance/testdata/*/*.har")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var har struct {
+			Log struct {
+				Entries []struct {
+					Response struct{ Content struct{ Text string } }
+				}
+			}
+		}
+		if err := json.Unmarshal(data, &har); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for _, e := range har.Log.Entries {
+			bodies = append(bodies, []byte(e.Response.Content.Text))
+		}
+	}
+	return bodies
+}
+
 func FuzzDecode(f *testing.F) {
 	for _, data := range answers(f) {
 		f.Add(data)
+	}
+	if flag.Lookup("test.fuzz").Value.String() != "" {
+		// They are too many for an ordinary test.
+		seen := map[string]bool{}
+		for _, data := range recordedBodies(f) {
+			if len(data) < 10_000 && !seen[string(data)] {
+				seen[string(data)] = true
+				f.Add(data)
+			}
+		}
 	}
 	for _, data := range oddAnswers {
 		f.Add([]byte(data))
