@@ -81,7 +81,10 @@ func (c *Client) takeBody(resp *http.Response, r *call) error {
 		*raw = buf.Bytes()
 		return nil
 	}
-	if r.fingerprint = fingerprint(r.path, buf.Bytes()); r.isKnown() {
+	if r.timeout > 0 || r.known != 0 {
+		r.fingerprint = fingerprint(r.path, buf.Bytes())
+	}
+	if r.isKnown() {
 		return nil
 	}
 	return decode(buf.Bytes(), resp.Header.Get("Content-Type"), r.out)

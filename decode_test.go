@@ -335,7 +335,10 @@ func TestKnownAnswer(t *testing.T) {
 		}
 		return entries, m
 	}
-	entries, first := ask("web", nil)
+	if _, m := ask("web", nil); m.Fingerprint != 0 {
+		t.Errorf("a fingerprint without need: %+v", m)
+	}
+	entries, first := ask("web", &QueryOptions{WaitIndex: 6})
 	if len(entries) != 1 || first.Fingerprint == 0 || first.Unchanged {
 		t.Fatalf("first answer: got %v, %+v", entries, first)
 	}

@@ -146,10 +146,11 @@ type QueryMeta struct {
 	// Agents say so since 1.11, and never to requests without a token.
 	ResultsFilteredByACLs bool
 
-	// Fingerprint stands for the answer in [QueryOptions.Known]. It is made of all
-	// bytes of the answer and of the path of the request, and means nothing to other
-	// processes. It is 0 if nothing was to be decoded, as in a [Raw.Query] that takes
-	// the answer as it is.
+	// Fingerprint stands for the answer of a blocking query in
+	// [QueryOptions.Known]. It is made of all bytes of the answer and of the path of
+	// the request, and means nothing to other processes. It is 0 if the query did not
+	// block, and if nothing was to be decoded, as in a [Raw.Query] that takes the
+	// answer as it is.
 	Fingerprint uint64
 
 	// Unchanged says that the answer is the one that QueryOptions.Known stands for,
