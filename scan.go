@@ -49,6 +49,11 @@ const (
 	maxDepth = 10000 // of encoding/json
 )
 
+// block returns the size of a block, which is less than usual for short answers.
+func (d *decoder) block(size int) int {
+	return max(size/8, min(size, len(d.data)/(8<<10/size)))
+}
+
 // decodeError says where in an answer is what else than expected.
 type decodeError struct {
 	position int    // of the byte, from 1 on; 0 if unknown
@@ -364,7 +369,7 @@ func (d *decoder) keep(b []byte) string {
 	}
 	if d.texts.Cap()-d.texts.Len() < len(b) {
 		d.texts = strings.Builder{}
-		d.texts.Grow(textBlock)
+		d.texts.Grow(max(d.block(textBlock), len(b)))
 	}
 	start := d.texts.Len()
 	d.texts.Write(b)
@@ -545,7 +550,7 @@ func (d *decoder) value() []byte {
 func (d *decoder) raw(p *json.RawMessage) {
 	text := d.value()
 	if len(d.raws) < len(text) {
-		d.raws = make([]byte, max(textBlock, len(text)))
+		d.raws = make([]byte, max(d.block(textBlock), len(text)))
 	}
 	*p = d.raws[:len(text):len(text)]
 	d.raws = d.raws[len(text):]
@@ -584,8 +589,8 @@ func (d *decoder) strings(p *[]string) {
 		list(d, p, (*decoder).text)
 		return
 	}
-	if len(d.lists) < listBlock/4 {
-		d.lists = make([]string, listBlock)
+	if len(d.lists) < d.block(listBlock)/4+1 {
+		d.lists = make([]string, d.block(listBlock))
 	}
 	*p = d.lists[:0]
 	list(d, p, (*decoder).text)
