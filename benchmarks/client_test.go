@@ -1,17 +1,27 @@
 package benchmarks
 
 import (
+	"compress/gzip"
+	"context"
 	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
+
+	"github.com/lictor-go/consul"
 )
 
 func newRig(b *testing.B, body []byte) *Rig {
 	b.Helper()
-	r, err := NewRig(body)
+	s := httptest.NewServer(Agent(body))
+	b.Cleanup(s.Close)
+	b.Cleanup(s.CloseClientConnections)
+	r, err := NewRig(strings.TrimPrefix(s.URL, "http://"))
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(r.Close)
 	return r
 }
 
@@ -41,3 +51,66 @@ func BenchmarkHealthService(b *testing.B) {
 func BenchmarkPassTTL(b *testing.B) { run(b, newRig(b, nil).PassTTL()) }
 
 func BenchmarkRegister(b *testing.B) { run(b, newRig(b, nil).Register()) }
+
+func BenchmarkWake(b *testing.B) {
+	t, err := newRig(b, Instances(1000)).Wake()
+	if err != nil {
+		b.Fatal(err)
+	}
+	run(b, t)
+}
+
+// BenchmarkGzip reads instances from an agent on the same machine with and
+// without compression, which costs both sides time and saves bytes that never
+// leave the machine. The agent compresses as real ones do, at the default level.
+func BenchmarkGzip(b *testing.B) {
+	for _, network := range []string{"tcp", "unix"} {
+		for _, n := range []int{10, 100, 1000} {
+			for _, zip := range []bool{false, true} {
+				b.Run(fmt.Sprintf("%s/%d/gzip=%t", network, n, zip), func(b *testing.B) { readGzip(b, network, n, zip) })
+			}
+		}
+	}
+}
+
+func readGzip(b *testing.B, network string, n int, zip bool) {
+	body := Instances(n)
+	address := "127.0.0.1:0"
+	if network == "unix" {
+		address = b.TempDir() + "/agent.sock"
+	}
+	listener, err := net.Listen(network, address)
+	if err != nil {
+		b.Fatal(err)
+	}
+	agent := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if r.Header.Get("Accept-Encoding") != "gzip" {
+			w.Write(body)
+			return
+		}
+		w.Header().Set("Content-Encoding", "gzip")
+		z := gzip.NewWriter(w)
+		z.Write(body)
+		z.Close()
+	})}
+	go agent.Serve(listener)
+	defer agent.Close()
+	transport := &http.Transport{
+		DisableCompression: !zip,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, listener.Addr().String())
+		},
+	}
+	defer transport.CloseIdleConnections()
+	client, err := consul.NewClient(consul.Config{Transport: transport})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		entries, _, err := client.Health().Service(context.Background(), "web", nil)
+		if err != nil || len(entries) != n {
+			b.Fatalf("got %d instances, %v; want %d", len(entries), err, n)
+		}
+	}
+}

@@ -3,11 +3,10 @@ package benchmarks
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -21,43 +20,37 @@ type Op func() error
 // net/http request that only reads the answer, which is the floor for both.
 type Trio struct{ Ours, API, Bare Op }
 
-// Rig is an agent with one canned answer, and the clients that ask it.
+// Rig are the clients that are compared, and the agent that they ask.
 type Rig struct {
-	server *httptest.Server
-	addr   string
-	ours   *consul.Client
-	api    *api.Client
-	bare   *http.Client
+	addr string
+	ours *consul.Client
+	api  *api.Client
+	bare *http.Client
 }
 
-// NewRig starts an agent that answers everything with body.
-func NewRig(body []byte) (*Rig, error) {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+// Agent is a handler that answers everything with a body, as an agent does.
+func Agent(body []byte) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("X-Consul-Index", "7")
 		w.Header().Set("X-Consul-Knownleader", "true")
 		w.Header().Set("X-Consul-Lastcontact", "0")
 		w.Write(body)
-	}))
-	r := &Rig{server: server, addr: strings.TrimPrefix(server.URL, "http://")}
-	var err error
-	if r.ours, err = consul.NewClient(consul.Config{Address: r.addr}); err != nil {
-		return nil, err
-	}
-	if r.api, err = api.NewClient(&api.Config{Address: r.addr}); err != nil {
-		return nil, err
-	}
-	r.bare = &http.Client{Transport: &http.Transport{DisableCompression: true}}
-	return r, nil
+	})
 }
 
-// Close stops the agent.
-func (r *Rig) Close() {
-	r.ours.CloseIdleConnections()
-	r.bare.CloseIdleConnections()
-	r.server.CloseClientConnections()
-	r.server.Close()
+// NewRig returns clients for the agent at an address (host:port).
+func NewRig(addr string) (*Rig, error) {
+	r := &Rig{addr: addr, bare: &http.Client{Transport: &http.Transport{DisableCompression: true}}}
+	var err error
+	if r.ours, err = consul.NewClient(consul.Config{Address: addr}); err != nil {
+		return nil, err
+	}
+	if r.api, err = api.NewClient(&api.Config{Address: addr}); err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // request performs a request as simply as net/http allows.
@@ -101,6 +94,30 @@ func (r *Rig) HealthService(n int) Trio {
 		},
 		Bare: func() error { return r.request(http.MethodGet, "/v1/health/service/web", nil) },
 	}
+}
+
+// Wake waits for a change that does not come: the answer is the one that is
+// known already. Others decode it all the same.
+func (r *Rig) Wake() (Trio, error) {
+	t := r.HealthService(0)
+	q := &consul.QueryOptions{WaitIndex: 7}
+	_, meta, err := r.ours.Health().Service(context.Background(), "web", q)
+	if err != nil {
+		return t, err
+	}
+	q.Known = meta.Fingerprint
+	t.Ours = func() error {
+		_, meta, err := r.ours.Health().Service(context.Background(), "web", q)
+		if err == nil && !meta.Unchanged {
+			err = errors.New("the answer has changed")
+		}
+		return err
+	}
+	t.API = func() error {
+		_, _, err := r.api.Health().Service("web", "", false, &api.QueryOptions{WaitIndex: 7})
+		return err
+	}
+	return t, nil
 }
 
 // PassTTL reports that a check passes.
