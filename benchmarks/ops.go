@@ -152,3 +152,23 @@ func (r *Rig) Register() Trio {
 		Bare: func() error { return r.request(http.MethodPut, "/v1/agent/service/register", body) },
 	}
 }
+
+// Entries returns the instances of a service as our client decodes them.
+func (r *Rig) Entries() ([]any, error) {
+	entries, _, err := r.ours.Health().Service(context.Background(), "web", nil)
+	return boxed(entries), err
+}
+
+// APIEntries returns the instances of a service as consul/api decodes them.
+func (r *Rig) APIEntries() ([]any, error) {
+	entries, _, err := r.api.Health().Service("web", "", false, nil)
+	return boxed(entries), err
+}
+
+func boxed[T any](values []T) []any {
+	all := make([]any, len(values))
+	for i, v := range values {
+		all[i] = v
+	}
+	return all
+}
