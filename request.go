@@ -226,18 +226,19 @@ func (c *Client) newRequest(ctx context.Context, r *call) (*http.Request, error)
 		}
 		body, contentType = bytes.NewReader(data), "application/json"
 	}
-	u := c.base
 	unescaped, err := url.PathUnescape(r.path)
 	if err != nil {
 		return nil, err
 	}
-	u.Path, u.RawPath = c.base.Path+unescaped, c.base.EscapedPath()+r.path
-	u.RawQuery = r.params.Encode()
-	req, err := http.NewRequestWithContext(ctx, r.method, "http://host", body)
+	req, err := http.NewRequestWithContext(ctx, r.method, "", body)
 	if err != nil {
 		return nil, err
 	}
-	req.URL, req.Host = &u, u.Host
+	u := req.URL
+	*u = c.base
+	u.Path, u.RawPath = c.base.Path+unescaped, c.base.EscapedPath()+r.path
+	u.RawQuery = r.params.Encode()
+	req.Host = u.Host
 
 	req.Header.Set("User-Agent", defaultUserAgent)
 	if contentType != "" {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -129,11 +130,14 @@ func startAgent(binary string) (addr string, stop func(), err error) {
 	if err != nil {
 		return "", nil, err
 	}
-	cmd := exec.Command(binary, "agent", "-dev", "-bind=127.0.0.1", "-client=127.0.0.1", "-log-level=err",
+	args := []string{"agent", "-dev", "-bind=127.0.0.1", "-client=127.0.0.1", "-log-level=err",
 		"-dns-port=-1", "-grpc-port=-1", "-https-port=-1",
 		fmt.Sprint("-http-port=", ports[0]), fmt.Sprint("-server-port=", ports[1]),
-		fmt.Sprint("-serf-lan-port=", ports[2]), fmt.Sprint("-serf-wan-port=", ports[3]))
-	return launch(cmd, fmt.Sprint("127.0.0.1:", ports[0]))
+		fmt.Sprint("-serf-lan-port=", ports[2]), fmt.Sprint("-serf-wan-port=", ports[3])}
+	if help, _ := exec.Command(binary, "agent", "-help").Output(); strings.Contains(string(help), "-grpc-tls-port") {
+		args = append(args, "-grpc-tls-port=-1") // old agents do not know it
+	}
+	return launch(exec.Command(binary, args...), fmt.Sprint("127.0.0.1:", ports[0]))
 }
 
 // freePorts returns ports that nobody listens on at the moment.
