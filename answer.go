@@ -66,12 +66,12 @@ func (c *Client) takeBody(resp *http.Response, r *call) error {
 		buf.Reset()
 	}
 	last := c.sizes.of(r.path)
-	size := resp.ContentLength
-	if size < 0 {
-		size = last.Load() * 9 / 8
+	size := last.Load() * 9 / 8
+	if resp.ContentLength >= 0 {
+		size = min(resp.ContentLength, maxBodyTrust)
 	}
 	// ReadFrom wants room beyond the end to notice it.
-	buf.Grow(int(min(size, maxBodyGuess)) + bytes.MinRead)
+	buf.Grow(int(size) + bytes.MinRead)
 	_, err := buf.ReadFrom(limited)
 	if err := c.judgeRead(err, limited); err != nil {
 		return err

@@ -135,7 +135,7 @@ func FuzzDecode(f *testing.F) {
 // FuzzDecodeShapes compares answers that nobody would send, but that are almost
 // right.
 func FuzzDecodeShapes(f *testing.F) {
-	for seed := range uint64(500) {
+	for seed := range uint64(200) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, seed uint64) {

@@ -18,7 +18,7 @@ const (
 	maxDrain        = 256 << 10 // read from an answer that nobody wants, so that its connection can be used again
 	maxErrorRead    = 64 << 10  // of an answer with an error
 	maxErrorSnippet = 64        // of an answer that cannot be decoded
-	maxBodyGuess    = 4 << 20   // set aside for an answer before any of it is read
+	maxBodyTrust    = 1 << 20   // set aside for an answer that only says that it is so long
 )
 
 // call is one request and what to do with its answer.
