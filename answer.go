@@ -9,20 +9,42 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // This file takes the body of an answer in: within bounds, to its end, and
 // without decoding again what the caller has.
 
-// Long answers come without their length. A buffer that has to grow to it is
-// allocated and copied a dozen times, which takes longer than to receive them: so
-// buffers are used again while there is much to do, and else the last answer on
-// the path says how long the next one will be.
-var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+// spareBuffer holds a buffer for the next long answer. It costs less to receive
+// such an answer than to allocate the memory for it; but between answers that are
+// far apart, nothing is held.
+type spareBuffer struct{ atomic.Pointer[bytes.Buffer] }
 
-// bodySizes are how long the last answers were, by a hash of their paths.
+const (
+	longAnswer = 64 << 10
+	spareTime  = 5 * time.Second
+)
+
+func (s *spareBuffer) take() *bytes.Buffer {
+	buf := s.Swap(nil)
+	if buf == nil {
+		return new(bytes.Buffer)
+	}
+	buf.Reset()
+	return buf
+}
+
+func (s *spareBuffer) put(buf *bytes.Buffer) {
+	if buf.Cap() >= longAnswer {
+		s.Store(buf)
+		time.AfterFunc(spareTime, func() { s.CompareAndSwap(buf, nil) })
+	}
+}
+
+// bodySizes are how long the last answers were, by a hash of their paths. Long
+// answers come without their length, and a buffer that has to grow to it is
+// allocated and copied a dozen times.
 type bodySizes [64]atomic.Int64
 
 func (s *bodySizes) of(path string) *atomic.Int64 {
@@ -61,9 +83,8 @@ func (c *Client) takeBody(resp *http.Response, r *call) error {
 	raw, isRaw := r.out.(*[]byte)
 	buf := new(bytes.Buffer)
 	if !isRaw {
-		buf = bodies.Get().(*bytes.Buffer)
-		defer bodies.Put(buf)
-		buf.Reset()
+		buf = c.spare.take()
+		defer c.spare.put(buf)
 	}
 	last := c.sizes.of(r.path)
 	size := last.Load() * 9 / 8

@@ -38,6 +38,7 @@ type settings struct {
 	waitTime  time.Duration
 	maxBytes  int64
 	sizes     bodySizes
+	spare     spareBuffer
 }
 
 // NewClient returns a client for the agent that cfg describes. It reads the
