@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -302,7 +303,7 @@ func TestDecodeErrors(t *testing.T) {
 		`[{"Node":{"Node":"a}}]`:                                "at byte 22 of 22: field Node.Node: want a quote, got the end",
 		`[{"Checks":[{},{"Status":[]}]}]`:                       "at byte 26 of 31: field Checks.Status: want a string, got an array",
 		`[{"Checks":[{"Timeout":"1y"}]}]`:                       `at byte 24 of 31: field Checks.Timeout: duration "1y": want a string such as "10s"`,
-		`[{"Service":{"Port":1.5}}]`:                            "at byte 21 of 26: field Service.Port: want a whole number of 64 bits, got 1.5",
+		`[{"Service":{"Port":1.5}}]`:                            fmt.Sprintf("at byte 21 of 26: field Service.Port: want a whole number of %d bits, got 1.5", strconv.IntSize),
 		`[{"Service":{"Meta":{"k":"\x"}}}`:                      `at byte 27 of 32: field Service.Meta.k: "\\x" in a string`,
 		`[{"Node":tru}]`:                                        "at byte 10 of 14: field Node: want an object, got 't'",
 		`[{"Node":{}`:                                           "at byte 11 of 11: want a comma or }, got the end",
