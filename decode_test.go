@@ -369,21 +369,51 @@ func TestKnownAnswer(t *testing.T) {
 	}
 }
 
-// TestDecodeKeepsLittle keeps one of many instances.
-func TestDecodeKeepsLittle(t *testing.T) {
-	const n = 2000
-	one := answers(t)["health-service.json"]
+// instances returns an answer with n different instances.
+func instances(t testing.TB, n int) []byte {
+	t.Helper()
 	var all []json.RawMessage
-	if err := json.Unmarshal(one, &all); err != nil {
+	if err := json.Unmarshal(answers(t)["health-service.json"], &all); err != nil {
 		t.Fatal(err)
 	}
-	for len(all) < n {
-		all = append(all, json.RawMessage(strings.ReplaceAll(string(all[0]), "node1", fmt.Sprint("node", len(all)))))
+	one := string(all[0])
+	all = nil
+	for i := range n {
+		named := strings.NewReplacer("client1", fmt.Sprint("client", i), "web-1", fmt.Sprint("web-", i)).Replace(one)
+		all = append(all, json.RawMessage(named))
 	}
 	data, err := json.Marshal(all)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return data
+}
+
+// BenchmarkDecode compares the decoder with encoding/json, and with the
+// fingerprint that takes its place when nothing has changed.
+func BenchmarkDecode(b *testing.B) {
+	for _, n := range []int{1, 1000} {
+		data := instances(b, n)
+		for name, op := range map[string]func(){
+			"here":          func() { decodeHot(data, new([]*ServiceEntry)) },
+			"encoding-json": func() { json.Unmarshal(data, new([]*ServiceEntry)) },
+			"fingerprint":   func() { fingerprint("/v1/health/service/web", data) },
+		} {
+			b.Run(fmt.Sprintf("%d/%s", n, name), func(b *testing.B) {
+				b.ReportAllocs()
+				b.SetBytes(int64(len(data)))
+				for range b.N {
+					op()
+				}
+			})
+		}
+	}
+}
+
+// TestDecodeKeepsLittle keeps one of many instances.
+func TestDecodeKeepsLittle(t *testing.T) {
+	const n = 2000
+	data := instances(t, n)
 	heap := func() uint64 {
 		var m runtime.MemStats
 		runtime.GC()
