@@ -39,8 +39,9 @@
 //		q.WaitIndex = meta.LastIndex
 //	}
 //
-// An index may go down, as above; an answer may be the same as before; and errors
-// want a growing pause. Package discovery has a loop that minds all of that.
+// An index may go down, as above; an answer may be the same as before, which
+// [QueryOptions.Known] makes cheap; and errors want a growing pause. Package
+// discovery has a loop that minds all of that.
 //
 // # Errors
 //
