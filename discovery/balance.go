@@ -1,0 +1,171 @@
+package discovery
+
+import (
+	"hash/fnv"
+	"io"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// Balancer picks one of the instances of a service.
+type Balancer interface {
+	// Pick returns the index of one of the instances, of which there is at least
+	// one. It may be called concurrently, must not change the slice, and must not
+	// keep it.
+	Pick(instances []Instance) int
+}
+
+type balancerFunc func(instances []Instance) int
+
+func (f balancerFunc) Pick(instances []Instance) int { return f(instances) }
+
+// Random returns a balancer that picks each instance with the same probability,
+// whatever its weight.
+func Random() Balancer {
+	return balancerFunc(func(instances []Instance) int { return rand.IntN(len(instances)) })
+}
+
+// RoundRobin returns a balancer that picks one instance after the other,
+// whatever their weights, beginning anywhere.
+func RoundRobin() Balancer {
+	var next atomic.Uint64
+	next.Store(uint64(rand.Uint32()))
+	return balancerFunc(func(instances []Instance) int {
+		return int(next.Add(1) % uint64(len(instances)))
+	})
+}
+
+// WeightedRandom returns a balancer that picks each instance with a probability
+// in proportion to its weight, which is the one that Consul has for its status.
+// One with the weight 0 is picked only if all have it.
+func WeightedRandom() Balancer {
+	return balancerFunc(func(instances []Instance) int {
+		total := 0
+		for i := range instances {
+			total += instances[i].Weight
+		}
+		if total <= 0 {
+			return rand.IntN(len(instances))
+		}
+		n := rand.IntN(total)
+		for i := range instances {
+			if n -= instances[i].Weight; n < 0 {
+				return i
+			}
+		}
+		return len(instances) - 1
+	})
+}
+
+// LeastLoaded returns a balancer that picks the instance with the least load in
+// proportion to its weight, any of those if there are several. The load is
+// [Instance.Load]: it has to be fed back by [Resolver.Acquire], as [NewTransport]
+// does. One with the weight 0 is picked only if all have it.
+func LeastLoaded() Balancer {
+	return balancerFunc(func(instances []Instance) int {
+		best, ties := 0, 0
+		least := math.Inf(1)
+		for i := range instances {
+			load := math.Inf(1)
+			if w := instances[i].Weight; w > 0 {
+				load = float64(instances[i].Load()+1) / float64(w)
+			}
+			switch {
+			case load < least:
+				best, least, ties = i, load, 1
+			case load == least:
+				if ties++; rand.IntN(ties) == 0 {
+					best = i
+				}
+			}
+		}
+		return best
+	})
+}
+
+// rendezvous picks the instance that scores highest for the key. Every process
+// picks the same one for a key, and when an instance goes, only the keys that it
+// had go to others. Instances get keys in proportion to their weights.
+func rendezvous(key string, instances []Instance) int {
+	best, highest := 0, math.Inf(-1)
+	for i := range instances {
+		// A uniform number u between 0 and 1 for each pair of key and instance,
+		// turned so that the weights hold: -ln(u)/w is the time until something
+		// happens that happens w times in a unit of time, and the earliest wins.
+		u := (float64(mix(key, &instances[i])>>11) + 0.5) / (1 << 53)
+		score := math.Log(u) / max(float64(instances[i].Weight), 1e-9)
+		if score > highest {
+			best, highest = i, score
+		}
+	}
+	return best
+}
+
+func mix(key string, i *Instance) uint64 {
+	h := fnv.New64a()
+	for _, s := range []string{key, i.Datacenter, i.Node, i.ID} {
+		io.WriteString(h, s)
+		h.Write([]byte{0})
+	}
+	// FNV does not spread the last bytes over the high bits: splitmix64 does.
+	x := h.Sum64()
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// stats are what is known of an instance besides what Consul says.
+type stats struct {
+	load     atomic.Int32
+	failures atomic.Int32 // in a row
+	until    atomic.Int64 // Unix nanoseconds; left out of picks until then
+}
+
+// maxExclude bounds the time for which a failing instance is left out.
+const maxExclude = time.Minute
+
+// exclusion returns for how long an instance is left out after so many failures
+// in a row: twice as long after each one.
+func exclusion(first time.Duration, failures int) time.Duration {
+	d := first
+	for i := 1; i < failures && d < maxExclude; i++ {
+		d *= 2
+	}
+	return min(d, max(first, maxExclude))
+}
+
+// usable returns the instances to pick from: those that were not seen failing a
+// short time ago and were not tried before, or, if there are none, those that
+// were not tried before.
+func usable(instances []Instance, tried []instanceKey, now time.Time) []Instance {
+	good := without(instances, func(i *Instance) bool { return i.failing(now) || isTried(tried, i) })
+	if len(good) > 0 {
+		return good
+	}
+	return without(instances, func(i *Instance) bool { return isTried(tried, i) })
+}
+
+// without returns the instances that bad is not true of. It copies nothing if
+// that is all of them.
+func without(instances []Instance, bad func(*Instance) bool) []Instance {
+	for i := range instances {
+		if !bad(&instances[i]) {
+			continue
+		}
+		rest := append(make([]Instance, 0, len(instances)-1), instances[:i]...)
+		for j := i + 1; j < len(instances); j++ {
+			if !bad(&instances[j]) {
+				rest = append(rest, instances[j])
+			}
+		}
+		return rest
+	}
+	return instances
+}
+
+func isTried(tried []instanceKey, i *Instance) bool {
+	return len(tried) > 0 && slices.Contains(tried, i.key())
+}

@@ -1,0 +1,149 @@
+package discovery
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// Event is something that happened inside this package, for metrics. It is one
+// of [RegisteredEvent], [HealedEvent], [BeatFailedEvent], [DeregisteredEvent],
+// [WatchErrorEvent], [IndexResetEvent] and [InstancesChangedEvent].
+//
+// The functions called OnEvent in the options are called by the goroutine to
+// which the event happened, possibly by several at once. They must not block: a
+// heartbeat may be waiting for them.
+type Event interface {
+	// log returns how the event reads in a log.
+	log() (slog.Level, string, []slog.Attr)
+}
+
+// RegisteredEvent says that a service was registered for the first time.
+type RegisteredEvent struct {
+	Service, ID string
+}
+
+// HealReason says what a registration recovered from.
+type HealReason string
+
+const (
+	// HealLost means that the agent did not have the service or one of its
+	// checks any more, and the service was registered again: the agent was
+	// restarted without its data, or somebody deregistered it.
+	HealLost HealReason = "lost"
+
+	// HealFailing means that the agent could not be told the status for a while,
+	// but had kept the service: nothing was registered.
+	HealFailing HealReason = "failing"
+)
+
+// HealedEvent says that a registration is in order again, and its status
+// reported.
+type HealedEvent struct {
+	Service, ID string
+	Reason      HealReason
+	Cause       error         // the error that showed it first
+	Took        time.Duration // since then
+}
+
+// BeatFailedEvent says that an agent could not be told the status of a service,
+// or could not be asked about it.
+type BeatFailedEvent struct {
+	Service, ID string
+	CheckID     string // empty if the call was about the whole service
+	Err         error
+	Failures    int           // in a row
+	RetryIn     time.Duration // until the next try
+}
+
+// DeregisteredEvent says that Close removed a service, or could not do so in
+// time.
+type DeregisteredEvent struct {
+	Service, ID string
+	Err         error
+}
+
+// WatchErrorEvent says that a query of a watch failed.
+type WatchErrorEvent struct {
+	Watch      string // the watch's name; of a resolver, the service
+	Datacenter string // the one that was asked about; empty for the client's
+	Err        error
+	Failures   int           // in a row
+	RetryIn    time.Duration // until the next query
+}
+
+// IndexResetEvent says that an answer had a lower index than the one before,
+// whereupon the watch started over.
+type IndexResetEvent struct {
+	Watch      string
+	Datacenter string
+	From, To   uint64
+}
+
+// InstancesChangedEvent says that a resolver has other instances of a service
+// than before.
+type InstancesChangedEvent struct {
+	Service                 string
+	Datacenter              string // the one that they are from; empty for the client's
+	Added, Removed, Changed int
+	Total                   int // now
+	Held                    int // of them are not in the last answer, but held back; see [ResolverOptions.MinInstances]
+}
+
+func (e RegisteredEvent) log() (slog.Level, string, []slog.Attr) {
+	return slog.LevelInfo, "service registered", []slog.Attr{slog.String("service", e.Service), slog.String("id", e.ID)}
+}
+
+func (e HealedEvent) log() (slog.Level, string, []slog.Attr) {
+	msg := "service registered again"
+	if e.Reason == HealFailing {
+		msg = "heartbeats succeed again"
+	}
+	return slog.LevelInfo, msg, []slog.Attr{slog.String("service", e.Service), slog.String("id", e.ID),
+		slog.Duration("took", e.Took), slog.Any("cause", e.Cause)}
+}
+
+func (e BeatFailedEvent) log() (slog.Level, string, []slog.Attr) {
+	return slog.LevelWarn, "heartbeat failed", []slog.Attr{slog.String("service", e.Service), slog.String("id", e.ID),
+		slog.String("check", e.CheckID), slog.Any("error", e.Err), slog.Int("failures", e.Failures), slog.Duration("retry_in", e.RetryIn)}
+}
+
+func (e DeregisteredEvent) log() (slog.Level, string, []slog.Attr) {
+	attrs := []slog.Attr{slog.String("service", e.Service), slog.String("id", e.ID)}
+	if e.Err != nil {
+		return slog.LevelError, "service not deregistered", append(attrs, slog.Any("error", e.Err))
+	}
+	return slog.LevelInfo, "service deregistered", attrs
+}
+
+func (e WatchErrorEvent) log() (slog.Level, string, []slog.Attr) {
+	return slog.LevelWarn, "watch failed", []slog.Attr{slog.String("watch", e.Watch), slog.String("datacenter", e.Datacenter),
+		slog.Any("error", e.Err), slog.Int("failures", e.Failures), slog.Duration("retry_in", e.RetryIn)}
+}
+
+func (e IndexResetEvent) log() (slog.Level, string, []slog.Attr) {
+	return slog.LevelInfo, "index went down", []slog.Attr{slog.String("watch", e.Watch), slog.String("datacenter", e.Datacenter),
+		slog.Uint64("from", e.From), slog.Uint64("to", e.To)}
+}
+
+func (e InstancesChangedEvent) log() (slog.Level, string, []slog.Attr) {
+	return slog.LevelInfo, "instances changed", []slog.Attr{slog.String("service", e.Service), slog.String("datacenter", e.Datacenter),
+		slog.Int("added", e.Added), slog.Int("removed", e.Removed), slog.Int("changed", e.Changed),
+		slog.Int("total", e.Total), slog.Int("held", e.Held)}
+}
+
+// observer passes events on. The zero observer drops them.
+type observer struct {
+	logger  *slog.Logger
+	onEvent func(Event)
+}
+
+func (o observer) emit(e Event) {
+	if o.logger != nil {
+		level, msg, attrs := e.log()
+		o.logger.LogAttrs(context.Background(), level, msg, attrs...)
+	}
+	if o.onEvent != nil {
+		o.onEvent(e)
+	}
+}

@@ -1,0 +1,148 @@
+package discovery
+
+import (
+	"hash/maphash"
+	"math"
+	"reflect"
+)
+
+// A hasher tells whether two answers have the same content, without keeping
+// them: they belong to whoever got them. The indexes inside an answer
+// (CreateIndex and ModifyIndex) say when something changed and not what it is,
+// so they do not count, and neither does the order of the tags in a
+// map[string][]string, which agents send in random order.
+//
+// Two contents that differ have the same hash with a probability of 2^-64.
+type hasher struct {
+	seed   maphash.Seed
+	fields map[reflect.Type][]int // of struct types: the fields that count
+}
+
+func newHasher() *hasher {
+	return &hasher{seed: maphash.MakeSeed(), fields: make(map[reflect.Type][]int)}
+}
+
+// sum returns the hash of the content of v.
+func (h *hasher) sum(v any) uint64 {
+	var m maphash.Hash
+	m.SetSeed(h.seed)
+	if services, ok := v.(map[string][]string); ok {
+		return h.unordered(len(services), func(add func(func(*maphash.Hash))) {
+			for name, tags := range services {
+				set := h.unordered(len(tags), func(add func(func(*maphash.Hash))) {
+					for _, tag := range tags {
+						add(func(m *maphash.Hash) { writeString(m, tag) })
+					}
+				})
+				add(func(m *maphash.Hash) { writeString(m, name); writeUint(m, set) })
+			}
+		})
+	}
+	h.write(&m, reflect.ValueOf(v), 0)
+	return m.Sum64()
+}
+
+// unordered hashes n elements regardless of their order.
+func (h *hasher) unordered(n int, each func(add func(write func(*maphash.Hash)))) uint64 {
+	total := uint64(n)
+	each(func(write func(*maphash.Hash)) {
+		var m maphash.Hash
+		m.SetSeed(h.seed)
+		write(&m)
+		total += m.Sum64()
+	})
+	return total
+}
+
+// maxDepth ends the walk through types that refer to themselves. What is decoded
+// from JSON is never so deep.
+const maxDepth = 100
+
+func (h *hasher) write(m *maphash.Hash, v reflect.Value, depth int) {
+	if depth > maxDepth {
+		return
+	}
+	switch v.Kind() {
+	case reflect.String:
+		writeString(m, v.String())
+	case reflect.Bool:
+		if v.Bool() {
+			writeUint(m, 1)
+		} else {
+			writeUint(m, 0)
+		}
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		writeUint(m, uint64(v.Int()))
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
+		writeUint(m, v.Uint())
+	case reflect.Float32, reflect.Float64:
+		writeUint(m, math.Float64bits(v.Float()))
+	case reflect.Pointer, reflect.Interface:
+		if v.IsNil() {
+			writeUint(m, 0)
+			return
+		}
+		writeUint(m, 1)
+		if v.Kind() == reflect.Interface {
+			writeString(m, v.Elem().Type().String())
+		}
+		h.write(m, v.Elem(), depth+1)
+	case reflect.Struct:
+		for _, i := range h.counting(v.Type()) {
+			h.write(m, v.Field(i), depth+1)
+		}
+	case reflect.Slice, reflect.Array:
+		h.writeList(m, v, depth)
+	case reflect.Map:
+		writeUint(m, h.unordered(v.Len(), func(add func(func(*maphash.Hash))) {
+			for it := v.MapRange(); it.Next(); {
+				add(func(m *maphash.Hash) {
+					h.write(m, it.Key(), depth+1)
+					h.write(m, it.Value(), depth+1)
+				})
+			}
+		}))
+	}
+}
+
+func (h *hasher) writeList(m *maphash.Hash, v reflect.Value, depth int) {
+	writeUint(m, uint64(v.Len()))
+	if v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Uint8 {
+		m.Write(v.Bytes())
+		return
+	}
+	for i := range v.Len() {
+		h.write(m, v.Index(i), depth+1)
+	}
+}
+
+// counting returns the fields of a struct type that are content.
+func (h *hasher) counting(t reflect.Type) []int {
+	fields, ok := h.fields[t]
+	if !ok {
+		for i := range t.NumField() {
+			f := t.Field(i)
+			isIndex := f.Type.Kind() == reflect.Uint64 && (f.Name == "CreateIndex" || f.Name == "ModifyIndex")
+			if !isIndex {
+				fields = append(fields, i)
+			}
+		}
+		h.fields[t] = fields
+	}
+	return fields
+}
+
+// writeString writes the length too, so that the parts of a sequence cannot be
+// shifted unnoticed.
+func writeString(m *maphash.Hash, s string) {
+	writeUint(m, uint64(len(s)))
+	m.WriteString(s)
+}
+
+func writeUint(m *maphash.Hash, n uint64) {
+	var b [8]byte
+	for i := range b {
+		b[i] = byte(n >> (8 * i))
+	}
+	m.Write(b[:])
+}

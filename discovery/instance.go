@@ -1,0 +1,160 @@
+package discovery
+
+import (
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/lictor-go/consul"
+)
+
+// Instance is an instance of a service. The maps and slices in it are shared:
+// they must not be changed.
+type Instance struct {
+	ID      string // unique on its node only
+	Service string // the service's name
+	Node    string // the node's name
+
+	// Address is the instance's, or the node's if it has none of its own.
+	Address    string
+	Port       int    // 0 if it has none
+	SocketPath string // of a unix socket, instead of Address and Port; usually empty
+
+	Tags   []string
+	Meta   map[string]string
+	Status consul.HealthStatus // of all its checks and those of its node
+
+	// Weight is the one that the instance has in Consul for its status: for
+	// passing, or for warning. An instance without weights has 1. One that is
+	// critical or in maintenance has 0.
+	Weight int
+
+	Datacenter      string
+	NodeAddress     string
+	NodeMeta        map[string]string
+	TaggedAddresses map[string]consul.ServiceAddress
+	Namespace       string // Consul Enterprise only
+	Partition       string // Consul Enterprise only
+
+	stats *stats // shared by all copies of the instance in a resolver; nil outside
+}
+
+// HostPort returns the address for [net.Dial]: host:port, with an IPv6 address
+// in brackets. The host is the node's when the service has no address.
+func (i Instance) HostPort() string {
+	host := i.Address
+	if host == "" {
+		host = i.NodeAddress
+	}
+	return net.JoinHostPort(host, strconv.Itoa(i.Port))
+}
+
+// Load returns how many uses of the instance are under way in its resolver: those
+// that began with [Resolver.Acquire], and requests of [NewTransport]. It changes
+// while the instance is held.
+func (i Instance) Load() int {
+	if i.stats == nil {
+		return 0
+	}
+	return int(i.stats.load.Load())
+}
+
+// failing reports whether the instance was seen failing a short time ago.
+func (i Instance) failing(now time.Time) bool {
+	return i.stats != nil && now.UnixNano() < i.stats.until.Load()
+}
+
+// instanceKey identifies an instance of a service: IDs are unique on a node.
+type instanceKey struct{ datacenter, node, id string }
+
+func (i *Instance) key() instanceKey { return instanceKey{i.Datacenter, i.Node, i.ID} }
+
+// newInstance returns the instance that the agent describes.
+func newInstance(e *consul.ServiceEntry) Instance {
+	i := Instance{Status: e.Checks.AggregatedStatus()}
+	if n := e.Node; n != nil {
+		i.Node, i.NodeAddress, i.NodeMeta, i.Datacenter = n.Node, n.Address, n.Meta, n.Datacenter
+	}
+	weights := consul.AgentWeights{}
+	if s := e.Service; s != nil {
+		i.ID, i.Service, i.Address, i.Port, i.SocketPath = s.ID, s.Service, s.Address, s.Port, s.SocketPath
+		i.Tags, i.Meta, i.TaggedAddresses = s.Tags, s.Meta, s.TaggedAddresses
+		i.Namespace, i.Partition = s.Namespace, s.Partition
+		weights = s.Weights
+	}
+	if i.Address == "" {
+		i.Address = i.NodeAddress
+	}
+	i.Weight = weightOf(i.Status, weights)
+	return i
+}
+
+func weightOf(status consul.HealthStatus, w consul.AgentWeights) int {
+	if w == (consul.AgentWeights{}) {
+		w = consul.AgentWeights{Passing: 1, Warning: 1}
+	}
+	switch status {
+	case consul.HealthPassing:
+		return max(w.Passing, 0)
+	case consul.HealthWarning:
+		return max(w.Warning, 0)
+	}
+	return 0
+}
+
+// equalInstance reports whether nothing has changed from a to b.
+func equalInstance(a, b *Instance) bool {
+	return a.key() == b.key() && a.Service == b.Service &&
+		a.Address == b.Address && a.Port == b.Port && a.SocketPath == b.SocketPath &&
+		a.Status == b.Status && a.Weight == b.Weight && a.NodeAddress == b.NodeAddress &&
+		a.Namespace == b.Namespace && a.Partition == b.Partition &&
+		slices.Equal(a.Tags, b.Tags) && maps.Equal(a.Meta, b.Meta) &&
+		maps.Equal(a.NodeMeta, b.NodeMeta) && maps.Equal(a.TaggedAddresses, b.TaggedAddresses)
+}
+
+// difference counts what has changed from one list to another. Order does not
+// count, but instances that changed places are no difference only to the counts.
+func difference(from, to []Instance) (added, removed, changed int) {
+	old := make(map[instanceKey]*Instance, len(from))
+	for i := range from {
+		old[from[i].key()] = &from[i]
+	}
+	for i := range to {
+		was, ok := old[to[i].key()]
+		switch {
+		case !ok:
+			added++
+		case !equalInstance(was, &to[i]):
+			changed++
+		}
+		delete(old, to[i].key())
+	}
+	return added, len(old), changed
+}
+
+// hold returns the instances to be used after an answer when there shall be at
+// least atLeast of them: those of the answer, and as many as needed of those
+// that were used before and are not in it, in their order. held is the number of
+// the latter.
+func hold(used, answer []Instance, atLeast int) (result []Instance, held int) {
+	if len(answer) >= atLeast {
+		return answer, 0
+	}
+	has := make(map[instanceKey]bool, len(answer))
+	for i := range answer {
+		has[answer[i].key()] = true
+	}
+	result = slices.Clip(answer)
+	for i := range used {
+		if len(result) >= atLeast {
+			break
+		}
+		if !has[used[i].key()] {
+			result = append(result, used[i])
+			held++
+		}
+	}
+	return result, held
+}

@@ -1,0 +1,86 @@
+package discovery
+
+import "time"
+
+// This file decides when things happen. Its functions know neither clocks nor
+// sources of randomness: they are given the time, and a random number that is
+// at least 0 and less than 1.
+
+// nextIndex returns the index to wait on after an answer with the index got to
+// a query that waited on the index asked, and whether the watch starts over. An
+// index below the last one comes from servers that were restored or replaced, or
+// is a quirk of streaming; 0 is none at all. To wait on either could be to wait
+// for a long time, or on nothing: the next query does not wait.
+func nextIndex(asked, got uint64) (next uint64, reset bool) {
+	if got < asked {
+		return 0, true
+	}
+	return got, false
+}
+
+// pace allows a burst of events and then one in every interval.
+type pace struct {
+	interval time.Duration
+	burst    int
+}
+
+// reserve returns how long the next event has to wait. due is when the event
+// would take place if there were no bursts: the caller keeps it between calls,
+// starting with the zero time.
+func (p pace) reserve(due, now time.Time) (nextDue time.Time, delay time.Duration) {
+	if due.Before(now) {
+		due = now
+	}
+	delay = due.Sub(now) - time.Duration(p.burst-1)*p.interval
+	return due.Add(p.interval), max(0, delay)
+}
+
+// backoff says how long to pause after failures.
+type backoff struct {
+	min, max time.Duration
+}
+
+// maxRetryAfter bounds the pause that an agent can ask for.
+const maxRetryAfter = 10 * time.Minute
+
+// pause returns how long to wait after so many failures in a row, the first of
+// which is 1. The pause is random between nothing and a bound that doubles with
+// each failure (full jitter), so that clients which failed together do not come
+// back together. It comes on top of what the agent asked for.
+func (b backoff) pause(failures int, retryAfter time.Duration, random float64) time.Duration {
+	bound := b.min
+	for i := 1; i < failures && bound < b.max; i++ {
+		bound *= 2
+	}
+	bound = min(bound, b.max)
+	return min(retryAfter, maxRetryAfter) + time.Duration(random*float64(bound))
+}
+
+// jittered returns a time that is random within a fifth of d around it.
+func jittered(d time.Duration, random float64) time.Duration {
+	return time.Duration((0.8 + 0.4*random) * float64(d))
+}
+
+// beatInterval returns the time from one heartbeat to the next: a third of the
+// TTL, give or take a fifth of that. It is at most 0.4 of the TTL, which leaves
+// time to try again.
+func beatInterval(ttl time.Duration, random float64) time.Duration {
+	return jittered(ttl/3, random)
+}
+
+// firstBeat returns the time from the registration to the first heartbeat on
+// schedule. It spreads registrations of one moment over their whole interval.
+func firstBeat(ttl time.Duration, random float64) time.Duration {
+	return time.Duration((0.1 + 0.9*random) * float64(ttl/3))
+}
+
+// callTimeout returns how long one call about a check may take, so that a call
+// which hangs leaves time for another before the TTL is over.
+func callTimeout(ttl time.Duration) time.Duration {
+	return min(max(ttl/4, minCallTimeout), maxCallTimeout)
+}
+
+const (
+	minCallTimeout = time.Second
+	maxCallTimeout = 10 * time.Second
+)

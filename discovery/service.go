@@ -1,0 +1,328 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/lictor-go/consul"
+)
+
+// service is what a resolver knows about one service.
+type service struct {
+	r        *Resolver
+	name     string
+	balancer Balancer
+	ctx      context.Context // of its queries
+	cancel   context.CancelFunc
+
+	view     atomic.Pointer[view]
+	answered atomic.Int64 // Unix nanoseconds of the last answer in use; 0 for none
+
+	used  atomic.Int64 // Unix nanoseconds of the last use
+	users atomic.Int32 // that wait for it or watch it; rises only with Resolver.mu held
+	idle  *time.Timer  // calls Resolver.forget
+
+	mu     sync.Mutex
+	legs   []*leg // one for each datacenter
+	lists  uint64 // how many lists the legs have got
+	source *leg   // where the view's instances are from
+	serial uint64 // of that list
+	stats  map[instanceKey]*stats
+}
+
+// view is what readers see. It does not change once it is stored.
+type view struct {
+	instances  []Instance
+	generation uint64 // of instances; 0 before the first answer
+	answered   bool
+	held       int
+	datacenter string
+	err        error // nil if the agent answers
+
+	superseded chan struct{} // closed when there is a newer view
+}
+
+// leg is the watch of a service in one datacenter. It is guarded by service.mu.
+type leg struct {
+	datacenter string
+	cancel     context.CancelFunc // nil if it does not run
+	instances  []Instance         // of the last answer
+	serial     uint64             // of that list among all of the service; 0 before the first answer
+	answeredAt time.Time
+	failures   int // in a row, that the agent itself answered with
+	err        error
+}
+
+// maxLegFailures is the number of errors in a row after which a datacenter
+// counts as out of reach.
+const maxLegFailures = 3
+
+func (l *leg) isDown() bool { return l.failures >= maxLegFailures }
+
+// settled reports whether it is known what the leg can contribute.
+func (l *leg) settled() bool { return l.serial > 0 || l.isDown() }
+
+// newService returns a service whose first datacenter is being asked about. r.mu
+// must be held.
+func newService(r *Resolver, name string) *service {
+	s := &service{r: r, name: name, balancer: r.opts.Balancer()}
+	s.ctx, s.cancel = context.WithCancel(r.ctx)
+	s.view.Store(&view{superseded: make(chan struct{})})
+	s.used.Store(time.Now().UnixNano())
+	s.idle = time.AfterFunc(r.opts.IdleTimeout, func() { r.forget(s) })
+	for _, dc := range r.opts.Datacenters {
+		s.legs = append(s.legs, &leg{datacenter: dc})
+	}
+	s.mu.Lock()
+	s.start(s.legs[0])
+	s.mu.Unlock()
+	return s
+}
+
+// touch notes that the service is in use. It does not write every time, since
+// many read at once.
+func (s *service) touch(now time.Time) {
+	if n := now.UnixNano(); n-s.used.Load() > int64(s.r.opts.IdleTimeout/16) {
+		s.used.Store(n)
+	}
+}
+
+func (s *service) release() {
+	s.used.Store(time.Now().UnixNano())
+	s.users.Add(-1)
+}
+
+// start starts the watch of a leg. s.mu must be held.
+func (s *service) start(l *leg) {
+	*l = leg{datacenter: l.datacenter}
+	var ctx context.Context
+	ctx, l.cancel = context.WithCancel(s.ctx)
+	opts := s.r.watch
+	opts.Name = s.name
+	opts.Query.Datacenter = l.datacenter
+	w := &watcher[[]Instance]{
+		query:    s.query,
+		opts:     opts,
+		gate:     s.r.slots.pass,
+		answered: func() { s.confirm(ctx, l) },
+	}
+	s.r.wg.Add(1)
+	go func() {
+		defer s.r.wg.Done()
+		h := newHasher()
+		w.run(ctx, func(i []Instance) uint64 { return h.sum(i) }, func(i []Instance, err error) bool {
+			s.update(ctx, l, i, err)
+			return true
+		})
+	}()
+}
+
+// query asks for the instances that count.
+func (s *service) query(ctx context.Context, q *consul.QueryOptions) ([]Instance, *consul.QueryMeta, error) {
+	entries, meta, err := s.r.client.Health().Service(ctx, s.name, q)
+	if err != nil {
+		return nil, nil, err
+	}
+	instances := make([]Instance, 0, len(entries))
+	for _, e := range entries {
+		if e == nil {
+			continue
+		}
+		switch i := newInstance(e); i.Status {
+		case consul.HealthPassing:
+			instances = append(instances, i)
+		case consul.HealthWarning:
+			if s.r.opts.AllowWarning {
+				instances = append(instances, i)
+			}
+		}
+	}
+	return instances, meta, nil
+}
+
+// update takes an answer or an error of a leg whose watch has ctx.
+func (s *service) update(ctx context.Context, l *leg, instances []Instance, err error) {
+	s.mu.Lock()
+	if ctx.Err() != nil { // the leg was stopped, and perhaps started again
+		s.mu.Unlock()
+		return
+	}
+	if err == nil {
+		l.instances, l.err, l.failures = instances, nil, 0
+		s.lists++
+		l.serial = s.lists
+		l.answeredAt = time.Now()
+	} else {
+		l.err = err
+		// An agent that cannot be reached says nothing about a datacenter.
+		var status *consul.StatusError
+		if errors.As(err, &status) {
+			l.failures++
+		}
+	}
+	event := s.settle()
+	s.mu.Unlock()
+	if event != nil {
+		observer{s.r.opts.Logger, s.r.opts.OnEvent}.emit(*event)
+	}
+}
+
+// confirm notes that a leg was answered.
+func (s *service) confirm(ctx context.Context, l *leg) {
+	s.mu.Lock()
+	if ctx.Err() != nil {
+		s.mu.Unlock()
+		return
+	}
+	failed := l.err != nil
+	l.err, l.failures = nil, 0
+	l.answeredAt = time.Now()
+	var event *InstancesChangedEvent
+	if failed {
+		event = s.settle()
+	} else if l == s.source {
+		s.answered.Store(l.answeredAt.UnixNano())
+	}
+	s.mu.Unlock()
+	if event != nil {
+		observer{s.r.opts.Logger, s.r.opts.OnEvent}.emit(*event)
+	}
+}
+
+// settle starts and stops legs, and publishes what the service has now. It
+// returns an event if the instances have changed. s.mu must be held.
+func (s *service) settle() *InstancesChangedEvent {
+	source, err, settled := chooseLeg(s.legs)
+	needed := true
+	for _, l := range s.legs {
+		switch {
+		case needed && l.cancel == nil:
+			s.start(l)
+			settled = false
+		case !needed && l.cancel != nil:
+			l.cancel()
+			l.cancel = nil
+		}
+		if !l.settled() || len(l.instances) > 0 && !l.isDown() {
+			needed = false
+		}
+	}
+	if !settled {
+		// The next datacenter has not answered yet, and it would be wrong to say
+		// that there are no instances. What was used stays in use.
+		source = nil
+	}
+	return s.publish(source, err)
+}
+
+// chooseLeg returns the leg whose instances are to be used, or nil if there has
+// been no answer; the error to be shown; and whether that is final, or a leg that
+// could change it has not answered yet.
+func chooseLeg(legs []*leg) (source *leg, err error, settled bool) {
+	var empty, down *leg
+	for _, l := range legs {
+		if l.err != nil && err == nil {
+			err = l.err
+		}
+		switch {
+		case !l.settled():
+			return nil, err, false
+		case l.serial == 0:
+		case len(l.instances) > 0 && !l.isDown():
+			return l, err, true
+		case len(l.instances) > 0 && down == nil:
+			down = l
+		case empty == nil:
+			empty = l
+		}
+	}
+	if down != nil {
+		return down, err, true
+	}
+	return empty, err, true
+}
+
+// publish stores a view of the source's instances, or of the ones before if
+// source is nil. It returns an event if they have changed. s.mu must be held.
+func (s *service) publish(source *leg, err error) *InstancesChangedEvent {
+	old := s.view.Load()
+	v := *old
+	v.err = err
+	if source != nil && !source.answeredAt.IsZero() {
+		s.answered.Store(source.answeredAt.UnixNano())
+	}
+	var event *InstancesChangedEvent
+	if source != nil && (source != s.source || source.serial != s.serial) {
+		s.source, s.serial = source, source.serial
+		// A copy, because the list may have been published before.
+		v.instances, v.held = hold(old.instances, slices.Clone(source.instances), s.r.opts.MinInstances)
+		v.datacenter, v.answered = source.datacenter, true
+		v.generation++
+		s.attachStats(v.instances)
+		added, removed, changed := difference(old.instances, v.instances)
+		if added+removed+changed > 0 {
+			event = &InstancesChangedEvent{
+				Service: s.name, Datacenter: v.datacenter,
+				Added: added, Removed: removed, Changed: changed, Total: len(v.instances), Held: v.held,
+			}
+		}
+	} else if v.err == old.err {
+		return nil
+	}
+	v.superseded = make(chan struct{})
+	s.view.Store(&v)
+	close(old.superseded)
+	return event
+}
+
+// attachStats connects instances with what is known of them already.
+func (s *service) attachStats(instances []Instance) {
+	known := s.stats
+	s.stats = make(map[instanceKey]*stats, len(instances))
+	for i := range instances {
+		k := instances[i].key()
+		st := known[k]
+		if st == nil {
+			st = new(stats)
+		}
+		s.stats[k], instances[i].stats = st, st
+	}
+}
+
+func (s *service) state() State {
+	v := s.view.Load()
+	st := State{Instances: v.instances, Err: v.err, Datacenter: v.datacenter, Held: v.held}
+	if at := s.answered.Load(); at > 0 {
+		st.Answered = time.Unix(0, at)
+	}
+	return st
+}
+
+// pick picks one of the usable instances.
+func (s *service) pick(v *view, choose func([]Instance) int, tried []instanceKey) (Instance, error) {
+	candidates := usable(v.instances, tried, time.Now())
+	if len(candidates) == 0 {
+		return Instance{}, fmt.Errorf("discovery: service %q: %w", s.name, ErrNoInstances)
+	}
+	return candidates[choose(candidates)], nil
+}
+
+// judge takes the feedback about a use of an instance.
+func (s *service) judge(i Instance, err error) {
+	switch {
+	case err == nil:
+		if i.stats.failures.Load() > 0 {
+			i.stats.failures.Store(0)
+			i.stats.until.Store(0)
+		}
+	case errors.Is(err, context.Canceled), s.r.opts.ExcludeFor < 0:
+	default:
+		n := int(i.stats.failures.Add(1))
+		i.stats.until.Store(time.Now().Add(exclusion(s.r.opts.ExcludeFor, n)).UnixNano())
+	}
+}

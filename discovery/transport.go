@@ -1,0 +1,304 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// maxTries is the number of instances that one request is tried on.
+const maxTries = 3
+
+// NewTransport returns a transport for [http.Client] that takes the host of a
+// URL for the name of a service, and sends the request to the instance that r
+// picks: http://web/status goes to an instance of web, and so does
+// http://web.service.consul/status. A port in the URL is not used, since the
+// instance's is. A host that is an IP address goes to base as it is.
+//
+// base sends the requests; nil means [http.DefaultTransport]. The header Host
+// stays what the request says, which is the service. With https, base has to
+// accept a certificate for the instance's address, because that is what it
+// connects to; to check it against the service's name, use
+// [Resolver.DialContext] in an [http.Transport] instead.
+//
+// When the connection to an instance fails before anything of the request was
+// sent, another instance is tried, up to three in all, and the one that failed
+// is not picked for a while. Nothing is tried again after that, whatever the
+// method: the instance may have acted on what it got.
+func NewTransport(r *Resolver, base http.RoundTripper) http.RoundTripper {
+	if base == nil {
+		base = http.DefaultTransport
+	}
+	return &transport{r, base}
+}
+
+type transport struct {
+	resolver *Resolver
+	base     http.RoundTripper
+}
+
+// CloseIdleConnections is called by the method of the same name of
+// [http.Client].
+func (t *transport) CloseIdleConnections() {
+	if c, ok := t.base.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL == nil {
+		closeBody(req)
+		return nil, errors.New("discovery: request without a URL")
+	}
+	if _, err := netip.ParseAddr(req.URL.Hostname()); err == nil {
+		return t.base.RoundTrip(req)
+	}
+	body := newSharedBody(req)
+	var tried []instanceKey
+	var lastErr error
+	for len(tried) < maxTries {
+		instance, done, err := t.resolver.acquire(req.Context(), serviceOf(req.URL.Hostname()), tried)
+		if err != nil {
+			if lastErr == nil {
+				lastErr = err
+			}
+			break
+		}
+		tried = append(tried, instance.key())
+		attempt, sent := newAttempt(req, instance, body)
+		resp, err := t.base.RoundTrip(attempt)
+		if err == nil {
+			body.end()
+			resp.Request = req
+			resp.Body = newTrackedBody(resp.Body, done)
+			return resp, nil
+		}
+		lastErr = err
+		unsent := nothingSent(err, sent)
+		if ctxErr := req.Context().Err(); ctxErr != nil {
+			if ctxErr == context.Canceled || !unsent {
+				err = context.Canceled // not the instance's fault, as far as one can tell
+			}
+			done(err)
+			break
+		}
+		done(err)
+		if !unsent || !body.rewind() {
+			break
+		}
+	}
+	body.end()
+	return nil, lastErr
+}
+
+// serviceOf returns the service that a host stands for.
+func serviceOf(host string) string {
+	const suffix = ".service.consul"
+	host = strings.TrimSuffix(host, ".")
+	if n := len(host) - len(suffix); n > 0 && strings.EqualFold(host[n:], suffix) {
+		return host[:n]
+	}
+	return host
+}
+
+// progress is how far a request has come, as far as the transport says.
+type progress struct {
+	traced atomic.Bool // the transport reports what it does
+	wrote  atomic.Bool // something of the request may have been sent
+}
+
+// newAttempt returns a copy of req for an instance.
+func newAttempt(req *http.Request, i Instance, body *sharedBody) (*http.Request, *progress) {
+	p := new(progress)
+	ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		GetConn:          func(string) { p.traced.Store(true) },
+		WroteHeaderField: func(string, []string) { p.wrote.Store(true) },
+		WroteHeaders:     func() { p.wrote.Store(true) },
+	})
+	attempt := req.WithContext(ctx)
+	u := *req.URL
+	u.Host = i.HostPort()
+	attempt.URL = &u
+	if attempt.Host == "" {
+		attempt.Host = req.URL.Host
+	}
+	attempt.Body = body.reader()
+	return attempt, p
+}
+
+// nothingSent reports whether it is certain that nothing of a failed request was
+// sent.
+func nothingSent(err error, p *progress) bool {
+	if p.wrote.Load() {
+		return false
+	}
+	var op *net.OpError
+	return p.traced.Load() || errors.As(err, &op) && op.Op == "dial"
+}
+
+func closeBody(req *http.Request) {
+	if req.Body != nil {
+		req.Body.Close()
+	}
+}
+
+// sharedBody is the body of a request that may be tried more than once. Each
+// attempt gets a reader of it. A transport closes what it gets, perhaps after it
+// has returned, so the body itself is closed when its last reader is.
+type sharedBody struct {
+	body io.ReadCloser // nil if there is none
+
+	mu      sync.Mutex
+	current *bodyReader // of the attempt that is under way
+	touched bool        // something was read
+	last    bool        // there will be no other attempt
+}
+
+func newSharedBody(req *http.Request) *sharedBody {
+	if req.Body == nil || req.Body == http.NoBody {
+		return &sharedBody{}
+	}
+	return &sharedBody{body: req.Body}
+}
+
+// reader returns the body for one attempt.
+func (b *sharedBody) reader() io.ReadCloser {
+	if b.body == nil {
+		return http.NoBody
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.current = &bodyReader{b: b}
+	return b.current
+}
+
+// rewind takes the body away from an attempt that has failed, and reports
+// whether another one can have it: not if something was read, even if that
+// cannot have been sent.
+func (b *sharedBody) rewind() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.touched {
+		b.current = nil
+	}
+	return !b.touched
+}
+
+// end says that there will be no other attempt. Unless one still has the body,
+// it is closed.
+func (b *sharedBody) end() {
+	b.mu.Lock()
+	unused := !b.last && (b.current == nil || b.current.closed)
+	b.last = true
+	b.mu.Unlock()
+	if b.body != nil && unused {
+		b.body.Close()
+	}
+}
+
+// bodyReader is a sharedBody in the hands of one attempt.
+type bodyReader struct {
+	b      *sharedBody
+	closed bool // guarded by b.mu
+}
+
+func (r *bodyReader) Read(p []byte) (int, error) {
+	r.b.mu.Lock()
+	mine := r.b.current == r && !r.closed
+	r.b.touched = r.b.touched || mine
+	r.b.mu.Unlock()
+	if !mine {
+		return 0, errors.New("discovery: read of a closed request body")
+	}
+	return r.b.body.Read(p)
+}
+
+func (r *bodyReader) Close() error {
+	r.b.mu.Lock()
+	closes := r.b.current == r && r.b.last && !r.closed
+	r.closed = true
+	r.b.mu.Unlock()
+	if closes {
+		return r.b.body.Close()
+	}
+	return nil
+}
+
+// newTrackedBody returns the body of a response that calls done when it is
+// closed. A body that can be written to stays so: it is a connection after 101
+// Switching Protocols.
+func newTrackedBody(body io.ReadCloser, done func(error)) io.ReadCloser {
+	t := &trackedBody{body, done}
+	if w, ok := body.(io.Writer); ok {
+		return struct {
+			*trackedBody
+			io.Writer
+		}{t, w}
+	}
+	return t
+}
+
+type trackedBody struct {
+	io.ReadCloser
+	done func(error)
+}
+
+func (b *trackedBody) Close() error {
+	err := b.ReadCloser.Close()
+	b.done(nil)
+	return err
+}
+
+// DialContext connects to an instance of a service, for everything that takes a
+// function to dial with: an [http.Transport], drivers of databases, gRPC. The
+// host of the address is the service as in [NewTransport]; its port is not used.
+// Up to three instances are tried. A host that is an IP address is dialled as it
+// is. Connections do not count as load.
+func (r *Resolver) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	host := address
+	if h, _, err := net.SplitHostPort(address); err == nil {
+		host = h
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return r.opts.Dial(ctx, network, address)
+	}
+	var tried []instanceKey
+	var lastErr error
+	for len(tried) < maxTries {
+		i, done, err := r.acquire(ctx, serviceOf(host), tried)
+		if err != nil {
+			if lastErr == nil {
+				lastErr = err
+			}
+			break
+		}
+		tried = append(tried, i.key())
+		network, address := network, i.HostPort()
+		if i.SocketPath != "" && i.Port == 0 {
+			network, address = "unix", i.SocketPath
+		}
+		conn, err := r.opts.Dial(ctx, network, address)
+		if err == nil {
+			done(nil)
+			return conn, nil
+		}
+		lastErr = fmt.Errorf("discovery: service %q: %w", serviceOf(host), err)
+		if ctx.Err() == context.Canceled {
+			err = context.Canceled // not the instance's fault
+		}
+		done(err)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, lastErr
+}

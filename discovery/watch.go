@@ -1,0 +1,289 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/lictor-go/consul"
+)
+
+// Query is a blocking query: it asks with the options q, whose WaitIndex,
+// WaitHash and WaitTime the watch has set, and returns the answer with its
+// metadata. It must obey ctx. Nil metadata counts as an answer without an index.
+//
+// Most methods of [consul.Health] and [consul.Catalog] become a Query with a
+// function literal around them, and some are one:
+//
+//	discovery.Watch(ctx, client.Catalog().Nodes, nil)
+type Query[T any] func(ctx context.Context, q *consul.QueryOptions) (T, *consul.QueryMeta, error)
+
+// WatchOptions are the options of a watch. Nil, and the zero WatchOptions,
+// consist of defaults. A number that is 0 or less means the default.
+type WatchOptions struct {
+	// Query is what is asked. WaitIndex and WaitHash are the watch's own. WaitTime
+	// is how long one query waits for a change, and always sent: 1 minute by
+	// default, whatever [consul.Config] says. It is also how long a watch can be
+	// blind when the servers were restored from a backup, and most of the time
+	// that it takes to notice that an agent hangs. A longer one saves little: an
+	// unchanged answer costs one small request.
+	Query consul.QueryOptions
+
+	// Burst is the number of queries that may follow each other at once, and
+	// MinInterval the time between two of them in the long run. The defaults are
+	// 10 and 1 second: a change is seen at once, a service that never stops
+	// changing is seen once a second. They hold for every query, whether it
+	// brought a change or not.
+	Burst       int
+	MinInterval time.Duration
+
+	// MinBackoff bounds the pause after a first error, 500 ms by default. The
+	// bound doubles with each further error in a row up to MaxBackoff, 30 seconds
+	// by default. A pause is random between nothing and the bound, plus what the
+	// agent asks for in Retry-After (at most 10 minutes of it).
+	MinBackoff time.Duration
+	MaxBackoff time.Duration
+
+	// Name is what events and logs call the watch. [WatchService] sets it to the
+	// service if it is empty.
+	Name string
+
+	// Logger gets what happens; nil is silent. OnEvent is called with
+	// [WatchErrorEvent] and [IndexResetEvent]; nil is none.
+	Logger  *slog.Logger
+	OnEvent func(Event)
+}
+
+const (
+	defaultWait        = time.Minute
+	defaultBurst       = 10
+	defaultMinInterval = time.Second
+	defaultMinBackoff  = 500 * time.Millisecond
+	defaultMaxBackoff  = 30 * time.Second
+
+	// Without a leader an agent holds a query for up to 18 s before it says so,
+	// and the client allows 20 s for that. A query has to end some time after
+	// that, even one that does not wait.
+	answerTimeout = 30 * time.Second
+)
+
+// withDefaults returns a copy of o that has nothing in common with it and no
+// field that means a default.
+func (o *WatchOptions) withDefaults() WatchOptions {
+	var c WatchOptions
+	if o != nil {
+		c = *o
+	}
+	c.Query = cloneQuery(c.Query)
+	c.Query.WaitIndex, c.Query.WaitHash = 0, ""
+	c.Query.WaitTime = positive(c.Query.WaitTime, defaultWait)
+	c.Burst = positive(c.Burst, defaultBurst)
+	c.MinInterval = positive(c.MinInterval, defaultMinInterval)
+	c.MinBackoff = positive(c.MinBackoff, defaultMinBackoff)
+	c.MaxBackoff = positive(c.MaxBackoff, defaultMaxBackoff)
+	return c
+}
+
+func positive[N int | time.Duration](n, otherwise N) N {
+	if n > 0 {
+		return n
+	}
+	return otherwise
+}
+
+func cloneQuery(q consul.QueryOptions) consul.QueryOptions {
+	q.Tags = slices.Clone(q.Tags)
+	q.NodeMeta = maps.Clone(q.NodeMeta)
+	return q
+}
+
+// Watch repeats a blocking query and yields each change, until ctx ends or the
+// loop breaks. The query runs in the goroutine of the loop, between two
+// iterations: there is nothing to stop or to drain, and a slow loop sees fewer,
+// later answers.
+//
+// The first answer is yielded at once, and then each answer whose content
+// differs from the one before; an answer with another index but the same content
+// yields nothing. What is yielded belongs to the loop.
+//
+// Every failed query is yielded as an error with the zero T, the first at once,
+// and the watch goes on after a growing pause if the loop does. An answer after
+// errors is yielded only if it differs from the last one before them. When ctx
+// ends, the sequence ends without an error.
+//
+// A query that waits is answered by the agent when something changed. One that
+// cannot be waited on, such as [consul.Catalog.Datacenters], is repeated every
+// MinInterval. [consul.Agent.Service] is waited on by its hash. Whatever the
+// agent does, a query ends with an error 30 s after its wait at the latest.
+//
+// Each running watch holds one connection, of which agents allow 200 to a
+// client by default. To follow many services at once use a [Resolver], which
+// shares and bounds them.
+func Watch[T any](ctx context.Context, query Query[T], opts *WatchOptions) iter.Seq2[T, error] {
+	w := &watcher[T]{query: query, opts: opts.withDefaults()}
+	return func(yield func(T, error) bool) {
+		h := newHasher()
+		w.run(ctx, func(v T) uint64 { return h.sum(v) }, yield)
+	}
+}
+
+// WatchService yields the instances of a service whenever they, their nodes or
+// their checks have changed; with opts.Query.PassingOnly only those without a
+// failing or warning check. A service without instances is an empty list. For
+// everything else see [Watch].
+func WatchService(ctx context.Context, c *consul.Client, service string, opts *WatchOptions) iter.Seq2[[]*consul.ServiceEntry, error] {
+	o := opts.withDefaults()
+	if o.Name == "" {
+		o.Name = service
+	}
+	return Watch(ctx, func(ctx context.Context, q *consul.QueryOptions) ([]*consul.ServiceEntry, *consul.QueryMeta, error) {
+		return c.Health().Service(ctx, service, q)
+	}, &o)
+}
+
+// watcher is the loop behind every watch.
+type watcher[T any] struct {
+	query    Query[T]
+	opts     WatchOptions // with defaults
+	gate     gate         // nil lets every query pass
+	answered func()       // called after each answer, and after its yield if it had one; may be nil
+}
+
+// gate lets a query pass when there is room for it, and says whether it may
+// wait for a change. The caller calls release after the query. A nil release
+// means that ctx has ended.
+type gate func(ctx context.Context, wait bool) (release func(), mayWait bool)
+
+// position is what the next query waits on. The zero position is nothing: the
+// query is answered at once.
+type position struct {
+	index uint64
+	hash  string
+}
+
+func (p position) waits() bool { return p != position{} }
+
+// run repeats the query until ctx ends or yield returns false. digest tells
+// answers apart.
+func (w *watcher[T]) run(ctx context.Context, digest func(T) uint64, yield func(T, error) bool) {
+	var (
+		none     T
+		at       position
+		due      time.Time
+		failures int
+		last     uint64
+		hasLast  bool
+		dc       = w.opts.Query.Datacenter
+		observe  = observer{w.opts.Logger, w.opts.OnEvent}
+		pace     = pace{w.opts.MinInterval, w.opts.Burst}
+		backoff  = backoff{w.opts.MinBackoff, w.opts.MaxBackoff}
+	)
+	for {
+		var delay time.Duration
+		due, delay = pace.reserve(due, time.Now())
+		if !sleep(ctx, delay) {
+			return
+		}
+		answer, meta, err := w.ask(ctx, at)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			// The agent may have been replaced by one that counts from 1, and a
+			// query that waits on the index of its predecessor would find out late.
+			at = position{}
+			failures++
+			pause := backoff.pause(failures, retryAfter(err), rand.Float64())
+			resume := time.Now().Add(pause)
+			observe.emit(WatchErrorEvent{w.opts.Name, dc, err, failures, pause})
+			if !yield(none, err) || !sleep(ctx, time.Until(resume)) {
+				return
+			}
+			continue
+		}
+		failures = 0
+		next, reset := nextPosition(at, meta)
+		if reset {
+			observe.emit(IndexResetEvent{w.opts.Name, dc, at.index, meta.LastIndex})
+		}
+		at = next
+		if sum := digest(answer); !hasLast || sum != last {
+			last, hasLast = sum, true
+			if !yield(answer, nil) {
+				return
+			}
+		}
+		if w.answered != nil {
+			w.answered()
+		}
+	}
+}
+
+// nextPosition returns what to wait on after an answer.
+func nextPosition(at position, meta *consul.QueryMeta) (next position, reset bool) {
+	if meta == nil {
+		return position{}, false
+	}
+	next.index, reset = nextIndex(at.index, meta.LastIndex)
+	if meta.LastIndex == 0 {
+		next.hash = meta.LastContentHash
+	}
+	return next, reset
+}
+
+// ask performs one query.
+func (w *watcher[T]) ask(ctx context.Context, at position) (T, *consul.QueryMeta, error) {
+	q := cloneQuery(w.opts.Query)
+	wait := at.waits()
+	if w.gate != nil {
+		release, mayWait := w.gate(ctx, wait)
+		if release == nil {
+			var none T
+			return none, nil, ctx.Err()
+		}
+		defer release()
+		wait = wait && mayWait
+	}
+	timeout := answerTimeout
+	if wait {
+		q.WaitIndex, q.WaitHash = at.index, at.hash
+		timeout += q.WaitTime + q.WaitTime/16
+	}
+	qctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	answer, meta, err := w.query(qctx, &q)
+	if err != nil && ctx.Err() == nil && qctx.Err() != nil {
+		err = fmt.Errorf("no answer within %s: %w", timeout, err)
+	}
+	return answer, meta, err
+}
+
+// retryAfter returns how long the agent asks to wait after an error.
+func retryAfter(err error) time.Duration {
+	var status *consul.StatusError
+	if errors.As(err, &status) {
+		return status.RetryAfter
+	}
+	return 0
+}
+
+// sleep waits for d, and reports whether ctx has not ended meanwhile.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
+	}
+}
