@@ -1,0 +1,158 @@
+package discovery
+
+import (
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/lictor-go/consul"
+)
+
+// leaves calls visit for every leaf of v that can be set, with its path. Nil
+// pointers, slices and maps on the way are given one element.
+func leaves(v reflect.Value, path string, visit func(path string, leaf reflect.Value)) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if v.IsNil() {
+			v.Set(reflect.New(v.Type().Elem()))
+		}
+		leaves(v.Elem(), path, visit)
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if f := v.Type().Field(i); f.IsExported() {
+				leaves(v.Field(i), path+"."+f.Name, visit)
+			}
+		}
+	case reflect.Slice:
+		if v.Len() == 0 {
+			v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		}
+		leaves(v.Index(0), path+"[0]", visit)
+	case reflect.Map:
+		if v.IsNil() {
+			v.Set(reflect.MakeMap(v.Type()))
+		}
+		elem := reflect.New(v.Type().Elem()).Elem()
+		leaves(elem, path+"[k]", func(path string, leaf reflect.Value) {
+			visit(path, leaf)
+			v.SetMapIndex(reflect.ValueOf("k"), elem)
+		})
+		v.SetMapIndex(reflect.ValueOf("k"), elem)
+	default:
+		visit(path, v)
+	}
+}
+
+// change sets a leaf to something else.
+func change(leaf reflect.Value) {
+	switch leaf.Kind() {
+	case reflect.String:
+		leaf.SetString(leaf.String() + "x")
+	case reflect.Bool:
+		leaf.SetBool(!leaf.Bool())
+	case reflect.Int, reflect.Int64:
+		leaf.SetInt(leaf.Int() + 1)
+	case reflect.Uint8, reflect.Uint64:
+		leaf.SetUint(leaf.Uint() + 1)
+	default:
+		panic("cannot change a " + leaf.Kind().String())
+	}
+}
+
+// changeLeaf changes one leaf of v and returns its path, or an empty string if
+// there are not so many.
+func changeLeaf(v reflect.Value, k int) (changed string) {
+	i := 0
+	leaves(v, v.Type().String(), func(path string, leaf reflect.Value) {
+		if i == k {
+			change(leaf)
+			changed = path
+		}
+		i++
+	})
+	return changed
+}
+
+func TestHashSeesEveryFieldButIndexes(t *testing.T) {
+	h := newHasher()
+	for _, v := range []any{
+		[]*consul.ServiceEntry{}, consul.HealthChecks{}, []*consul.CatalogService{}, []*consul.Node{},
+		consul.AgentService{}, []Instance{},
+	} {
+		base := reflect.New(reflect.TypeOf(v)).Elem()
+		changeLeaf(base, -1)
+		for k := 0; ; k++ {
+			other := reflect.New(reflect.TypeOf(v)).Elem()
+			path := changeLeaf(other, k)
+			if path == "" {
+				break
+			}
+			isIndex := strings.HasSuffix(path, ".CreateIndex") || strings.HasSuffix(path, ".ModifyIndex")
+			if same := h.sum(base.Interface()) == h.sum(other.Interface()); same != isIndex {
+				t.Errorf("same hash when %s differs: %t", path, same)
+			}
+		}
+	}
+}
+
+func TestHash(t *testing.T) {
+	h := newHasher()
+	same := func(a, b any) {
+		t.Helper()
+		if h.sum(a) != h.sum(b) {
+			t.Errorf("%v and %v differ", a, b)
+		}
+	}
+	differ := func(a, b any) {
+		t.Helper()
+		if h.sum(a) == h.sum(b) {
+			t.Errorf("%v and %v are the same", a, b)
+		}
+	}
+	// The order of a service's tags is random in catalog/services, the order of
+	// instances is not.
+	same(map[string][]string{"a": {"x", "y"}, "b": {}}, map[string][]string{"b": nil, "a": {"y", "x"}})
+	differ(map[string][]string{"a": {"x"}, "b": {"y"}}, map[string][]string{"a": {"y"}, "b": {"x"}})
+	differ(map[string][]string{"a": {"x", "x"}}, map[string][]string{"a": {"x"}})
+	differ(map[string][]string{"a": {}}, map[string][]string{})
+	differ([]string{"a", "b"}, []string{"b", "a"})
+	differ([]string{"ab", "c"}, []string{"a", "bc"})
+	differ([]string{"", "a"}, []string{"a", ""})
+	same([]string{}, []string(nil))
+	same(map[string]string{"a": "1", "b": "2"}, map[string]string{"b": "2", "a": "1"})
+	differ(map[string]string{"a": "1", "b": "2"}, map[string]string{"a": "2", "b": "1"})
+	differ(map[string]string{"a": "b"}, map[string]string{"b": "a"})
+	differ((*consul.Node)(nil), &consul.Node{})
+	same([]byte("x"), []byte("x"))
+	differ([]byte("x"), []byte("y"))
+	same(json.RawMessage(`{}`), json.RawMessage(`{}`))
+	same(any(map[string]any{"a": 1.5}), any(map[string]any{"a": 1.5}))
+	differ(map[string]any{"a": "1"}, map[string]any{"a": 1.0})
+	differ([2]bool{true, false}, [2]bool{false, true})
+	same(nil, nil)
+	type loop struct{ next *loop }
+	l := &loop{}
+	l.next = l
+	same(l, l) // ends
+}
+
+// TestEqualInstance makes sure that no field is forgotten.
+func TestEqualInstance(t *testing.T) {
+	var base, same Instance
+	changeLeaf(reflect.ValueOf(&base).Elem(), -1)
+	changeLeaf(reflect.ValueOf(&same).Elem(), -1)
+	if !equalInstance(&base, &same) {
+		t.Error("two equal instances are not")
+	}
+	for k := 0; ; k++ {
+		var other Instance
+		path := changeLeaf(reflect.ValueOf(&other).Elem(), k)
+		if path == "" {
+			break
+		}
+		if equalInstance(&base, &other) {
+			t.Errorf("equal although %s differs", path)
+		}
+	}
+}

@@ -1,0 +1,394 @@
+//go:build go1.25
+
+package discovery_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/discovery"
+)
+
+// script is a query whose answers are given by the test. It notes what it was
+// asked and when.
+type script struct {
+	start   time.Time
+	asked   []asked
+	answers func(n int, ctx context.Context, q *consul.QueryOptions) (string, uint64, error)
+}
+
+type asked struct {
+	at    time.Duration
+	index uint64
+	hash  string
+	wait  time.Duration
+}
+
+func newScript(answers func(n int, ctx context.Context, q *consul.QueryOptions) (string, uint64, error)) *script {
+	return &script{start: time.Now(), answers: answers}
+}
+
+func (s *script) query(ctx context.Context, q *consul.QueryOptions) (string, *consul.QueryMeta, error) {
+	s.asked = append(s.asked, asked{time.Since(s.start), q.WaitIndex, q.WaitHash, q.WaitTime})
+	v, index, err := s.answers(len(s.asked)-1, ctx, q)
+	if err != nil {
+		return "", nil, err
+	}
+	return v, &consul.QueryMeta{LastIndex: index}, nil
+}
+
+func (s *script) indexes() (list []uint64) {
+	for _, a := range s.asked {
+		list = append(list, a.index)
+	}
+	return list
+}
+
+// waitFor blocks as an agent does that has nothing to say.
+func waitFor(ctx context.Context, q *consul.QueryOptions) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(q.WaitTime):
+	}
+}
+
+func TestWatchIndexRules(t *testing.T) {
+	type answer struct {
+		content string
+		index   uint64
+	}
+	for _, test := range []struct {
+		name    string
+		answers []answer // then the context ends
+		asked   []uint64 // the last one is the query that ends with it
+		yields  string
+		resets  int
+	}{
+		{"first at once, then on its index", []answer{{"a", 5}, {"b", 6}}, []uint64{0, 5, 6}, "a b", 0},
+		{"same index, same content", []answer{{"a", 5}, {"a", 5}, {"a", 5}}, []uint64{0, 5, 5, 5}, "a", 0},
+		{"same content, other index", []answer{{"a", 5}, {"a", 6}, {"a", 9}}, []uint64{0, 5, 6, 9}, "a", 0},
+		{"other content, same index", []answer{{"a", 5}, {"b", 5}}, []uint64{0, 5, 5}, "a b", 0},
+		{"backwards", []answer{{"a", 5}, {"b", 3}, {"b", 3}, {"c", 4}}, []uint64{0, 5, 0, 3, 4}, "a b c", 1},
+		{"backwards, same content", []answer{{"a", 5}, {"a", 3}, {"a", 3}}, []uint64{0, 5, 0, 3}, "a", 1},
+		{"zero", []answer{{"a", 5}, {"b", 0}, {"c", 7}}, []uint64{0, 5, 0, 7}, "a b c", 1},
+		{"always zero", []answer{{"a", 0}, {"a", 0}, {"b", 0}}, []uint64{0, 0, 0, 0}, "a b", 0},
+		{"far ahead", []answer{{"a", 5}, {"b", 1 << 63}, {"c", 1<<63 + 1}}, []uint64{0, 5, 1 << 63, 1<<63 + 1}, "a b c", 0},
+		{"there and back again", []answer{{"a", 5}, {"b", 6}, {"a", 7}}, []uint64{0, 5, 6, 7}, "a b a", 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				s := newScript(func(n int, ctx context.Context, q *consul.QueryOptions) (string, uint64, error) {
+					if n == len(test.answers) {
+						cancel()
+						return "not to be seen", 99, nil
+					}
+					return test.answers[n].content, test.answers[n].index, nil
+				})
+				resets := 0
+				var yields []string
+				for v, err := range discovery.Watch(ctx, s.query, &discovery.WatchOptions{OnEvent: func(e discovery.Event) {
+					if _, ok := e.(discovery.IndexResetEvent); ok {
+						resets++
+					}
+				}}) {
+					if err != nil {
+						t.Error(err)
+					}
+					yields = append(yields, v)
+				}
+				if got := strings.Join(yields, " "); got != test.yields {
+					t.Errorf("yielded %q, want %q", got, test.yields)
+				}
+				if got := s.indexes(); !slices.Equal(got, test.asked) {
+					t.Errorf("asked with %d, want %d", got, test.asked)
+				}
+				if resets != test.resets {
+					t.Errorf("%d resets, want %d", resets, test.resets)
+				}
+			})
+		})
+	}
+}
+
+// TestWatchErrors checks that errors are yielded one by one with growing pauses,
+// that the position is given up, and that a success resets the pauses.
+func TestWatchErrors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		boom := errors.New("boom")
+		const failing = 12
+		s := newScript(func(n int, ctx context.Context, q *consul.QueryOptions) (string, uint64, error) {
+			switch {
+			case n == 0 || n == failing+1:
+				return "a", 5, nil
+			case n <= failing:
+				return "junk", 77, fmt.Errorf("error %d: %w", n, boom)
+			}
+			return "b", 6, boom
+		})
+		var pauses []time.Duration
+		opts := &discovery.WatchOptions{OnEvent: func(e discovery.Event) {
+			if e, ok := e.(discovery.WatchErrorEvent); ok {
+				pauses = append(pauses, e.RetryIn)
+			}
+		}}
+		yields, errs := 0, 0
+		for v, err := range discovery.Watch(t.Context(), s.query, opts) {
+			if err == nil {
+				yields++
+				if v != "a" {
+					t.Errorf("yielded %q, want a", v)
+				}
+				continue
+			}
+			if v != "" || !errors.Is(err, boom) {
+				t.Errorf("yielded %q with %v", v, err)
+			}
+			if errs++; errs == failing+1 {
+				break
+			}
+		}
+		if yields != 1 {
+			t.Errorf("%d answers, want one: it was the same after the errors", yields)
+		}
+		want := append([]uint64{0, 5}, make([]uint64, failing)...)
+		if got := s.indexes(); !slices.Equal(got, append(want, 5)) {
+			t.Errorf("asked with %d, want %d", got, append(want, 5))
+		}
+		bound := 500 * time.Millisecond
+		for i, p := range pauses {
+			if i == failing {
+				bound = 500 * time.Millisecond // after a success
+			}
+			if p < 0 || p > bound {
+				t.Errorf("pause %d is %s, more than %s", i, p, bound)
+			}
+			bound = min(2*bound, 30*time.Second)
+		}
+		for i := 1; i <= failing; i++ {
+			if gap := s.asked[i+1].at - s.asked[i].at; gap < pauses[i-1] {
+				t.Errorf("query %d came after %s, before the pause of %s was over", i+1, gap, pauses[i-1])
+			}
+		}
+	})
+}
+
+func TestWatchObeysRetryAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript(func(n int, ctx context.Context, q *consul.QueryOptions) (string, uint64, error) {
+			if n == 0 {
+				return "", 0, fmt.Errorf("wrapped: %w", &consul.StatusError{Code: 429, RetryAfter: 50 * time.Second})
+			}
+			return "a", 1, nil
+		})
+		for _, err := range discovery.Watch(t.Context(), s.query, nil) {
+			if err == nil {
+				break
+			}
+		}
+		if gap := s.asked[1].at; gap < 50*time.Second || gap > 51*time.Second {
+			t.Errorf("asked again after %s, want 50s and at most half a second more", gap)
+		}
+	})
+}
+
+func TestWatchRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript(func(n int, ctx context.Context, q *consul.QueryOptions) (string, uint64, error) {
+			return fmt.Sprint(n), uint64(n + 1), nil // changes all the time
+		})
+		for v := range discovery.Watch(t.Context(), s.query, nil) {
+			if v == "29" {
+				break
+			}
+		}
+		for n, a := range s.asked {
+			if want := time.Duration(max(0, n-9)) * time.Second; a.at != want {
+				t.Errorf("query %d after %s, want %s", n, a.at, want)
+			}
+		}
+		if want := time.Minute; s.asked[1].wait != want {
+			t.Errorf("wait is %s, want %s", s.asked[1].wait, want)
+		}
+	})
+}
+
+// TestWatchSlowLoop checks that a loop which takes its time sees the latest
+// state afterwards, and that its time counts as a rest.
+func TestWatchSlowLoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		s := newScript(func(n int, ctx context.Context, q *consul.QueryOptions) (string, uint64, error) {
+			now := uint64(time.Since(start)/time.Second) + 1
+			return fmt.Sprint(now), now, nil
+		})
+		var got []string
+		for v := range discovery.Watch(t.Context(), s.query, &discovery.WatchOptions{Burst: 1}) {
+			if got = append(got, v); len(got) == 3 {
+				break
+			}
+			time.Sleep(10 * time.Second)
+		}
+		if want := []string{"1", "11", "21"}; !slices.Equal(got, want) {
+			t.Errorf("saw %q, want %q", got, want)
+		}
+	})
+}
+
+// TestWatchEndsWithContext ends the context at every point at which a watch can
+// be waiting.
+func TestWatchEndsWithContext(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		after   time.Duration
+		answers func(n int, ctx context.Context, q *consul.QueryOptions) (string, uint64, error)
+	}{
+		{"before the start", 0, func(int, context.Context, *consul.QueryOptions) (string, uint64, error) {
+			return "never", 1, nil
+		}},
+		{"in the first query", time.Second, func(_ int, ctx context.Context, _ *consul.QueryOptions) (string, uint64, error) {
+			<-ctx.Done()
+			return "", 0, ctx.Err()
+		}},
+		{"in a waiting query", 30 * time.Second, func(n int, ctx context.Context, q *consul.QueryOptions) (string, uint64, error) {
+			if n > 0 {
+				waitFor(ctx, q)
+			}
+			return "a", 1, ctx.Err()
+		}},
+		{"in a pause", 1000 * time.Second, func(int, context.Context, *consul.QueryOptions) (string, uint64, error) {
+			return "", 0, &consul.StatusError{Code: 429, RetryAfter: 300 * time.Second}
+		}},
+		{"held up by the rate", 100500 * time.Millisecond, func(n int, _ context.Context, _ *consul.QueryOptions) (string, uint64, error) {
+			return fmt.Sprint(n), uint64(n), nil
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), test.after)
+				defer cancel()
+				start := time.Now()
+				for _, err := range discovery.Watch(ctx, newScript(test.answers).query, nil) {
+					if errors.Is(err, context.DeadlineExceeded) || test.after == 0 {
+						t.Errorf("yielded (%v) after the context had ended", err)
+					}
+				}
+				if got := time.Since(start); got != test.after {
+					t.Errorf("ended after %s, want %s", got, test.after)
+				}
+			})
+		})
+	}
+}
+
+// TestWatchBreak checks that a loop can break at any yield, and that the
+// sequence can be ranged over again.
+func TestWatchBreak(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript(func(n int, ctx context.Context, q *consul.QueryOptions) (string, uint64, error) {
+			if n%2 == 1 {
+				return "", 0, errors.New("boom")
+			}
+			return "a", 5, nil
+		})
+		seq := discovery.Watch(t.Context(), s.query, nil)
+		for range 3 {
+			for _, err := range seq {
+				if err != nil {
+					break
+				}
+			}
+		}
+		if want := []uint64{0, 5, 0, 5, 0, 5}; !slices.Equal(s.indexes(), want) {
+			t.Errorf("asked with %d, want %d", s.indexes(), want)
+		}
+	})
+}
+
+// TestWatchHangingAgent checks that a query which is never answered ends.
+func TestWatchHangingAgent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript(func(n int, ctx context.Context, q *consul.QueryOptions) (string, uint64, error) {
+			switch n {
+			case 1:
+				return "a", 5, nil
+			}
+			<-ctx.Done()
+			return "", 0, fmt.Errorf("asking: %w", ctx.Err())
+		})
+		n := 0
+		for _, err := range discovery.Watch(t.Context(), s.query, nil) {
+			if n++; n == 2 {
+				continue
+			}
+			if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no answer within ") {
+				t.Errorf("error %v", err)
+			}
+			if n == 3 {
+				break
+			}
+		}
+		if first := s.asked[1].at; first < 30*time.Second || first > 31*time.Second {
+			t.Errorf("the first query took %s, want 30s", first)
+		}
+		if got, want := time.Since(s.start)-s.asked[2].at, 60*time.Second+60*time.Second/16+30*time.Second; got != want {
+			t.Errorf("a waiting query took %s, want %s", got, want)
+		}
+	})
+}
+
+func TestWatchByHash(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var hashes []string
+		query := func(ctx context.Context, q *consul.QueryOptions) (int, *consul.QueryMeta, error) {
+			hashes = append(hashes, q.WaitHash)
+			return len(hashes), &consul.QueryMeta{LastContentHash: fmt.Sprint("h", len(hashes))}, nil
+		}
+		for n := range discovery.Watch(t.Context(), query, nil) {
+			if n == 3 {
+				break
+			}
+		}
+		if want := []string{"", "h1", "h2"}; !slices.Equal(hashes, want) {
+			t.Errorf("waited on %q, want %q", hashes, want)
+		}
+	})
+}
+
+// TestWatchOptionsAreCopied changes the options, and what a query got, under a
+// running watch.
+func TestWatchOptionsAreCopied(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opts := &discovery.WatchOptions{Query: consul.QueryOptions{
+			Tags: []string{"a"}, NodeMeta: map[string]string{"k": "v"}, WaitIndex: 9, WaitHash: "x", WaitTime: time.Hour,
+		}}
+		n := 0
+		ctx, cancel := context.WithCancel(t.Context())
+		seq := discovery.Watch(ctx, func(ctx context.Context, q *consul.QueryOptions) ([]string, *consul.QueryMeta, error) {
+			if q.Tags[0] != "a" || q.NodeMeta["k"] != "v" || q.WaitIndex != uint64(n) || q.WaitHash != "" || q.WaitTime != time.Hour {
+				t.Errorf("asked with %v", *q)
+			}
+			if n++; n == 5 {
+				cancel()
+			}
+			q.Tags[0], q.NodeMeta["k"], q.WaitIndex = "b", "w", 77
+			return []string{"same"}, &consul.QueryMeta{LastIndex: uint64(n)}, nil
+		}, opts)
+		opts.Query.Tags[0], opts.Query.NodeMeta["k"] = "c", "x"
+		yields := 0
+		for v := range seq {
+			v[0] = "changed by the loop"
+			yields++
+		}
+		if yields != 1 || n != 5 {
+			t.Errorf("%d values of %d answers, want 1 of 5: what a loop does with a value is its own affair", yields, n)
+		}
+	})
+}
