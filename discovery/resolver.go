@@ -51,7 +51,8 @@ type ResolverOptions struct {
 	MinInstances int
 
 	// IdleTimeout is the time after which a service is forgotten that nobody asks
-	// for or watches. 5 minutes by default.
+	// for or watches, but not while the agent is away, which could not replace
+	// the last good answer. 5 minutes by default.
 	IdleTimeout time.Duration
 
 	// MaxQueries bounds the queries that are under way at the same time, and with
@@ -358,7 +359,8 @@ func (r *Resolver) use(name string) (*service, error) {
 	return s, nil
 }
 
-// forget drops a service if nobody has used it for a while.
+// forget drops a service if nobody has used it for a while, and the agent could
+// say the same again.
 func (r *Resolver) forget(s *service) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -366,8 +368,9 @@ func (r *Resolver) forget(s *service) {
 		return
 	}
 	idle := time.Since(time.Unix(0, s.used.Load()))
+	v := s.view.Load()
 	switch {
-	case s.users.Load() > 0:
+	case s.users.Load() > 0, v.answered && v.err != nil:
 		s.idle.Reset(r.opts.IdleTimeout)
 	case idle < r.opts.IdleTimeout:
 		s.idle.Reset(r.opts.IdleTimeout - idle)
