@@ -28,7 +28,12 @@ type keeper struct {
 	cause    error     // of the first one
 	since    time.Time // the first one
 	lost     bool      // the agent did not know the service or a check
+	futile   bool      // not even right after the last registration
 }
+
+// maxFutileBackoff bounds the pause before a service is registered again that
+// the agent does not know even then.
+const maxFutileBackoff = 2 * time.Minute
 
 func newKeeper(r *Registration) *keeper {
 	k := &keeper{r: r}
@@ -122,7 +127,7 @@ func (k *keeper) round(ctx context.Context, beat, look bool) {
 		}
 		k.r.observe.emit(HealedEvent{reg.Name, reg.ID, reason, k.cause, now.Sub(k.since)})
 	}
-	k.cause, k.failures, k.lost = nil, 0, false
+	k.cause, k.failures, k.lost, k.futile = nil, 0, false, false
 	k.schedule(now, beat, look, first)
 }
 
@@ -142,8 +147,11 @@ func (k *keeper) schedule(now time.Time, beat, look, first bool) {
 }
 
 // backoff returns the pauses after failed rounds. They are short enough for
-// several in one TTL.
+// several in one TTL, unless registering does not help.
 func (k *keeper) backoff() backoff {
+	if k.futile {
+		return backoff{defaultMinBackoff, maxFutileBackoff}
+	}
 	interval := k.r.opts.PollInterval
 	if ttl := k.r.def.ttl; ttl > 0 {
 		interval = ttl / 3
@@ -162,6 +170,10 @@ func (k *keeper) note(err error) {
 // check that it was about, if it was about one, and the error.
 func (k *keeper) calls(ctx context.Context, beat, look bool) (about string, err error) {
 	status, note := k.health(ctx)
+	if err := ctx.Err(); err != nil { // the function may have taken its time
+		k.note(err)
+		return "", err
+	}
 	fresh := !k.registered
 	if fresh {
 		if err := k.register(ctx, status); err != nil {
@@ -184,7 +196,7 @@ func (k *keeper) calls(ctx context.Context, beat, look bool) (about string, err 
 	if err := k.register(ctx, status); err != nil {
 		return "", err
 	}
-	about, _, err = k.report(ctx, true, false, status, note)
+	about, k.futile, err = k.report(ctx, true, false, status, note)
 	return about, err
 }
 

@@ -72,16 +72,17 @@ type Registration struct {
 	observe observer
 
 	wake   chan struct{} // a status was set
-	stop   chan struct{} // closed by Close
+	stop   chan struct{} // closed when Close begins
 	done   chan struct{} // closed when the goroutine has ended
+	closed chan struct{} // closed when Close has ended, and closeErr is set
 	cancel context.CancelFunc
 
-	mu     sync.Mutex
-	status consul.HealthStatus
-	note   string
-	err    error // of the last round of calls
+	mu       sync.Mutex
+	status   consul.HealthStatus
+	note     string
+	err      error // of the last round of calls
+	stopping bool  // stop is closed
 
-	close    sync.Once
 	closeErr error
 }
 
@@ -138,6 +139,7 @@ func Register(ctx context.Context, c *consul.Client, reg *consul.AgentServiceReg
 		wake:    make(chan struct{}, 1),
 		stop:    make(chan struct{}),
 		done:    make(chan struct{}),
+		closed:  make(chan struct{}),
 		status:  reportable(o.Status),
 	}
 	k := newKeeper(r)
@@ -191,13 +193,19 @@ func (r *Registration) Err() error {
 // deregistered. After an error it may not be. Further calls return what the
 // first one did.
 func (r *Registration) Close() error {
-	r.close.Do(func() {
+	r.mu.Lock()
+	first := !r.stopping
+	r.stopping = true
+	r.mu.Unlock()
+	if first {
 		ctx, cancel := context.WithTimeout(context.Background(), r.opts.CloseTimeout)
 		defer cancel()
 		r.endRounds(ctx)
 		r.closeErr = r.deregister(ctx)
+		close(r.closed)
 		r.observe.emit(DeregisteredEvent{r.def.reg.Name, r.def.reg.ID, r.closeErr})
-	})
+	}
+	<-r.closed
 	return r.closeErr
 }
 

@@ -275,7 +275,7 @@ func TestResolverWatch(t *testing.T) {
 // it can be waiting.
 func TestResolverCancellation(t *testing.T) {
 	bubble(t, func(t *testing.T, agent *fakeAgent) {
-		agent.Inject(consulmock.Fault{Path: "/v1/health/**", Stay: true, Hang: consulmock.Forever})
+		agent.Inject(consulmock.Fault{Path: "/v1/health/**", Stay: true, Hang: make(chan struct{})})
 		r := agent.resolver(nil)
 		calls := map[string]func(ctx context.Context) error{
 			"Instances": func(ctx context.Context) error { _, err := r.Instances(ctx, "web"); return err },
@@ -335,7 +335,7 @@ func TestResolverMinInstances(t *testing.T) {
 		st, _ := r.State("web")
 		want(t, "held", st.Held, 2)
 		agent.add("web", "e")
-		want(t, "one of them held", instances(t, r, "web"), "c e")
+		want(t, "one of them held", instances(t, r, "web"), "d e")
 		agent.add("web", "f")
 		want(t, "none held", instances(t, r, "web"), "e f")
 	})
@@ -434,10 +434,12 @@ func TestResolverDatacenters(t *testing.T) {
 		var seen []string
 		ctx, stop := context.WithCancel(t.Context())
 		go func() {
-			for list := range r.Watch(ctx, "web") {
-				mu.Lock()
-				seen = append(seen, ids(list))
-				mu.Unlock()
+			for list, err := range r.Watch(ctx, "web") {
+				if err == nil {
+					mu.Lock()
+					seen = append(seen, ids(list))
+					mu.Unlock()
+				}
 			}
 		}()
 
@@ -477,6 +479,7 @@ func TestResolverDatacenters(t *testing.T) {
 		time.Sleep(time.Minute)
 
 		dc1.remove("b")
+		synctest.Wait()
 		dc2.remove("y")
 		want(t, "none at all", instances(t, r, "web"), "")
 		stop()

@@ -99,7 +99,6 @@ func (s *service) release() {
 
 // start starts the watch of a leg. s.mu must be held.
 func (s *service) start(l *leg) {
-	*l = leg{datacenter: l.datacenter}
 	var ctx context.Context
 	ctx, l.cancel = context.WithCancel(s.ctx)
 	opts := s.r.watch
@@ -206,7 +205,7 @@ func (s *service) settle() *InstancesChangedEvent {
 			settled = false
 		case !needed && l.cancel != nil:
 			l.cancel()
-			l.cancel = nil
+			*l = leg{datacenter: l.datacenter}
 		}
 		if !l.settled() || len(l.instances) > 0 && !l.isDown() {
 			needed = false
