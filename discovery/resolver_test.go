@@ -507,7 +507,7 @@ func TestResolverConnections(t *testing.T) {
 		want(t, "time to the first answers", time.Since(start), 0)
 
 		slowest := time.Duration(0)
-		for n := range services {
+		for n := 0; n < services; n += 7 {
 			agent.add(name(n), name(n)+"-2")
 			changed := time.Now()
 			for ids2 := name(n) + "-1 " + name(n) + "-2"; instances2(t, r, name(n)) != ids2; {

@@ -1,0 +1,434 @@
+package discovery_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock"
+	"github.com/lictor-go/consul/discovery"
+)
+
+// backend is a server that is an instance of a service, with the ID as its
+// answer.
+func backend(t *testing.T, agent *consulmock.Server, service, id string, handler http.HandlerFunc) *httptest.Server {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Instance", id)
+		handler(w, r)
+	}))
+	t.Cleanup(s.Close)
+	addInstance(agent, service, id, s.Listener.Addr().String())
+	return s
+}
+
+// echo answers with the request's body.
+func echo(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	w.Write(body)
+}
+
+func addInstance(agent *consulmock.Server, service, id, hostport string) {
+	host, port, _ := net.SplitHostPort(hostport)
+	n, _ := strconv.Atoi(port)
+	agent.AddService(&consul.AgentServiceRegistration{Name: service, ID: id, Address: host, Port: n})
+}
+
+// deadAddress returns an address at which nobody listens.
+func deadAddress(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// web returns a client whose hosts are the services of a fake agent.
+func webClient(t *testing.T, opts *discovery.ResolverOptions) (*consulmock.Server, *discovery.Resolver, *http.Client) {
+	agent := consulmock.New(t)
+	r := discovery.NewResolver(agent.Client(), opts)
+	base := &http.Transport{}
+	c := &http.Client{Transport: discovery.NewTransport(r, base)}
+	t.Cleanup(func() {
+		r.Close()
+		c.CloseIdleConnections()
+	})
+	return agent, r, c
+}
+
+func roundRobin() *discovery.ResolverOptions {
+	return &discovery.ResolverOptions{Balancer: discovery.RoundRobin}
+}
+
+func get(t *testing.T, c *http.Client, url string) *http.Response {
+	t.Helper()
+	resp, err := c.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.Copy(io.Discard, resp.Body)
+	resp.Body.Close()
+	return resp
+}
+
+func TestTransport(t *testing.T) {
+	agent, _, c := webClient(t, roundRobin())
+	var hosts sync.Map
+	for _, id := range []string{"a", "b"} {
+		backend(t, agent, "web", id, func(w http.ResponseWriter, r *http.Request) {
+			hosts.Store(r.Host+r.URL.String(), true)
+		})
+	}
+	for _, u := range []string{"http://web/x?y=1", "http://web.service.consul/x", "http://WEB.Service.Consul./x", "http://web:1234/x"} {
+		seen := map[string]int{}
+		for range 10 {
+			seen[get(t, c, u).Header.Get("Instance")]++
+		}
+		if seen["a"] != 5 || seen["b"] != 5 {
+			t.Errorf("%s: %v", u, seen)
+		}
+	}
+	for _, want := range []string{"web/x?y=1", "web.service.consul/x", "web:1234/x"} {
+		if _, ok := hosts.Load(want); !ok {
+			t.Errorf("no request for %s arrived", want)
+		}
+	}
+	req, _ := http.NewRequest("GET", "http://web/x", nil)
+	req.Host = "example.com"
+	before := fmt.Sprintf("%v %v %p", *req, *req.URL, req.Body)
+	resp, err := c.Transport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if after := fmt.Sprintf("%v %v %p", *req, *req.URL, req.Body); after != before {
+		t.Errorf("the request was changed from %s to %s", before, after)
+	}
+	if resp.Request != req {
+		t.Error("the response is not about the request")
+	}
+	if _, ok := hosts.Load("example.com/x"); !ok {
+		t.Error("the request's own host was not sent")
+	}
+
+	// An address is no service.
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Instance", "direct") }))
+	defer s.Close()
+	if got := get(t, c, s.URL).Header.Get("Instance"); got != "direct" {
+		t.Errorf("an address went to %q", got)
+	}
+	_, err = c.Get("http://nothing/")
+	if !errors.Is(err, discovery.ErrNoInstances) {
+		t.Errorf("a service without instances: %v", err)
+	}
+}
+
+// TestTransportTriesOtherInstances sends requests of all kinds to a service of
+// which all but one instance are dead.
+func TestTransportTriesOtherInstances(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		body func() io.Reader
+		want string
+	}{
+		{"no body", func() io.Reader { return nil }, ""},
+		{"a body that can be had again", func() io.Reader { return strings.NewReader("hello") }, "hello"},
+		{"a body that cannot", func() io.Reader { return io.MultiReader(strings.NewReader("hel"), strings.NewReader("lo")) }, "hello"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			agent, _, c := webClient(t, &discovery.ResolverOptions{Balancer: discovery.RoundRobin, ExcludeFor: -1})
+			addInstance(agent, "web", "dead1", deadAddress(t))
+			addInstance(agent, "web", "dead2", deadAddress(t))
+			backend(t, agent, "web", "a", echo)
+			for range 6 {
+				closed := new(closeCounter)
+				req, _ := http.NewRequest("POST", "http://web/", test.body())
+				if req.Body != nil {
+					closed.ReadCloser, req.Body = req.Body, closed
+				}
+				resp, err := c.Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, _ := io.ReadAll(resp.Body)
+				resp.Body.Close()
+				if string(got) != test.want {
+					t.Errorf("got %q, want %q", got, test.want)
+				}
+				if req.Body != nil && closed.n.Load() != 1 {
+					t.Errorf("the body was closed %d times", closed.n.Load())
+				}
+			}
+		})
+	}
+}
+
+type closeCounter struct {
+	io.ReadCloser
+	n atomic.Int32
+}
+
+func (c *closeCounter) Close() error { c.n.Add(1); return c.ReadCloser.Close() }
+
+// TestTransportTriesOnce checks that nothing is sent twice, whatever the method.
+func TestTransportTriesOnce(t *testing.T) {
+	agent, _, c := webClient(t, nil)
+	var requests atomic.Int32
+	hijack := func(w http.ResponseWriter, r *http.Request) {
+		requests.Add(1)
+		conn, _, _ := w.(http.Hijacker).Hijack()
+		conn.Close()
+	}
+	for _, id := range []string{"a", "b", "c"} {
+		backend(t, agent, "web", id, hijack)
+	}
+	for _, method := range []string{"GET", "PUT", "POST"} {
+		requests.Store(0)
+		req, _ := http.NewRequest(method, "http://web/", nil)
+		if resp, err := c.Do(req); err == nil {
+			resp.Body.Close()
+			t.Errorf("%s: no error", method)
+		}
+		if n := requests.Load(); n != 1 {
+			t.Errorf("%s arrived %d times", method, n)
+		}
+	}
+}
+
+func TestTransportGivesUp(t *testing.T) {
+	agent, r, c := webClient(t, &discovery.ResolverOptions{ExcludeFor: time.Hour})
+	for n := range 5 {
+		addInstance(agent, "web", fmt.Sprint("dead", n), deadAddress(t))
+	}
+	closed := &closeCounter{ReadCloser: io.NopCloser(strings.NewReader("x"))}
+	req, _ := http.NewRequest("POST", "http://web/", closed)
+	_, err := c.Do(req)
+	var op *net.OpError
+	if !errors.As(err, &op) || op.Op != "dial" {
+		t.Errorf("error %v, want that of the connection", err)
+	}
+	if n := closed.n.Load(); n != 1 {
+		t.Errorf("the body was closed %d times", n)
+	}
+	// Three of the five were seen failing, and the other two are picked.
+	picked := map[string]bool{}
+	for range 200 {
+		i, err := r.Pick(context.Background(), "web")
+		if err != nil {
+			t.Fatal(err)
+		}
+		picked[i.ID] = true
+	}
+	if len(picked) != 2 {
+		t.Errorf("picked %v, want the two that were not tried", picked)
+	}
+
+	// A request whose context has ended is nobody's fault and not tried again.
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	req, _ = http.NewRequestWithContext(ctx, "POST", "http://web/", &closeCounter{ReadCloser: io.NopCloser(strings.NewReader("x"))})
+	if _, err := c.Do(req); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want the context's", err)
+	}
+	req, _ = http.NewRequest("POST", "http://nothing/", closed)
+	closed.n.Store(0)
+	if _, err := c.Do(req); !errors.Is(err, discovery.ErrNoInstances) || closed.n.Load() != 1 {
+		t.Errorf("no instances: %v, body closed %d times", err, closed.n.Load())
+	}
+	if _, err := c.Transport.RoundTrip(&http.Request{Body: closed}); err == nil {
+		t.Error("a request without a URL is no error")
+	}
+}
+
+// TestTransportBodyOfEarlyAnswer answers before the body is read, and checks
+// that the body is closed all the same.
+func TestTransportBodyOfEarlyAnswer(t *testing.T) {
+	base := roundTripFunc(func(req *http.Request) (*http.Response, error) {
+		go func() {
+			time.Sleep(time.Millisecond)
+			req.Body.Close()
+		}()
+		return &http.Response{StatusCode: 200, Body: http.NoBody}, nil
+	})
+	agent := consulmock.New(t)
+	addInstance(agent, "web", "a", "127.0.0.1:1")
+	r := discovery.NewResolver(agent.Client(), nil)
+	defer r.Close()
+	closed := make(chan struct{})
+	req, _ := http.NewRequest("POST", "http://web/", closeFunc{strings.NewReader("x"), func() { close(closed) }})
+	resp, err := discovery.NewTransport(r, base).RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	<-closed
+}
+
+type roundTripFunc func(*http.Request) (*http.Response, error)
+
+func (f roundTripFunc) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+type closeFunc struct {
+	io.Reader
+	close func()
+}
+
+func (c closeFunc) Close() error { c.close(); return nil }
+
+// TestTransportLoad checks that a request counts as load until its response is
+// closed, and that the least loaded instance is picked.
+func TestTransportLoad(t *testing.T) {
+	agent, r, c := webClient(t, &discovery.ResolverOptions{Balancer: discovery.LeastLoaded})
+	for _, id := range []string{"a", "b"} {
+		backend(t, agent, "web", id, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "x") })
+	}
+	var open []*http.Response
+	loads := func() (sum int) {
+		list, err := r.Instances(context.Background(), "web")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a, b := list[0].Load(), list[1].Load(); a-b > 1 || b-a > 1 {
+			t.Errorf("loads %d and %d", a, b)
+		}
+		return list[0].Load() + list[1].Load()
+	}
+	for n := range 10 {
+		resp, err := c.Get("http://web/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, resp)
+		if got := loads(); got != n+1 {
+			t.Errorf("load %d with %d responses open", got, n+1)
+		}
+	}
+	for _, resp := range open {
+		resp.Body.Close()
+		resp.Body.Close()
+	}
+	if got := loads(); got != 0 {
+		t.Errorf("load %d with none open", got)
+	}
+}
+
+func TestTransportUpgrade(t *testing.T) {
+	agent, _, c := webClient(t, nil)
+	backend(t, agent, "web", "a", func(w http.ResponseWriter, r *http.Request) {
+		conn, rw, _ := w.(http.Hijacker).Hijack()
+		defer conn.Close()
+		io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+		line, _ := rw.ReadString('\n')
+		io.WriteString(conn, line)
+	})
+	req, _ := http.NewRequest("GET", "http://web/", nil)
+	req.Header = http.Header{"Connection": {"Upgrade"}, "Upgrade": {"echo"}}
+	resp, err := c.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if _, err := resp.Body.(io.Writer).Write([]byte("hello\n")); err != nil {
+		t.Fatal(err)
+	}
+	var buf bytes.Buffer
+	io.Copy(&buf, resp.Body)
+	if buf.String() != "hello\n" {
+		t.Errorf("echo %q", buf.String())
+	}
+}
+
+func TestDialContext(t *testing.T) {
+	agent, r, _ := webClient(t, &discovery.ResolverOptions{ExcludeFor: -1})
+	addInstance(agent, "web", "dead1", deadAddress(t))
+	addInstance(agent, "web", "dead2", deadAddress(t))
+	s := backend(t, agent, "web", "a", func(http.ResponseWriter, *http.Request) {})
+	for _, address := range []string{"web:80", "web.service.consul:80", "web", s.Listener.Addr().String()} {
+		for range 5 {
+			conn, err := r.DialContext(context.Background(), "tcp", address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, want := conn.RemoteAddr().String(), s.Listener.Addr().String(); got != want {
+				t.Errorf("%s: connected to %s, want %s", address, got, want)
+			}
+			conn.Close()
+		}
+	}
+	if _, err := r.DialContext(context.Background(), "tcp", "nothing:80"); !errors.Is(err, discovery.ErrNoInstances) {
+		t.Errorf("no instances: %v", err)
+	}
+	c := &http.Client{Transport: &http.Transport{DialContext: r.DialContext}}
+	defer c.CloseIdleConnections()
+	if got := get(t, c, "http://web.service.consul/").Header.Get("Instance"); got != "a" {
+		t.Errorf("through an http.Transport: %q", got)
+	}
+	addInstance(agent, "all-dead", "dead3", deadAddress(t))
+	var op *net.OpError
+	if _, err := r.DialContext(context.Background(), "tcp", "all-dead:80"); !errors.As(err, &op) || !strings.Contains(err.Error(), "all-dead") {
+		t.Errorf("all dead: %v", err)
+	}
+}
+
+// TestTransportUnderLoad uses one transport from many goroutines while instances
+// come and go.
+func TestTransportUnderLoad(t *testing.T) {
+	agent, r, c := webClient(t, nil)
+	backend(t, agent, "web", "stays", echo)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Add(1)
+	go func() {
+		defer wg.Done()
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			addInstance(agent, "web", "flaps", deadAddress(t))
+			if n%3 == 0 {
+				agent.RemoveService("flaps")
+			}
+		}
+	}()
+	var work sync.WaitGroup
+	for range 8 {
+		work.Add(1)
+		go func() {
+			defer work.Done()
+			for n := range 50 {
+				body := strings.Repeat("x", n*100)
+				resp, err := c.Post((&url.URL{Scheme: "http", Host: "web"}).String(), "text/plain", strings.NewReader(body))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				got, err := io.ReadAll(resp.Body)
+				resp.Body.Close()
+				if err != nil || string(got) != body {
+					t.Errorf("got %d bytes and %v, want %d", len(got), err, len(body))
+				}
+				if _, err := r.PickKey(context.Background(), "web", body); err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+	}
+	work.Wait()
+	close(stop)
+	wg.Wait()
+}
