@@ -168,6 +168,9 @@ func (m *model) step() {
 			m.agent.AddService(&consul.AgentServiceRegistration{Name: s, ID: id, Port: port, Check: &consul.AgentServiceCheck{
 				TTL: 10000 * time.Hour, Status: consul.HealthPassing,
 			}})
+			if !there { // a status that was never reported would not outlive a restart
+				m.agent.SetCheckStatus("service:"+id, consul.HealthPassing, "")
+			}
 		})
 	case n < 9 && there: // goes
 		m.note("remove %s", id)

@@ -238,7 +238,10 @@ func TestRegistrationHeals(t *testing.T) {
 		{"HTTP check: check deregistered", webHTTP, dropCheck, look, 2, discovery.HealLost},
 		{"HTTP check: restart without data", webHTTP, away(0, false), look + back, 2, discovery.HealLost},
 		{"HTTP check: an hour away, without data", webHTTP, away(time.Hour, false), 10 * time.Second, 2, discovery.HealLost},
-		{"HTTP check: an hour away, with data", webHTTP, away(time.Hour, true), 10 * time.Second, 1, discovery.HealFailing},
+		{"HTTP check: an hour away, with data", webHTTP, func(a *fakeAgent) {
+			away(time.Hour, true)(a)
+			a.SetCheckStatus("service:web-1", consul.HealthPassing, "") // the check has run
+		}, 10 * time.Second, 1, discovery.HealFailing},
 		{"HTTP check: may not look", webHTTP, fault(agentAPI(consulmock.Fault{Status: 403, Body: "Permission denied"}), time.Hour), 10 * time.Second, 1, discovery.HealFailing},
 		{"HTTP check: no such endpoint", webHTTP, fault(agentAPI(consulmock.Fault{Status: 404, Body: "404 page not found"}), time.Hour), 10 * time.Second, 1, discovery.HealFailing},
 		{"long TTL: deregistered", func() *consul.AgentServiceRegistration {
@@ -482,7 +485,7 @@ func TestClose(t *testing.T) {
 		{"the agent is away", func(a *fakeAgent, _ *discovery.Registration) {
 			a.Stop()
 			time.AfterFunc(time.Minute, a.Start)
-		}, 5 * time.Second, true, "critical TTL expired"},
+		}, 5 * time.Second, true, "critical"}, // restarted late, and says no more
 		{"the agent hangs", func(a *fakeAgent, _ *discovery.Registration) {
 			a.Inject(consulmock.Fault{Path: "/v1/agent/**", Stay: true, Hang: never()})
 			time.Sleep(5 * time.Second)

@@ -81,6 +81,9 @@ func (a *fakeAgent) add(service, id string, change ...func(*consul.AgentServiceR
 	if err := a.client.Agent().ServiceRegister(a.t.Context(), reg); err != nil {
 		a.t.Fatal(err)
 	}
+	if len(reg.Checks) == 0 { // a status that was never reported would not outlive a restart
+		a.SetCheckStatus("service:"+id, reg.Check.Status, "")
+	}
 }
 
 func (a *fakeAgent) remove(id string) {
