@@ -1,8 +1,6 @@
 package discovery
 
 import (
-	"hash/fnv"
-	"io"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -71,7 +69,7 @@ func LeastLoaded() Balancer {
 		for i := range instances {
 			load := math.Inf(1)
 			if w := instances[i].Weight; w > 0 {
-				load = float64(instances[i].Load()+1) / float64(w)
+				load = float64(instances[i].loaded()+1) / float64(w)
 			}
 			switch {
 			case load < least:
@@ -104,14 +102,15 @@ func rendezvous(key string, instances []Instance) int {
 	return best
 }
 
+// mix returns a hash of the key and an instance: FNV-1a, finished by splitmix64.
 func mix(key string, i *Instance) uint64 {
-	h := fnv.New64a()
-	for _, s := range []string{key, i.Datacenter, i.Node, i.ID} {
-		io.WriteString(h, s)
-		h.Write([]byte{0})
+	x := uint64(14695981039346656037)
+	for _, s := range [...]string{key, i.Datacenter, i.Node, i.ID} {
+		for n := range len(s) {
+			x = (x ^ uint64(s[n])) * 1099511628211
+		}
+		x *= 1099511628211 // a zero byte, so that the parts cannot be shifted
 	}
-	// FNV does not spread the last bytes over the high bits: splitmix64 does.
-	x := h.Sum64()
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
 	return x ^ x>>31

@@ -54,7 +54,10 @@ func (i Instance) HostPort() string {
 // Load returns how many uses of the instance are under way in its resolver: those
 // that began with [Resolver.Acquire], and requests of [NewTransport]. It changes
 // while the instance is held.
-func (i Instance) Load() int {
+func (i Instance) Load() int { return i.loaded() }
+
+// loaded is Load without a copy of the instance.
+func (i *Instance) loaded() int {
 	if i.stats == nil {
 		return 0
 	}
@@ -62,7 +65,7 @@ func (i Instance) Load() int {
 }
 
 // failing reports whether the instance was seen failing a short time ago.
-func (i Instance) failing(now time.Time) bool {
+func (i *Instance) failing(now time.Time) bool {
 	return i.stats != nil && now.UnixNano() < i.stats.until.Load()
 }
 

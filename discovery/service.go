@@ -23,6 +23,8 @@ type service struct {
 	view     atomic.Pointer[view]
 	answered atomic.Int64 // Unix nanoseconds of the last answer in use; 0 for none
 
+	failing atomic.Int64 // Unix nanoseconds until which some instance may be left out of picks
+
 	used  atomic.Int64 // Unix nanoseconds of the last use
 	users atomic.Int32 // that wait for it or watch it; rises only with Resolver.mu held
 	idle  *time.Timer  // calls Resolver.forget
@@ -304,7 +306,10 @@ func (s *service) state() State {
 
 // pick picks one of the usable instances.
 func (s *service) pick(v *view, choose func([]Instance) int, tried []instanceKey) (Instance, error) {
-	candidates := usable(v.instances, tried, time.Now())
+	candidates := v.instances
+	if now := time.Now(); len(tried) > 0 || now.UnixNano() < s.failing.Load() {
+		candidates = usable(candidates, tried, now)
+	}
 	if len(candidates) == 0 {
 		return Instance{}, fmt.Errorf("discovery: service %q: %w", s.name, ErrNoInstances)
 	}
@@ -322,6 +327,10 @@ func (s *service) judge(i Instance, err error) {
 	case errors.Is(err, context.Canceled), s.r.opts.ExcludeFor < 0:
 	default:
 		n := int(i.stats.failures.Add(1))
-		i.stats.until.Store(time.Now().Add(exclusion(s.r.opts.ExcludeFor, n)).UnixNano())
+		until := time.Now().Add(exclusion(s.r.opts.ExcludeFor, n)).UnixNano()
+		i.stats.until.Store(until)
+		for was := s.failing.Load(); was < until && !s.failing.CompareAndSwap(was, until); {
+			was = s.failing.Load()
+		}
 	}
 }
