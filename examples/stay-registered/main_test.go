@@ -1,0 +1,52 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock"
+	"github.com/lictor-go/consul/discovery"
+)
+
+func TestRun(t *testing.T) {
+	agent := consulmock.New(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() {
+		done <- run(ctx, consul.Config{Transport: agent.Transport()}, "web", "127.0.0.1:0", 0, io.Discard)
+	}()
+	// It appears, it answers, and it goes.
+	resolver := discovery.NewResolver(agent.Client(), nil)
+	defer resolver.Close()
+	limited, stop := context.WithTimeout(context.Background(), 20*time.Second)
+	defer stop()
+	appeared := false
+	for instances, err := range resolver.Watch(limited, "web") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if appeared = appeared || len(instances) == 1; !appeared {
+			continue
+		}
+		if len(instances) == 0 {
+			break
+		}
+		resp, err := (&http.Client{Transport: discovery.NewTransport(resolver, &http.Transport{DisableKeepAlives: true})}).Get("http://web/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		cancel()
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	cancel()
+	if services, err := agent.Client().Agent().Services(limited, nil); err != nil || len(services) != 0 {
+		t.Errorf("left behind: %v, %v", services, err)
+	}
+}
