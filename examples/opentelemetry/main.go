@@ -1,0 +1,84 @@
+// Opentelemetry hands the events of package discovery to OpenTelemetry as
+// metrics. It follows the services that it is told to and prints what has been
+// measured every now and then; a real program would give the reader an exporter
+// of its choice. The agent is the one that Consul's own environment variables
+// name, or the local one:
+//
+//	go run . web db
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/discovery"
+	sdk "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	cfg, err := consul.ConfigFromEnv()
+	if err == nil {
+		err = run(ctx, cfg, os.Args[1:], 10*time.Second, os.Stdout)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// run follows services and prints metrics until ctx ends.
+func run(ctx context.Context, cfg consul.Config, services []string, interval time.Duration, out io.Writer) error {
+	client, err := consul.NewClient(cfg)
+	if err != nil {
+		return err
+	}
+	reader := sdk.NewManualReader()
+	provider := sdk.NewMeterProvider(sdk.WithReader(reader))
+	m, err := newMetrics(provider.Meter("github.com/lictor-go/consul/discovery"))
+	if err != nil {
+		return err
+	}
+	resolver := discovery.NewResolver(client, &discovery.ResolverOptions{OnEvent: m.observe})
+	defer resolver.Close()
+	for _, service := range services {
+		go func() {
+			for range resolver.Watch(ctx, service) { // the events tell all
+			}
+		}()
+	}
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return provider.Shutdown(context.Background())
+		case <-tick.C:
+		}
+		var measured metricdata.ResourceMetrics
+		if err := reader.Collect(ctx, &measured); err != nil {
+			if errors.Is(err, context.Canceled) {
+				continue
+			}
+			return err
+		}
+		for _, scope := range measured.ScopeMetrics {
+			for _, metric := range scope.Metrics {
+				data, err := json.Marshal(metric.Data)
+				if err != nil {
+					return err
+				}
+				fmt.Fprintf(out, "%s %s\n", metric.Name, data)
+			}
+		}
+	}
+}
