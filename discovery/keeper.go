@@ -17,6 +17,7 @@ type keeper struct {
 	r *Registration
 
 	registered bool // the agent took the definition once
+	announced  bool // and the event has told so
 	nextBeat   time.Time
 	nextLook   time.Time // at the agent; only if looks is set
 	looks      bool
@@ -41,7 +42,7 @@ func newKeeper(r *Registration) *keeper {
 	k.looks = r.def.hasOtherChecks() || ttl == 0 || ttl/3 > 3*r.opts.PollInterval
 	k.pace = pace{100 * time.Millisecond, 10}
 	if ttl > 0 {
-		k.pace.interval = min(k.pace.interval, ttl/10)
+		k.pace.interval = max(min(k.pace.interval, ttl/10), time.Millisecond)
 	}
 	return k
 }
@@ -102,17 +103,18 @@ func (k *keeper) untilNext() time.Duration {
 func (k *keeper) round(ctx context.Context, beat, look bool) {
 	first := !k.registered
 	about, err := k.calls(ctx, beat, look && k.looks)
+	reg := k.r.def.reg
+	if k.registered && !k.announced {
+		k.announced = true
+		k.r.observe.emit(RegisteredEvent{reg.Name, reg.ID})
+	}
 	if ctx.Err() != nil && k.registered {
-		return // Close has begun
+		return // Close has begun, or the caller of Register has enough: there will be another round
 	}
 	now := time.Now()
 	k.r.mu.Lock()
 	k.r.err = err
 	k.r.mu.Unlock()
-	reg := k.r.def.reg
-	if first && k.registered {
-		k.r.observe.emit(RegisteredEvent{reg.Name, reg.ID})
-	}
 	if err != nil {
 		k.failures++
 		pause := k.backoff().pause(k.failures, retryAfter(err), rand.Float64())
@@ -205,7 +207,7 @@ func (k *keeper) health(ctx context.Context) (consul.HealthStatus, string) {
 	k.r.mu.Lock()
 	status, note := k.r.status, k.r.note
 	k.r.mu.Unlock()
-	if k.r.opts.Health == nil {
+	if k.r.opts.Health == nil || len(k.r.def.ttls) == 0 {
 		return status, note
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout(k.r.def.ttl))

@@ -28,7 +28,7 @@ type RegisterOptions struct {
 	Status consul.HealthStatus
 
 	// Health is asked before the registration and before each heartbeat how the
-	// service is. What is reported is the worse of its answer and of the status
+	// service is, if it has a TTL check. What is reported is the worse of its answer and of the status
 	// set by SetStatus, with the note of that one. It is never called twice at
 	// the same time. Its context ends after a quarter of the TTL (1 s to 10 s). A
 	// function that hangs stops the heartbeats, and the check turns critical when
@@ -97,7 +97,11 @@ type Registration struct {
 // the heartbeat is tried again after a growing pause of at most a third of the
 // TTL (1 s to 30 s), for as long as it takes.
 //
-// ctx bounds the first registration only. After its end the service stays
+// Checks that the agent runs itself, such as HTTP checks, start critical unless
+// they have a Status.
+//
+// ctx bounds the first registration only, and so do 10 seconds for each of its
+// calls: an agent whose servers have no leader may not answer. After its end the service stays
 // registered, and healthy while the program drains, until Close is called. An
 // error means that the service is not registered, or that it is unknown whether
 // it is; Register has then tried to remove it, which may take a second longer

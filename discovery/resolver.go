@@ -38,8 +38,8 @@ type ResolverOptions struct {
 
 	// Datacenters are asked one after the other: the instances are those of the
 	// first datacenter that has any. The next one is asked when the ones before
-	// it have none, or when the agent has failed to ask them three times in a
-	// row; and no longer when one of them has some again. Empty means
+	// it have none, or when the agent has refused to ask them, or failed three
+	// times in a row; and no longer when one of them has some again. Empty means
 	// Query.Datacenter.
 	Datacenters []string
 
@@ -323,7 +323,7 @@ func (r *Resolver) lookUp(ctx context.Context, name string) (*service, *view, er
 		switch {
 		case v.answered:
 			return s, v, nil
-		case isRefusal(v.err):
+		case v.settled && isRefusal(v.err):
 			return nil, nil, v.err
 		}
 		select {

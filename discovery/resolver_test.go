@@ -488,6 +488,27 @@ func TestResolverDatacenters(t *testing.T) {
 	})
 }
 
+// TestResolverDatacenterRefused asks on where a datacenter refuses the question,
+// and fails only if all do.
+func TestResolverDatacenterRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, dc1, dc2 := twoDatacenters(t)
+		refuse := consulmock.Fault{Path: "/v1/health/**", Stay: true, Status: 403, Body: "Permission denied"}
+		dc1.Inject(refuse)
+		dc2.add("web", "x")
+		opts := &discovery.ResolverOptions{Datacenters: []string{"dc1", "dc2"}}
+		r := discovery.NewResolver(c, opts)
+		defer r.Close()
+		want(t, "of the second", instances2(t, r, "web"), "x")
+		dc2.Inject(refuse)
+		other := discovery.NewResolver(c, opts)
+		defer other.Close()
+		if _, err := other.Instances(t.Context(), "web"); !errors.Is(err, consul.ErrPermissionDenied) {
+			t.Errorf("all refuse: %v", err)
+		}
+	})
+}
+
 // TestResolverConnections follows 300 services of an agent that allows 200
 // connections, and keeps 20 services registered at the same time.
 func TestResolverConnections(t *testing.T) {

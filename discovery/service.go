@@ -42,6 +42,7 @@ type view struct {
 	instances  []Instance
 	generation uint64 // of instances; 0 before the first answer
 	answered   bool
+	settled    bool // every datacenter has been asked that has to be
 	held       int
 	datacenter string
 	err        error // nil if the agent answers
@@ -162,7 +163,10 @@ func (s *service) update(ctx context.Context, l *leg, instances []Instance, err 
 		l.err = err
 		// An agent that cannot be reached says nothing about a datacenter.
 		var status *consul.StatusError
-		if errors.As(err, &status) {
+		switch {
+		case isRefusal(err):
+			l.failures = maxLegFailures
+		case errors.As(err, &status):
 			l.failures++
 		}
 	}
@@ -218,7 +222,7 @@ func (s *service) settle() *InstancesChangedEvent {
 		// that there are no instances. What was used stays in use.
 		source = nil
 	}
-	return s.publish(source, err)
+	return s.publish(source, err, settled)
 }
 
 // chooseLeg returns the leg whose instances are to be used, or nil if there has
@@ -250,10 +254,10 @@ func chooseLeg(legs []*leg) (source *leg, err error, settled bool) {
 
 // publish stores a view of the source's instances, or of the ones before if
 // source is nil. It returns an event if they have changed. s.mu must be held.
-func (s *service) publish(source *leg, err error) *InstancesChangedEvent {
+func (s *service) publish(source *leg, err error, settled bool) *InstancesChangedEvent {
 	old := s.view.Load()
 	v := *old
-	v.err = err
+	v.err, v.settled = err, settled
 	if source != nil && !source.answeredAt.IsZero() {
 		s.answered.Store(source.answeredAt.UnixNano())
 	}
@@ -272,7 +276,7 @@ func (s *service) publish(source *leg, err error) *InstancesChangedEvent {
 				Added: added, Removed: removed, Changed: changed, Total: len(v.instances), Held: v.held,
 			}
 		}
-	} else if v.err == old.err {
+	} else if v.err == old.err && v.settled == old.settled {
 		return nil
 	}
 	v.superseded = make(chan struct{})

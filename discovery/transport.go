@@ -33,6 +33,9 @@ const maxTries = 3
 // sent, another instance is tried, up to three in all, and the one that failed
 // is not picked for a while. Nothing is tried again after that, whatever the
 // method: the instance may have acted on what it got.
+//
+// Each host that is asked for is followed for a while, also one of which Consul
+// does not know. Hosts should not be chosen by strangers.
 func NewTransport(r *Resolver, base http.RoundTripper) http.RoundTripper {
 	if base == nil {
 		base = http.DefaultTransport
