@@ -386,6 +386,30 @@ func TestResolverExcludesFailingInstances(t *testing.T) {
 			again, _ := r.PickKey(t.Context(), "web", "user-7")
 			want(t, "PickKey", again.ID, key.ID)
 		}
+		// It is left out for longer each time, until it succeeds once.
+		fail := func(err error) {
+			for {
+				i, done, err2 := r.Acquire(t.Context(), "web")
+				if err2 != nil {
+					t.Fatal(err2)
+				}
+				if i.ID == first.ID {
+					done(err)
+					return
+				}
+				done(nil)
+			}
+		}
+		fail(errors.New("boom"))
+		time.Sleep(9 * time.Second)
+		want(t, "picks after the second failure", picked(), 0)
+		time.Sleep(time.Second)
+		fail(nil)
+		fail(errors.New("boom"))
+		time.Sleep(5 * time.Second)
+		if picked() == 0 {
+			t.Error("a success is not remembered")
+		}
 		// A caller that gave up says nothing about the instance.
 		first, done, _ = r.Acquire(t.Context(), "web")
 		done(fmt.Errorf("wrapped: %w", context.Canceled))
