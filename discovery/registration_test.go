@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -530,6 +531,47 @@ func TestClose(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestCloseWaitsForACallUnderWay closes while the service is being registered
+// again. An agent goes on with that even if the client has left, so the
+// deregistration has to come afterwards.
+func TestCloseWaitsForACallUnderWay(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		reg := agent.register(webTTL(), nil)
+		agent.Restart(false)
+		agent.wire.mu.Lock()
+		agent.wire.intercepted = func(req *http.Request) (*http.Response, error, bool) {
+			if req.URL.Path != "/v1/agent/service/register" {
+				return nil, nil, false
+			}
+			type result struct {
+				resp *http.Response
+				err  error
+			}
+			done := make(chan result, 1)
+			go func() {
+				time.Sleep(500 * time.Millisecond)
+				resp, err := agent.wire.base.RoundTrip(req.WithContext(context.WithoutCancel(req.Context())))
+				done <- result{resp, err}
+			}()
+			select {
+			case r := <-done:
+				return r.resp, r.err, true
+			case <-req.Context().Done():
+				return nil, req.Context().Err(), true
+			}
+		}
+		agent.wire.mu.Unlock()
+		for agent.wire.count(registerPath) < 2 {
+			time.Sleep(100 * time.Millisecond)
+		}
+		if err := reg.Close(); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Minute)
+		want(t, "health", agent.health(), "gone")
+	})
 }
 
 func TestRegisterFails(t *testing.T) {

@@ -512,6 +512,24 @@ func TestResolverDatacenters(t *testing.T) {
 	})
 }
 
+// TestResolverDatacenterSlow checks that nobody is told that there are no
+// instances before the next datacenter has been asked.
+func TestResolverDatacenterSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, dc1, dc2 := twoDatacenters(t)
+		dc2.Inject(consulmock.Fault{Path: "/v1/health/**", Stay: true, Latency: time.Second})
+		r := discovery.NewResolver(c, &discovery.ResolverOptions{Datacenters: []string{"dc1", "dc2"}})
+		defer r.Close()
+		dc1.add("web", "a")
+		dc2.add("web", "x")
+		want(t, "the first", instances2(t, r, "web"), "a")
+		dc1.remove("a")
+		want(t, "none in the first", instances(t, r, "web"), "a")
+		time.Sleep(time.Second)
+		want(t, "in the second", instances(t, r, "web"), "x")
+	})
+}
+
 // TestResolverDatacenterRefused asks on where a datacenter refuses the question,
 // and fails only if all do.
 func TestResolverDatacenterRefused(t *testing.T) {

@@ -208,7 +208,6 @@ func (s *service) settle() *InstancesChangedEvent {
 		switch {
 		case needed && l.cancel == nil:
 			s.start(l)
-			settled = false
 		case !needed && l.cancel != nil:
 			l.cancel()
 			*l = leg{datacenter: l.datacenter}
@@ -217,17 +216,13 @@ func (s *service) settle() *InstancesChangedEvent {
 			needed = false
 		}
 	}
-	if !settled {
-		// The next datacenter has not answered yet, and it would be wrong to say
-		// that there are no instances. What was used stays in use.
-		source = nil
-	}
 	return s.publish(source, err, settled)
 }
 
-// chooseLeg returns the leg whose instances are to be used, or nil if there has
-// been no answer; the error to be shown; and whether that is final, or a leg that
-// could change it has not answered yet.
+// chooseLeg returns the leg whose instances are to be used; the error to be shown;
+// and whether that is settled. It is not, and what was used stays in use, while a
+// datacenter that matters has not answered: it would be wrong to say that there
+// are no instances.
 func chooseLeg(legs []*leg) (source *leg, err error, settled bool) {
 	var empty, down *leg
 	for _, l := range legs {
