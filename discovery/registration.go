@@ -95,7 +95,7 @@ type Registration struct {
 // check any more, the service is registered again; otherwise never, as that
 // would wake everybody who watches it. If the agent does not answer, or refuses,
 // the heartbeat is tried again after a growing pause of at most a third of the
-// TTL (1 s to 30 s), for as long as it takes.
+// TTL (1 s to 10 s), for as long as it takes.
 //
 // Checks that the agent runs itself, such as HTTP checks, start critical unless
 // they have a Status.

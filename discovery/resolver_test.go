@@ -131,7 +131,7 @@ func TestResolverWhileTheAgentIsAway(t *testing.T) {
 		if st.Err == nil {
 			t.Error("no error to be seen")
 		}
-		if n := len(eventsOf[discovery.WatchErrorEvent](agent)); n < 3600/30 || n > 3600/10 {
+		if n := len(eventsOf[discovery.WatchErrorEvent](agent)); n < 3600/8 || n > 3600/4 {
 			t.Errorf("%d errors in an hour", n)
 		}
 		agent.Start()

@@ -44,8 +44,9 @@ type WatchOptions struct {
 	MinInterval time.Duration
 
 	// MinBackoff bounds the pause after a first error, 500 ms by default. The
-	// bound doubles with each further error in a row up to MaxBackoff, 30 seconds
-	// by default. A pause is random between nothing and the bound, plus what the
+	// bound doubles with each further error in a row up to MaxBackoff, 10 seconds
+	// by default: that is also how long it may take until a watch notices that an
+	// agent is back. A pause is random between nothing and the bound, plus what the
 	// agent asks for in Retry-After (at most 10 minutes of it).
 	MinBackoff time.Duration
 	MaxBackoff time.Duration
@@ -65,7 +66,7 @@ const (
 	defaultBurst       = 10
 	defaultMinInterval = time.Second
 	defaultMinBackoff  = 500 * time.Millisecond
-	defaultMaxBackoff  = 30 * time.Second
+	defaultMaxBackoff  = 10 * time.Second
 
 	// Without a leader an agent holds a query for up to 18 s before it says so,
 	// and the client allows 20 s for that. A query has to end some time after

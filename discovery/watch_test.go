@@ -170,7 +170,7 @@ func TestWatchErrors(t *testing.T) {
 			if p < 0 || p > bound {
 				t.Errorf("pause %d is %s, more than %s", i, p, bound)
 			}
-			bound = min(2*bound, 30*time.Second)
+			bound = min(2*bound, 10*time.Second)
 		}
 		for i := 1; i <= failing; i++ {
 			if gap := s.asked[i+1].at - s.asked[i].at; gap < pauses[i-1] {

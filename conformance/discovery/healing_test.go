@@ -45,9 +45,9 @@ var scenarios = []scenario{
 	{"agent killed, restarted at once with its data", agent.Server, false,
 		func(t *testing.T, a *agent.Agent) { a.Restart(true) }, nil, ttl/2 + time.Second},
 	{"agent away for 20 s, restarted without its data", agent.Dev, false,
-		func(t *testing.T, a *agent.Agent) { a.Kill(); time.Sleep(2 * ttl); a.Restart(false) }, []discovery.HealReason{discovery.HealLost}, ttl/2 + time.Second},
+		func(t *testing.T, a *agent.Agent) { a.Kill(); time.Sleep(2 * ttl); a.Restart(false) }, []discovery.HealReason{discovery.HealLost}, ttl + 2*time.Second},
 	{"agent away for 20 s, restarted with its data", agent.Server, false,
-		func(t *testing.T, a *agent.Agent) { a.Kill(); time.Sleep(2 * ttl); a.Restart(true) }, []discovery.HealReason{discovery.HealFailing}, ttl/2 + time.Second},
+		func(t *testing.T, a *agent.Agent) { a.Kill(); time.Sleep(2 * ttl); a.Restart(true) }, []discovery.HealReason{discovery.HealFailing}, ttl + 2*time.Second},
 	{"agent stopped (SIGSTOP) for 20 s", agent.Dev, false,
 		func(t *testing.T, a *agent.Agent) {
 			a.Signal(syscall.SIGSTOP)
