@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"strings"
 	"time"
 
@@ -16,8 +17,9 @@ import (
 type keeper struct {
 	r *Registration
 
-	registered bool // the agent took the definition once
-	announced  bool // and the event has told so
+	registered bool // the agent took a definition once
+	changed    bool // it has not taken the present one
+	announced  bool // and an event has told so
 	nextBeat   time.Time
 	nextLook   time.Time // at the agent; only if looks is set
 	looks      bool
@@ -38,13 +40,18 @@ const maxFutileBackoff = 2 * time.Minute
 
 func newKeeper(r *Registration) *keeper {
 	k := &keeper{r: r}
-	ttl := r.def.ttl
-	k.looks = r.def.hasOtherChecks() || ttl == 0 || ttl/3 > 3*r.opts.PollInterval
-	k.pace = pace{100 * time.Millisecond, 10}
-	if ttl > 0 {
-		k.pace.interval = max(min(k.pace.interval, ttl/10), time.Millisecond)
-	}
+	k.adopt(r.def)
 	return k
+}
+
+// adopt makes def what is kept registered.
+func (k *keeper) adopt(def *definition) {
+	k.r.def = def
+	k.looks = def.hasOtherChecks() || def.ttl == 0 || def.ttl/3 > 3*k.r.opts.PollInterval
+	k.pace = pace{100 * time.Millisecond, 10}
+	if def.ttl > 0 {
+		k.pace.interval = max(min(k.pace.interval, def.ttl/10), time.Millisecond)
+	}
 }
 
 // run repeats rounds of calls until Close.
@@ -57,6 +64,10 @@ func (k *keeper) run(ctx context.Context) {
 		select {
 		case <-k.r.stop:
 			return
+		case u := <-k.r.update:
+			u.done <- k.change(ctx, u)
+			timer.Reset(k.untilNext())
+			continue
 		case <-k.r.wake:
 			woken = true
 		case <-timer.C:
@@ -68,6 +79,27 @@ func (k *keeper) run(ctx context.Context) {
 		k.round(ctx, woken || !now.Before(k.nextBeat), k.failures > 0 || !now.Before(k.nextLook))
 		timer.Reset(k.untilNext())
 	}
+}
+
+// change performs a round for Update, within its context.
+func (k *keeper) change(ctx context.Context, u update) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(u.ctx, cancel)()
+	if !reflect.DeepEqual(u.def, k.r.def) {
+		k.adopt(u.def)
+		k.changed = true
+	}
+	k.round(ctx, true, true)
+	switch {
+	case u.ctx.Err() != nil:
+		k.nextBeat = time.Now()
+		k.nextLook = k.nextBeat
+		return u.ctx.Err()
+	case ctx.Err() != nil:
+		return errClosed
+	}
+	return k.r.Err()
 }
 
 // keepPace waits if statuses are set too fast. It reports false after Close.
@@ -109,7 +141,7 @@ func (k *keeper) round(ctx context.Context, beat, look bool) {
 		k.r.observe.emit(RegisteredEvent{reg.Name, reg.ID})
 	}
 	if ctx.Err() != nil && k.registered {
-		return // Close has begun, or the caller of Register has enough: there will be another round
+		return // Close has begun, or the caller has enough: there will be another round
 	}
 	now := time.Now()
 	k.r.mu.Lock()
@@ -176,13 +208,13 @@ func (k *keeper) calls(ctx context.Context, beat, look bool) (about string, err 
 		k.note(err)
 		return "", err
 	}
-	fresh := !k.registered
+	fresh := !k.registered || k.changed
 	if fresh {
 		if err := k.register(ctx, status); err != nil {
 			k.note(err)
 			return "", err
 		}
-		k.registered = true
+		k.registered, k.changed = true, false
 		look = false // the agent has just taken all of it
 	}
 	about, lost, err := k.report(ctx, beat, look, status, note)

@@ -67,11 +67,14 @@ const (
 // concurrently.
 type Registration struct {
 	client  *consul.Client
-	def     *definition
+	id      string
+	name    string          // as it was first registered
+	def     *definition     // used by the keeper alone
 	opts    RegisterOptions // with defaults
 	observe observer
 
 	wake   chan struct{} // a status was set
+	update chan update   // from Update
 	stop   chan struct{} // closed when Close begins
 	done   chan struct{} // closed when the goroutine has ended
 	closed chan struct{} // closed when Close has ended, and closeErr is set
@@ -137,10 +140,13 @@ func Register(ctx context.Context, c *consul.Client, reg *consul.AgentServiceReg
 	}
 	r := &Registration{
 		client:  c,
+		id:      def.reg.ID,
+		name:    reg.Name,
 		def:     def,
 		opts:    o,
 		observe: observer{o.Logger, o.OnEvent},
 		wake:    make(chan struct{}, 1),
+		update:  make(chan update),
 		stop:    make(chan struct{}),
 		done:    make(chan struct{}),
 		closed:  make(chan struct{}),
@@ -161,7 +167,7 @@ func Register(ctx context.Context, c *consul.Client, reg *consul.AgentServiceReg
 }
 
 // ID returns the ID of the service instance.
-func (r *Registration) ID() string { return r.def.reg.ID }
+func (r *Registration) ID() string { return r.id }
 
 // SetStatus sets the status that is reported for the TTL checks of the service:
 // at once, and at every heartbeat. It does not wait for the agent. Of statuses
@@ -181,6 +187,52 @@ func (r *Registration) SetStatus(status consul.HealthStatus, note string) {
 	case r.wake <- struct{}{}:
 	default:
 	}
+}
+
+// update is what Update asks the keeper for.
+type update struct {
+	ctx  context.Context
+	def  *definition
+	done chan error
+}
+
+var errClosed = errors.New("the registration is closed")
+
+// Update makes reg what is kept registered, and returns when the agent has taken
+// it. Its ID must be that of the registration, and so must its namespace and its
+// partition. Checks that keep their ID keep their status.
+//
+// A definition that is the same as before is not sent again, as long as the agent
+// still has the service; the status is reported, as at a heartbeat. So Update is
+// also the way to be sure that all is well.
+//
+// After an error the agent may have either definition; the new one is tried again
+// as a failed heartbeat is. The end of ctx ends the attempt.
+func (r *Registration) Update(ctx context.Context, reg *consul.AgentServiceRegistration) error {
+	if reg == nil || reg.Name == "" {
+		return errors.New("discovery: AgentServiceRegistration.Name is empty")
+	}
+	def, err := newDefinition(reg, r.opts.TTL)
+	if err != nil {
+		return err
+	}
+	fail := func(err error) error { return fmt.Errorf("discovery: updating service %q: %w", r.id, err) }
+	if def.reg.ID != r.id {
+		return fail(fmt.Errorf("the new ID is %q", def.reg.ID))
+	}
+	u := update{ctx, def, make(chan error, 1)}
+	select {
+	case r.update <- u:
+		err = <-u.done
+	case <-r.done:
+		err = errClosed
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
+		return fail(err)
+	}
+	return nil
 }
 
 // Err returns the error of the last attempt to report the status, or nil if it
@@ -207,7 +259,7 @@ func (r *Registration) Close() error {
 		r.endRounds(ctx)
 		r.closeErr = r.deregister(ctx)
 		close(r.closed)
-		r.observe.emit(DeregisteredEvent{r.def.reg.Name, r.def.reg.ID, r.closeErr})
+		r.observe.emit(DeregisteredEvent{r.name, r.id, r.closeErr})
 	}
 	<-r.closed
 	return r.closeErr
@@ -239,14 +291,14 @@ func (r *Registration) endRounds(ctx context.Context) {
 func (r *Registration) deregister(ctx context.Context) error {
 	pauses := backoff{100 * time.Millisecond, time.Second}
 	for failures := 1; ; failures++ {
-		err := r.client.Agent().ServiceDeregister(ctx, r.def.reg.ID)
+		err := r.client.Agent().ServiceDeregister(ctx, r.id)
 		if err == nil || errors.Is(err, consul.ErrUnknownService) {
 			return nil
 		}
 		// Whoever reads the error wants to know what was wrong and not that
 		// the time is over.
 		if isRefusal(err) || !sleep(ctx, pauses.pause(failures, retryAfter(err), rand.Float64())) {
-			return fmt.Errorf("discovery: deregistering service %q: %w", r.def.reg.ID, err)
+			return fmt.Errorf("discovery: deregistering service %q: %w", r.id, err)
 		}
 	}
 }
@@ -260,7 +312,7 @@ func (r *Registration) forget(err error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	r.client.Agent().ServiceDeregister(ctx, r.def.reg.ID)
+	r.client.Agent().ServiceDeregister(ctx, r.id)
 }
 
 // isRefusal reports whether the agent will not do what it was asked however

@@ -36,6 +36,10 @@ type ResolverOptions struct {
 	// only those do that have none but passing checks.
 	AllowWarning bool
 
+	// Connect looks for the instances through which a service can be reached in
+	// the service mesh: its proxies, and itself where it takes part natively.
+	Connect bool
+
 	// Datacenters are asked one after the other: the instances are those of the
 	// first datacenter that has any. The next one is asked when the ones before
 	// it have none, or when the agent has refused to ask them, or failed three

@@ -126,7 +126,11 @@ func (s *service) start(l *leg) {
 
 // query asks for the instances that count.
 func (s *service) query(ctx context.Context, q *consul.QueryOptions) ([]Instance, *consul.QueryMeta, error) {
-	entries, meta, err := s.r.client.Health().Service(ctx, s.name, q)
+	ask := s.r.client.Health().Service
+	if s.r.opts.Connect {
+		ask = s.r.client.Health().Connect
+	}
+	entries, meta, err := ask(ctx, s.name, q)
 	if err != nil {
 		return nil, nil, err
 	}
