@@ -36,6 +36,10 @@ type ResolverOptions struct {
 	// only those do that have none but passing checks.
 	AllowWarning bool
 
+	// AnyStatus makes all instances count, also those that have a critical check
+	// or are in maintenance, whose Weight is 0.
+	AnyStatus bool
+
 	// Connect looks for the instances through which a service can be reached in
 	// the service mesh: its proxies, and itself where it takes part natively.
 	Connect bool
@@ -137,7 +141,7 @@ func NewResolver(c *consul.Client, opts *ResolverOptions) *Resolver {
 	if o.Dial == nil {
 		o.Dial = (&net.Dialer{Timeout: 10 * time.Second}).DialContext
 	}
-	o.Query.PassingOnly = !o.AllowWarning
+	o.Query.PassingOnly = !o.AllowWarning && !o.AnyStatus
 	o.Datacenters = slices.Clone(o.Datacenters)
 	if len(o.Datacenters) == 0 {
 		o.Datacenters = []string{o.Query.Datacenter}
@@ -288,6 +292,18 @@ func (r *Resolver) State(service string) (State, bool) {
 		return State{}, false
 	}
 	return s.state(), true
+}
+
+// Retry ends the pause after a failed query about a service: the agent is asked
+// again at once, or as soon as Burst and MinInterval allow it. It does not wait, and
+// does nothing to a query that waits for a change.
+func (r *Resolver) Retry(service string) {
+	r.mu.RLock()
+	s := r.services[service]
+	r.mu.RUnlock()
+	if s != nil {
+		s.retry()
+	}
 }
 
 // Close ends the resolver's queries and waits for its goroutines. Everything

@@ -59,6 +59,7 @@ type leg struct {
 	answeredAt time.Time
 	failures   int // in a row, that the agent itself answered with
 	err        error
+	retry      chan struct{} // ends the pause after an error
 }
 
 // maxLegFailures is the number of errors in a row after which a datacenter
@@ -104,6 +105,7 @@ func (s *service) release() {
 func (s *service) start(l *leg) {
 	var ctx context.Context
 	ctx, l.cancel = context.WithCancel(s.ctx)
+	l.retry = make(chan struct{}, 1)
 	opts := s.r.watch
 	opts.Name = s.name
 	opts.Query.Datacenter = l.datacenter
@@ -112,6 +114,7 @@ func (s *service) start(l *leg) {
 		opts:     opts,
 		gate:     s.r.slots.pass,
 		answered: func() { s.confirm(ctx, l) },
+		retry:    l.retry,
 	}
 	s.r.wg.Add(1)
 	go func() {
@@ -122,6 +125,20 @@ func (s *service) start(l *leg) {
 			return true
 		})
 	}()
+}
+
+// retry ends the pauses of the watches whose last query failed.
+func (s *service) retry() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.legs {
+		if l.err != nil && l.cancel != nil {
+			select {
+			case l.retry <- struct{}{}:
+			default:
+			}
+		}
+	}
 }
 
 // query asks for the instances that count.
@@ -139,16 +156,22 @@ func (s *service) query(ctx context.Context, q *consul.QueryOptions) ([]Instance
 		if e == nil {
 			continue
 		}
-		switch i := newInstance(e); i.Status {
-		case consul.HealthPassing:
+		if i := newInstance(e); s.r.opts.admits(i.Status) {
 			instances = append(instances, i)
-		case consul.HealthWarning:
-			if s.r.opts.AllowWarning {
-				instances = append(instances, i)
-			}
 		}
 	}
 	return instances, meta, nil
+}
+
+// admits reports whether instances with the status count.
+func (o *ResolverOptions) admits(status consul.HealthStatus) bool {
+	switch status {
+	case consul.HealthPassing:
+		return true
+	case consul.HealthWarning:
+		return o.AllowWarning || o.AnyStatus
+	}
+	return o.AnyStatus
 }
 
 // update takes an answer or an error of a leg whose watch has ctx.

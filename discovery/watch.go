@@ -151,9 +151,10 @@ func WatchService(ctx context.Context, c *consul.Client, service string, opts *W
 // watcher is the loop behind every watch.
 type watcher[T any] struct {
 	query    Query[T]
-	opts     WatchOptions // with defaults
-	gate     gate         // nil lets every query pass
-	answered func()       // called after each answer, and after its yield if it had one; may be nil
+	opts     WatchOptions  // with defaults
+	gate     gate          // nil lets every query pass
+	answered func()        // called after each answer, and after its yield if it had one; may be nil
+	retry    chan struct{} // ends the pause after an error; nil if nothing does
 }
 
 // gate lets a query pass when there is room for it, and says whether it may
@@ -203,7 +204,7 @@ func (w *watcher[T]) run(ctx context.Context, digest func(T) uint64, yield func(
 			pause := backoff.pause(failures, retryAfter(err), rand.Float64())
 			resume := time.Now().Add(pause)
 			observe.emit(WatchErrorEvent{w.opts.Name, dc, err, failures, pause})
-			if !yield(none, err) || !sleep(ctx, time.Until(resume)) {
+			if !yield(none, err) || !sleepUnless(ctx, time.Until(resume), w.retry) {
 				return
 			}
 			continue
@@ -275,7 +276,14 @@ func retryAfter(err error) time.Duration {
 }
 
 // sleep waits for d, and reports whether ctx has not ended meanwhile.
-func sleep(ctx context.Context, d time.Duration) bool {
+func sleep(ctx context.Context, d time.Duration) bool { return sleepUnless(ctx, d, nil) }
+
+// sleepUnless is sleep that ends when something is sent to wake meanwhile.
+func sleepUnless(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
+	select {
+	case <-wake: // from before
+	default:
+	}
 	if d <= 0 {
 		return ctx.Err() == nil
 	}
@@ -283,8 +291,8 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	defer t.Stop()
 	select {
 	case <-t.C:
-		return ctx.Err() == nil
+	case <-wake:
 	case <-ctx.Done():
-		return false
 	}
+	return ctx.Err() == nil
 }
