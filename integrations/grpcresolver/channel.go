@@ -26,6 +26,7 @@ type channel struct {
 	cancel context.CancelFunc
 	done   chan struct{} // closed when the goroutine has ended
 
+	closing   sync.Once
 	mu        sync.Mutex
 	closed    bool
 	known     bool        // Consul has answered
@@ -66,16 +67,18 @@ func (c *channel) ResolveNow(resolver.ResolveNowOptions) {
 // Close ends the query, if it is not shared with other channels, and waits until
 // nothing is left of it.
 func (c *channel) Close() {
-	c.cancel()
-	<-c.done
-	c.mu.Lock()
-	c.closed = true
-	c.impatient.Stop()
-	if c.grace != nil {
-		c.grace.Stop()
-	}
-	c.mu.Unlock()
-	c.release()
+	c.closing.Do(func() {
+		c.cancel()
+		<-c.done
+		c.mu.Lock()
+		c.closed = true
+		c.impatient.Stop()
+		if c.grace != nil {
+			c.grace.Stop()
+		}
+		c.mu.Unlock()
+		c.release()
+	})
 }
 
 // fail tells gRPC what is wrong as long as it has nothing else. Afterwards it
