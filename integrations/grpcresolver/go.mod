@@ -8,6 +8,7 @@ require (
 )
 
 require (
+	github.com/lictor-go/consul/conformance v0.0.0
 	golang.org/x/net v0.46.1-0.20251013234738-63d1a5100f82 // indirect
 	golang.org/x/sys v0.37.0 // indirect
 	golang.org/x/text v0.30.0 // indirect
@@ -15,4 +16,7 @@ require (
 	google.golang.org/protobuf v1.36.10 // indirect
 )
 
-replace github.com/lictor-go/consul => ../../
+replace (
+	github.com/lictor-go/consul => ../../
+	github.com/lictor-go/consul/conformance => ../../conformance
+)

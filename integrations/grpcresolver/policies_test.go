@@ -1,0 +1,242 @@
+package grpcresolver_test
+
+import (
+	"context"
+	"math"
+	"net"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/conformance/agent"
+	"github.com/lictor-go/consul/consulmock"
+	"github.com/lictor-go/consul/integrations/grpcresolver"
+	"github.com/lictor-go/consul/integrations/grpcresolver/weighted"
+)
+
+// onEachAgent runs the test with the fake and with a real agent, if there is one.
+func onEachAgent(t *testing.T, test func(t *testing.T, c *consul.Client)) {
+	t.Run("fake", func(t *testing.T) { test(t, consulmock.New(t).Client()) })
+	t.Run("real", func(t *testing.T) { test(t, agent.Start(t, agent.Options{}).Client()) })
+}
+
+// serve starts a gRPC server and registers it by hand, as any service may be that
+// knows nothing of this module.
+func serve(t *testing.T, c *consul.Client, id string, weights *consul.AgentWeights) (addr string, stop func()) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := grpc.NewServer()
+	grpc_health_v1.RegisterHealthServer(s, health.NewServer())
+	go s.Serve(l)
+	t.Cleanup(s.Stop)
+	reg := web(id, "127.0.0.1", l.Addr().(*net.TCPAddr).Port, consul.HealthPassing)
+	reg.Weights = weights
+	register(t, c, reg)
+	return l.Addr().String(), s.Stop
+}
+
+func register(t *testing.T, c *consul.Client, reg *consul.AgentServiceRegistration) {
+	t.Helper()
+	if err := c.Agent().ServiceRegister(t.Context(), reg); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func dial(t *testing.T, c *consul.Client, target string) *grpc.ClientConn {
+	t.Helper()
+	conn, err := grpc.NewClient(target,
+		grpc.WithResolvers(grpcresolver.New(&grpcresolver.Options{Client: c})),
+		grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// call returns the address of the server that has answered.
+func call(ctx context.Context, conn *grpc.ClientConn) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var p peer.Peer
+	_, err := grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{}, grpc.WaitForReady(true), grpc.Peer(&p))
+	if err != nil {
+		return "", err
+	}
+	return p.Addr.String(), nil
+}
+
+// calls returns how many of n calls each server has got, after both have got one.
+func calls(t *testing.T, conn *grpc.ClientConn, n int, servers ...string) map[string]int {
+	t.Helper()
+	seen := map[string]int{}
+	for deadline := time.Now().Add(patience); len(seen) < len(servers); {
+		addr, err := call(t.Context(), conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen[addr]++; time.Now().After(deadline) {
+			t.Fatalf("only %v; want %v", seen, servers)
+		}
+	}
+	clear(seen)
+	for range n {
+		addr, err := call(t.Context(), conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[addr]++
+	}
+	return seen
+}
+
+func TestRoundRobin(t *testing.T) {
+	onEachAgent(t, func(t *testing.T, c *consul.Client) {
+		one, _ := serve(t, c, "1", nil)
+		two, _ := serve(t, c, "2", nil)
+		seen := calls(t, dial(t, c, "consul:///web?lb=round_robin"), 100, one, two)
+		if seen[one] != 50 || seen[two] != 50 {
+			t.Errorf("calls: %v; want 50 each", seen)
+		}
+	})
+}
+
+// TestPickFirst calls one instance until it is gone.
+func TestPickFirst(t *testing.T) {
+	onEachAgent(t, func(t *testing.T, c *consul.Client) {
+		one, stopOne := serve(t, c, "1", nil)
+		two, stopTwo := serve(t, c, "2", nil)
+		conn := dial(t, c, "consul:///web")
+		first, err := call(t.Context(), conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen := calls(t, conn, 20, first); seen[first] != 20 {
+			t.Fatalf("calls: %v; want all to %s", seen, first)
+		}
+		id, other, stop := "1", two, stopOne
+		if first == two {
+			id, other, stop = "2", one, stopTwo
+		}
+		if err := c.Agent().ServiceDeregister(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(patience); ; {
+			if next, _ := call(t.Context(), conn); next == other {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatal("calls still go to the instance that is gone")
+			}
+		}
+		stop()
+		if next, err := call(t.Context(), conn); next != other {
+			t.Errorf("afterwards: %s, %v; want %s", next, err, other)
+		}
+	})
+}
+
+// TestWeighted counts calls, changes the weights and counts again: by then the
+// connections must be the same ones.
+func TestWeighted(t *testing.T) {
+	onEachAgent(t, func(t *testing.T, c *consul.Client) {
+		one, _ := serve(t, c, "1", &consul.AgentWeights{Passing: 9, Warning: 1})
+		two, _ := serve(t, c, "2", &consul.AgentWeights{Passing: 1, Warning: 1})
+		conn := dial(t, c, "consul:///web?healthy=false&lb="+weighted.Name)
+		const n = 1000
+		seen := calls(t, conn, n, one, two)
+		wantShare(t, seen[one], n, 0.9)
+
+		if err := c.Agent().UpdateTTL(t.Context(), "service:1", consul.HealthCritical, ""); err != nil {
+			t.Fatal(err)
+		}
+		// Weight 0 with a critical check: no call, as long as there is another one.
+		for deadline := time.Now().Add(patience); ; {
+			seen = calls(t, conn, 20, two)
+			if seen[one] == 0 {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("calls: %v; want none to the critical instance", seen)
+			}
+		}
+		if err := c.Agent().UpdateTTL(t.Context(), "service:1", consul.HealthWarning, ""); err != nil {
+			t.Fatal(err)
+		}
+		seen = calls(t, conn, n, one, two)
+		wantShare(t, seen[one], n, 0.5)
+		if s := conn.GetState(); s != connectivity.Ready {
+			t.Errorf("the channel is %s", s)
+		}
+	})
+}
+
+// wantShare allows for five standard deviations.
+func wantShare(t *testing.T, got, n int, share float64) {
+	t.Helper()
+	if deviation := math.Abs(float64(got) - share*float64(n)); deviation > 5*math.Sqrt(share*(1-share)*float64(n)) {
+		t.Errorf("%d of %d calls; want about %.0f%%", got, n, 100*share)
+	}
+}
+
+// TestEmptied sees calls fail at once when the last instance leaves, and succeed
+// when there is one again.
+func TestEmptied(t *testing.T) {
+	onEachAgent(t, func(t *testing.T, c *consul.Client) {
+		serve(t, c, "1", nil)
+		conn := dial(t, c, "consul:///web?lb=round_robin")
+		if _, err := call(t.Context(), conn); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Agent().ServiceDeregister(t.Context(), "1"); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(patience); ; {
+			_, err := grpc_health_v1.NewHealthClient(conn).Check(t.Context(), &grpc_health_v1.HealthCheckRequest{})
+			if status.Code(err) == codes.Unavailable {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("calls still succeed: %v", err)
+			}
+		}
+		again, _ := serve(t, c, "2", nil)
+		if addr, err := call(t.Context(), conn); addr != again {
+			t.Errorf("afterwards: %s, %v; want %s", addr, err, again)
+		}
+	})
+}
+
+// TestUnhealthyLeaves turns one of two instances critical and passing again.
+func TestUnhealthyLeaves(t *testing.T) {
+	onEachAgent(t, func(t *testing.T, c *consul.Client) {
+		one, _ := serve(t, c, "1", nil)
+		two, _ := serve(t, c, "2", nil)
+		conn := dial(t, c, "consul:///web?lb=round_robin")
+		calls(t, conn, 2, one, two)
+		if err := c.Agent().FailTTL(t.Context(), "service:1", "drained"); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(patience); calls(t, conn, 10, two)[one] > 0; {
+			if time.Now().After(deadline) {
+				t.Fatal("calls still go to the critical instance")
+			}
+		}
+		if err := c.Agent().PassTTL(t.Context(), "service:1", ""); err != nil {
+			t.Fatal(err)
+		}
+		calls(t, conn, 2, one, two)
+	})
+}
