@@ -1,0 +1,53 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/lictor-go/consul/conformance/agent"
+	"github.com/lictor-go/consul/consulmock"
+)
+
+func TestHealth(t *testing.T) {
+	for name, start := range map[string]func(t *testing.T) string{
+		"fake": func(t *testing.T) string { return consulmock.New(t).URL() },
+		"real": func(t *testing.T) string { return agent.Start(t, agent.Options{}).Addr },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("CONSUL_HTTP_ADDR", start(t))
+			ctx, cancel := context.WithCancel(t.Context())
+			read, write := io.Pipe()
+			served := make(chan error, 1)
+			go func() {
+				served <- run(ctx, []string{"server", "-id", "one", "-weight", "3"}, write)
+				write.Close()
+			}()
+			var address string
+			if _, err := fmt.Fscanf(read, "health-one serves %s\n", &address); err != nil {
+				t.Fatal(err)
+			}
+			var out strings.Builder
+			if err := run(t.Context(), []string{"client", "-calls", "3", "consul:///health?lb=consul_weighted"}, &out); err != nil {
+				t.Error(err)
+			}
+			if want := strings.Repeat(address+" says SERVING\n", 3); out.String() != want {
+				t.Errorf("printed\n%s\nwant\n%s", out.String(), want)
+			}
+			cancel()
+			if err := <-served; err != nil {
+				t.Error("server: ", err)
+			}
+		})
+	}
+}
+
+func TestArguments(t *testing.T) {
+	for _, args := range [][]string{nil, {"nothing"}, {"client"}, {"client", "-calls", "many"}} {
+		if err := run(t.Context(), args, io.Discard); err == nil {
+			t.Errorf("%q: no error", args)
+		}
+	}
+}
