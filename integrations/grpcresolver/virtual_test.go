@@ -46,7 +46,7 @@ func TestAgentHangs(t *testing.T) {
 func TestAgentAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		agent, b := onFake(t, nil)
-		agent.AddService(web("1", "10.0.0.1", 80, consul.HealthPassing))
+		agent.AddService(unchecked("1", "10.0.0.1"))
 		agent.Stop()
 		c, r := buildResolver(t, b, "consul:///web")
 		defer r.Close()
@@ -63,12 +63,19 @@ func TestAgentAway(t *testing.T) {
 		if states, errs := c.counts(); states != 1 || errs > 2 {
 			t.Fatalf("after an hour without the agent: %d states, %d errors; want the instances kept", states, errs)
 		}
-		agent.AddService(web("2", "10.0.0.2", 80, consul.HealthPassing))
-		agent.SetCheckStatus("service:1", consul.HealthPassing, "")
+		agent.AddService(unchecked("2", "10.0.0.2"))
 		agent.Start()
 		time.Sleep(time.Minute)
 		c.awaitAddrs(t, "10.0.0.1:80", "10.0.0.2:80")
 	})
+}
+
+// unchecked is an instance of the service web without a check, which is healthy also
+// after a restart of the agent.
+func unchecked(id, address string) *consul.AgentServiceRegistration {
+	r := web(id, address, 80, consul.HealthPassing)
+	r.Check = nil
+	return r
 }
 
 // TestResolveNow cuts the pause after a failed query short, which grows to as much as
@@ -76,7 +83,7 @@ func TestAgentAway(t *testing.T) {
 func TestResolveNow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		agent, b := onFake(t, nil)
-		agent.AddService(web("1", "10.0.0.1", 80, consul.HealthPassing))
+		agent.AddService(unchecked("1", "10.0.0.1"))
 		agent.Stop()
 		c, r := buildResolver(t, b, "consul:///web")
 		defer r.Close()
