@@ -83,7 +83,7 @@ func NewClient(cfg Config) (*Client, error) {
 	}
 	transport := cfg.Transport
 	if transport == nil {
-		tlsConfig, err := cfg.TLS.load()
+		tlsConfig, err := cfg.TLS.Load()
 		if err != nil {
 			return nil, fmt.Errorf("consul: Config.TLS: %w", err)
 		}

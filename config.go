@@ -337,7 +337,9 @@ func validToken(token string) bool {
 	return !strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f })
 }
 
-func (t TLSConfig) load() (*tls.Config, error) {
+// Load reads the files and returns what they are for package crypto/tls. NewClient
+// does so by itself; Load is for a [Config.Transport] of the caller's.
+func (t TLSConfig) Load() (*tls.Config, error) {
 	c := &tls.Config{
 		MinVersion:         tls.VersionTLS12,
 		ServerName:         t.ServerName,
