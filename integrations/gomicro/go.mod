@@ -2,7 +2,10 @@ module github.com/lictor-go/consul/integrations/gomicro
 
 go 1.23
 
-require go-micro.dev/v4 v4.11.0
+require (
+	github.com/lictor-go/consul v0.0.0
+	go-micro.dev/v4 v4.11.0
+)
 
 require (
 	github.com/google/uuid v1.3.0 // indirect

@@ -1,0 +1,186 @@
+// Package gomicro is a Consul registry for go-micro v4 that depends on go-micro
+// and on nothing else. It reads and writes what the official plugin,
+// github.com/go-micro/plugins/v4/registry/consul, reads and writes, so services
+// with either find each other.
+//
+//	service := micro.NewService(
+//		micro.Name("greeter"),
+//		micro.Registry(gomicro.NewRegistry()),
+//	)
+//
+// The agent is the one that the CONSUL_* variables name, or 127.0.0.1:8500. The
+// options are those of go-micro (registry.Addrs, registry.Timeout,
+// registry.Secure, registry.TLSConfig) and of this package.
+//
+// To choose the registry by the flag --registry=consul, put it into go-micro's
+// list: cmd.DefaultRegistries["consul"] = gomicro.NewRegistry. This package does
+// not do so by itself, because that would draw go-micro's command line into
+// every program.
+package gomicro
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"go-micro.dev/v4/registry"
+
+	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/discovery"
+)
+
+// defaultTimeout bounds every call of a registry, but not its watches. An agent
+// whose servers have no leader answers, if at all, after 7 to 18 s; go-micro
+// tries registrations again.
+const defaultTimeout = 10 * time.Second
+
+// consulRegistry is a [registry.Registry].
+type consulRegistry struct {
+	mu       sync.Mutex // guards what Init changes
+	opts     registry.Options
+	settings settings
+	client   *consul.Client
+	err      error // of the options, returned by every call
+
+	leases leases
+}
+
+// NewRegistry returns a registry. It asks nothing before it is used. Options
+// that make no sense are an error of every method, and of Init.
+//
+// Its methods may be called concurrently. [registry.Timeout] bounds each of their
+// calls to the agent, 10 seconds by default, but not the watches.
+func NewRegistry(opts ...registry.Option) registry.Registry {
+	r := &consulRegistry{}
+	r.Init(opts...)
+	return r
+}
+
+// Init adds options and makes a new client with them. Watches that are under way
+// keep the old one; what is registered moves over when it is refreshed.
+func (r *consulRegistry) Init(opts ...registry.Option) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, o := range opts {
+		o(&r.opts)
+	}
+	r.settings = settingsOf(&r.opts)
+	r.client, r.err = newClient(&r.opts, &r.settings)
+	return r.err
+}
+
+// Options returns the options that were given.
+func (r *consulRegistry) Options() registry.Options {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.opts
+}
+
+// String returns "consul".
+func (r *consulRegistry) String() string { return "consul" }
+
+// present is what a registry works with between two calls of Init.
+type present struct {
+	settings
+	client  *consul.Client
+	timeout time.Duration
+}
+
+func (r *consulRegistry) present() (*present, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err != nil {
+		return nil, r.err
+	}
+	p := &present{r.settings, r.client, defaultTimeout}
+	if r.opts.Timeout > 0 {
+		p.timeout = r.opts.Timeout
+	}
+	return p, nil
+}
+
+// bound returns the context of a call. go-micro leaves it out of the options
+// unless the user passes one.
+func (p *present) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	return context.WithTimeout(ctx, p.timeout)
+}
+
+// GetService returns the service, one for each version. Nodes with a critical
+// check are left out, and so are versions without nodes; if nothing is left the
+// error is [registry.ErrNotFound].
+func (r *consulRegistry) GetService(name string, opts ...registry.GetOption) ([]*registry.Service, error) {
+	var o registry.GetOptions
+	for _, opt := range opts {
+		opt(&o)
+	}
+	p, err := r.present()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := p.bound(o.Context)
+	defer cancel()
+	ask := p.client.Health().Service
+	if p.connect {
+		ask = p.client.Health().Connect
+	}
+	query := p.queryOptions()
+	entries, _, err := ask(ctx, name, &query)
+	if err != nil {
+		return nil, fmt.Errorf("gomicro: service %q: %w", name, err)
+	}
+	services := servicesOf(name, instancesOf(entries))
+	if len(services) == 0 {
+		return nil, registry.ErrNotFound
+	}
+	return services, nil
+}
+
+// instancesOf makes of an answer what watches yield.
+func instancesOf(entries []*consul.ServiceEntry) []discovery.Instance {
+	var instances []discovery.Instance
+	for _, e := range entries {
+		if e == nil || e.Service == nil {
+			continue
+		}
+		i := discovery.Instance{
+			ID: e.Service.ID, Service: e.Service.Service, Address: e.Service.Address, Port: e.Service.Port,
+			Tags: e.Service.Tags, Meta: e.Service.Meta, Status: e.Checks.AggregatedStatus(),
+		}
+		if i.Address == "" && e.Node != nil {
+			i.Address = e.Node.Address
+		}
+		instances = append(instances, i)
+	}
+	return instances
+}
+
+// ListServices returns the services of which Consul knows, go-micro's or not,
+// ordered by their names and with nothing else.
+func (r *consulRegistry) ListServices(opts ...registry.ListOption) ([]*registry.Service, error) {
+	var o registry.ListOptions
+	for _, opt := range opts {
+		opt(&o)
+	}
+	p, err := r.present()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := p.bound(o.Context)
+	defer cancel()
+	query := p.queryOptions()
+	names, _, err := p.client.Catalog().Services(ctx, &query)
+	if err != nil {
+		return nil, fmt.Errorf("gomicro: services: %w", err)
+	}
+	var services []*registry.Service
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		services = append(services, &registry.Service{Name: name})
+	}
+	return services, nil
+}
