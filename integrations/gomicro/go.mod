@@ -9,9 +9,12 @@ require (
 
 require (
 	github.com/google/uuid v1.3.0 // indirect
+	github.com/lictor-go/consul/conformance v0.0.0
 	github.com/miekg/dns v1.1.43 // indirect
 	golang.org/x/net v0.23.0 // indirect
 	golang.org/x/sys v0.18.0 // indirect
 )
 
 replace github.com/lictor-go/consul => ../../
+
+replace github.com/lictor-go/consul/conformance => ../../conformance
