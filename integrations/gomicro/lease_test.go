@@ -1,0 +1,306 @@
+//go:build go1.25
+
+package gomicro
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go-micro.dev/v4/registry"
+	"go-micro.dev/v4/registry/cache"
+	"go-micro.dev/v4/selector"
+
+	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock"
+)
+
+// bubble runs a test in virtual time. A goroutine that is left behind fails it.
+func bubble(t *testing.T, test func(t *testing.T, fake *consulmock.Server, r registry.Registry)) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := consulmock.New(t)
+		c := fake.Client()
+		defer c.CloseIdleConnections()
+		test(t, fake, NewRegistry(Client(c)))
+	})
+}
+
+func greeter(id string) *registry.Service { return greeterAt(id, "10.0.0.1:80") }
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// nodes returns the IDs of the nodes that a registry finds.
+func nodes(t *testing.T, r registry.Registry) (ids []string) {
+	t.Helper()
+	services, err := r.GetService("greeter")
+	if err != nil && err != registry.ErrNotFound {
+		t.Fatal(err)
+	}
+	for _, s := range services {
+		for _, n := range s.Nodes {
+			ids = append(ids, n.Id)
+		}
+	}
+	return ids
+}
+
+func count(fake *consulmock.Server, path string) (n int) {
+	for _, r := range fake.Requests() {
+		if r.Path == path {
+			n++
+		}
+	}
+	return n
+}
+
+func TestRefreshedNodeStays(t *testing.T) {
+	bubble(t, func(t *testing.T, fake *consulmock.Server, r registry.Registry) {
+		s := greeter("1")
+		for range 20 {
+			check(t, r.Register(s, registry.RegisterTTL(time.Minute)))
+			time.Sleep(30 * time.Second)
+			if got := nodes(t, r); len(got) != 1 {
+				t.Fatalf("found %v", got)
+			}
+		}
+		if n := count(fake, "/v1/agent/service/register"); n != 1 {
+			t.Errorf("registered %d times", n)
+		}
+		check(t, r.Deregister(s))
+	})
+}
+
+func TestNodeThatIsNotRefreshedGoes(t *testing.T) {
+	bubble(t, func(t *testing.T, fake *consulmock.Server, r registry.Registry) {
+		check(t, r.Register(greeter("1"), registry.RegisterTTL(time.Minute)))
+		time.Sleep(59 * time.Second)
+		if got := nodes(t, r); len(got) != 1 {
+			t.Errorf("after 59 s: %v", got)
+		}
+		time.Sleep(2 * time.Second)
+		if got := nodes(t, r); len(got) != 0 {
+			t.Errorf("after 61 s: %v", got)
+		}
+		// A late refresh brings it back.
+		check(t, r.Register(greeter("1"), registry.RegisterTTL(time.Minute)))
+		if got := nodes(t, r); len(got) != 1 {
+			t.Errorf("refreshed late: %v", got)
+		}
+		check(t, r.Deregister(greeter("1")))
+		time.Sleep(10 * time.Minute)
+		if n := count(fake, "/v1/agent/service/deregister/1"); n != 2 {
+			t.Errorf("deregistered %d times, want 2", n)
+		}
+	})
+}
+
+func TestNodeWithoutTTLStays(t *testing.T) {
+	bubble(t, func(t *testing.T, fake *consulmock.Server, r registry.Registry) {
+		check(t, r.Register(greeter("1")))
+		time.Sleep(time.Hour)
+		if got := nodes(t, r); len(got) != 1 {
+			t.Errorf("after an hour: %v", got)
+		}
+		check(t, r.Deregister(greeter("1")))
+	})
+}
+
+// The plugin is told of it by the next Register, after up to 30 s.
+func TestNodeReturnsAfterTheAgentHasLostIt(t *testing.T) {
+	for name, ttl := range map[string]time.Duration{"with TTL": time.Minute, "without": 0} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, fake *consulmock.Server, r registry.Registry) {
+				check(t, r.Register(greeter("1"), registry.RegisterTTL(ttl)))
+				time.Sleep(time.Second)
+				fake.Restart(false)
+				time.Sleep(24 * time.Second)
+				if got := nodes(t, r); len(got) != 1 {
+					t.Errorf("24 s after the restart: %v", got)
+				}
+				check(t, r.Deregister(greeter("1")))
+			})
+		})
+	}
+}
+
+// This is what go-micro's server does at every tick while its RegisterCheck
+// fails.
+func TestDeregisteredAndRegisteredAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, fake *consulmock.Server, r registry.Registry) {
+		for range 10 {
+			check(t, r.Register(greeter("1"), registry.RegisterTTL(time.Minute)))
+			check(t, r.Deregister(greeter("1")))
+			check(t, r.Register(greeter("1"), registry.RegisterTTL(time.Minute)))
+			if got := nodes(t, r); len(got) != 1 {
+				t.Fatalf("found %v", got)
+			}
+			time.Sleep(30 * time.Second)
+		}
+		check(t, r.Deregister(greeter("1")))
+	})
+}
+
+// The plugin kept its state by the name: of two nodes of one name, each Register
+// made it forget the other.
+func TestTwoNodesOfOneNameAreKeptApart(t *testing.T) {
+	bubble(t, func(t *testing.T, fake *consulmock.Server, r registry.Registry) {
+		for range 10 {
+			check(t, r.Register(greeter("1"), registry.RegisterTTL(time.Minute)))
+			check(t, r.Register(greeter("2"), registry.RegisterTTL(time.Minute)))
+			time.Sleep(30 * time.Second)
+		}
+		if got := nodes(t, r); !slices.Equal(got, []string{"1", "2"}) {
+			t.Errorf("found %v", got)
+		}
+		if n := count(fake, "/v1/agent/service/register"); n != 2 {
+			t.Errorf("registered %d times, want 2", n)
+		}
+		check(t, r.Deregister(greeter("1")))
+		if got := nodes(t, r); !slices.Equal(got, []string{"2"}) {
+			t.Errorf("left: %v", got)
+		}
+		check(t, r.Deregister(greeter("2")))
+	})
+}
+
+func TestInitMovesToAnotherAgent(t *testing.T) {
+	bubble(t, func(t *testing.T, first *consulmock.Server, r registry.Registry) {
+		second := consulmock.New(t)
+		c := second.Client()
+		defer c.CloseIdleConnections()
+		check(t, r.Register(greeter("1"), registry.RegisterTTL(time.Minute)))
+		check(t, r.Init(Client(c)))
+		check(t, r.Register(greeter("1"), registry.RegisterTTL(time.Minute)))
+		if got := nodes(t, r); len(got) != 1 {
+			t.Errorf("the second agent has %v", got)
+		}
+		if n := count(first, "/v1/agent/service/deregister/1"); n != 1 {
+			t.Errorf("deregistered %d times at the first agent", n)
+		}
+		check(t, r.Deregister(greeter("1")))
+	})
+}
+
+// An agent that does not answer must not hold up the start of a server, which
+// sleeps and tries again by itself.
+func TestRegisterIsBounded(t *testing.T) {
+	bubble(t, func(t *testing.T, fake *consulmock.Server, r registry.Registry) {
+		fake.Inject(consulmock.Fault{Hang: make(chan struct{}), Stay: true})
+		start := time.Now()
+		if err := r.Register(greeter("1"), registry.RegisterTTL(time.Minute)); err == nil {
+			t.Error("no error")
+		}
+		if took := time.Since(start); took > 11*time.Second {
+			t.Errorf("it took %s", took)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		start = time.Now()
+		if _, err := r.GetService("greeter", registry.GetContext(ctx)); err == nil {
+			t.Error("no error")
+		}
+		if took := time.Since(start); took != time.Second {
+			t.Errorf("with a context it took %s", took)
+		}
+	})
+}
+
+// The context of a watch ends it as Stop does.
+func TestWatchContext(t *testing.T) {
+	bubble(t, func(t *testing.T, fake *consulmock.Server, r registry.Registry) {
+		for _, opts := range [][]registry.WatchOption{{registry.WatchService("greeter")}, nil} {
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			w, err := r.Watch(append(opts, registry.WatchContext(ctx))...)
+			check(t, err)
+			time.Sleep(time.Hour)
+			cancel()
+			if result, err := w.Next(); err != registry.ErrWatcherStopped {
+				t.Errorf("got %v, error %v", result, err)
+			}
+		}
+	})
+}
+
+// go-micro's clients see the registry through a cache and a selector.
+func TestSelector(t *testing.T) {
+	for name, strategy := range map[string]selector.Strategy{"random": selector.Random, "round robin": selector.RoundRobin} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, fake *consulmock.Server, r registry.Registry) {
+				s := selector.NewSelector(selector.Registry(r), selector.SetStrategy(strategy))
+				picked := func() (ids []string) {
+					next, err := s.Select("greeter")
+					if err != nil {
+						return []string{err.Error()}
+					}
+					for range 20 {
+						n, err := next()
+						check(t, err)
+						ids = append(ids, n.Id)
+					}
+					slices.Sort(ids)
+					return slices.Compact(ids)
+				}
+				if got := picked(); !slices.Equal(got, []string{selector.ErrNotFound.Error()}) {
+					t.Errorf("without a service: %v", got)
+				}
+				for _, id := range []string{"1", "2", "3"} {
+					check(t, r.Register(greeter(id)))
+				}
+				time.Sleep(time.Second)
+				if got := picked(); !slices.Equal(got, []string{"1", "2", "3"}) {
+					t.Errorf("with three nodes: %v", got)
+				}
+				fake.AddCheck(&consul.AgentCheckRegistration{Name: "broken", ServiceID: "2",
+					AgentServiceCheck: consul.AgentServiceCheck{TTL: time.Hour}})
+				time.Sleep(time.Second)
+				if got := picked(); !slices.Equal(got, []string{"1", "3"}) {
+					t.Errorf("without the second: %v", got)
+				}
+				check(t, r.Deregister(greeter("1")))
+				check(t, r.Deregister(greeter("3")))
+				time.Sleep(time.Second)
+				if got := picked(); !slices.Equal(got, []string{selector.ErrNotFound.Error()}) {
+					t.Errorf("without all: %v", got)
+				}
+				check(t, r.Deregister(greeter("2")))
+				check(t, s.Close())
+				time.Sleep(time.Second)
+			})
+		})
+	}
+}
+
+// While the agent is away the cache keeps what it has, however long.
+func TestCacheDuringOutage(t *testing.T) {
+	bubble(t, func(t *testing.T, fake *consulmock.Server, r registry.Registry) {
+		c := cache.New(r)
+		fake.AddService(&consul.AgentServiceRegistration{Name: "greeter", ID: "1", Port: 80, Address: "10.0.0.1"})
+		_, err := c.GetService("greeter")
+		check(t, err)
+		time.Sleep(time.Second)
+		fake.Stop()
+		time.Sleep(time.Hour)
+		services, err := c.GetService("greeter")
+		if err != nil || len(services) != 1 {
+			t.Errorf("during the outage: %v, error %v", services, err)
+		}
+		fake.Start()
+		time.Sleep(31 * time.Second)
+		fake.AddService(&consul.AgentServiceRegistration{Name: "greeter", ID: "2", Port: 80, Address: "10.0.0.2"})
+		time.Sleep(time.Second)
+		services, err = c.GetService("greeter")
+		if err != nil || len(services) != 1 || len(services[0].Nodes) != 2 {
+			t.Errorf("afterwards: %v, error %v", services, err)
+		}
+		c.Stop()
+		time.Sleep(time.Second)
+	})
+}
