@@ -112,7 +112,7 @@ func TestNodeWithoutTTLStays(t *testing.T) {
 	})
 }
 
-// The plugin is told of it by the next Register, after up to 30 s.
+// Plugin v1.2.1 notices at the next Register, after up to 30 s.
 func TestNodeReturnsAfterTheAgentHasLostIt(t *testing.T) {
 	for name, ttl := range map[string]time.Duration{"with TTL": time.Minute, "without": 0} {
 		t.Run(name, func(t *testing.T) {
@@ -147,8 +147,8 @@ func TestDeregisteredAndRegisteredAtOnce(t *testing.T) {
 	})
 }
 
-// The plugin kept its state by the name: of two nodes of one name, each Register
-// made it forget the other.
+// Plugin v1.2.1 keeps its state by the name: of two nodes of one name, each Register
+// makes it forget the other, and register both anew at each refresh.
 func TestTwoNodesOfOneNameAreKeptApart(t *testing.T) {
 	bubble(t, func(t *testing.T, fake *consulmock.Server, r registry.Registry) {
 		for range 10 {

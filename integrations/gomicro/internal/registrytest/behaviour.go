@@ -49,6 +49,7 @@ func hasCheck(e *consul.ServiceEntry, id string) bool {
 	return slices.ContainsFunc(e.Checks, func(c *consul.HealthCheck) bool { return c.CheckID == id })
 }
 
+// Plugin v1.2.1 has nil and no error.
 func testUnknownService(t *T) {
 	services, err := t.registry().GetService("go.micro.nobody")
 	if !errors.Is(err, registry.ErrNotFound) {
@@ -56,6 +57,7 @@ func testUnknownService(t *T) {
 	}
 }
 
+// Plugin v1.2.1 has a service without nodes where nothing is left.
 func testCriticalNodes(t *T) {
 	r := t.registry()
 	s := t.service("1", "1", "10.0.0.1:80")
@@ -76,7 +78,7 @@ func testCriticalNodes(t *T) {
 	}
 }
 
-// Plugin v1.2.1 panics at the tag "t" (index out of range), and loses the
+// Plugin v1.2.1 panics at the tags "t" and "e" (index out of range), and loses the
 // endpoints behind "env" and the metadata behind "traefik.enable=true".
 func testForeignTags(t *T) {
 	r := t.registry()
@@ -123,6 +125,8 @@ func testRefresh(t *T) {
 	}
 }
 
+// Plugin v1.2.1 creates services without nodes: it registers them critical, and
+// passes them afterwards.
 func testChanges(t *T) {
 	r := t.registry()
 	one, two := t.service("1", "1", "10.0.0.1:80"), t.service("1", "2", "10.0.0.2:80")
@@ -171,6 +175,7 @@ func testWatchUnknown(t *T) {
 	w.want("create", s)
 }
 
+// Plugin v1.2.1 has an error for what is gone already, with modern agents.
 func testDeregister(t *T) {
 	r := t.registry()
 	s := t.service("1", "1", "10.0.0.1:80")
