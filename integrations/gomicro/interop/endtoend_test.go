@@ -2,6 +2,7 @@ package interop
 
 import (
 	"context"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -150,6 +151,9 @@ func TestKill(t *testing.T) {
 				t.Run(s.name+"/"+name, func(t *testing.T) {
 					t.Parallel()
 					a := agent.Start(t, agent.Options{})
+					// For some seconds after its start an agent does not pass on
+					// what its checks find.
+					<-time.After(5 * time.Second)
 					killOne(t, name, s, a.Client(), a.Addr)
 				})
 			}
@@ -186,8 +190,8 @@ func killOne(t *testing.T, adapter string, s scenario, c *consul.Client, address
 			t.Fatalf("called %v after 20 s, error %v", seen, err)
 		}
 	}
+	<-time.After(time.Duration(rand.Int64N(int64(interval)))) // anywhere between two refreshes
 	if s.outage > 0 {
-		<-time.After(2 * time.Second) // until the watch waits
 		down.Store(true)
 		way.CloseClientConnections()
 		<-time.After(s.outage)
