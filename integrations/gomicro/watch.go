@@ -3,12 +3,17 @@ package gomicro
 import (
 	"context"
 	"sync"
+	"time"
 
 	"go-micro.dev/v4/registry"
 
 	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/discovery"
 )
+
+// maxBackoff bounds the pauses between queries that fail, and with them the time
+// for which a client is blind after its agent has been away.
+const maxBackoff = 5 * time.Second
 
 // Watch returns a watcher of one service, or of all services if the options name
 // none. It never fails because of Consul: while the agent is away the watcher
@@ -38,6 +43,7 @@ func (r *consulRegistry) Watch(opts ...registry.WatchOption) (registry.Watcher, 
 			Query:        query,
 			AllowWarning: !query.PassingOnly,
 			Connect:      p.connect,
+			MaxBackoff:   maxBackoff,
 			Logger:       p.logger,
 			OnEvent:      p.onEvent,
 		}),
@@ -147,7 +153,7 @@ func (w *watcher) tell(f *followed, now []*registry.Service) {
 
 // list brings the names of all services.
 func (w *watcher) list(p *present, query consul.QueryOptions) {
-	opts := &discovery.WatchOptions{Query: query, Name: "services", Logger: p.logger, OnEvent: p.onEvent}
+	opts := &discovery.WatchOptions{Query: query, Name: "services", MaxBackoff: maxBackoff, Logger: p.logger, OnEvent: p.onEvent}
 	for names, err := range discovery.Watch(w.ctx, p.client.Catalog().Services, opts) {
 		if err != nil {
 			continue // the watch tries again

@@ -168,6 +168,11 @@ func (t *T) watch(r registry.Registry, opts ...registry.WatchOption) *watch {
 // with others, and returns the node.
 func (w *watch) want(action string, s *registry.Service) *registry.Node {
 	w.t.Helper()
+	return w.wantWithin(patience, action, s)
+}
+
+func (w *watch) wantWithin(patience time.Duration, action string, s *registry.Service) *registry.Node {
+	w.t.Helper()
 	timeout := time.After(patience)
 	for {
 		select {
