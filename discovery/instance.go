@@ -74,6 +74,15 @@ type instanceKey struct{ datacenter, node, id string }
 
 func (i *Instance) key() instanceKey { return instanceKey{i.Datacenter, i.Node, i.ID} }
 
+// InstanceOf returns the instance that an answer about the health of a service
+// describes, as a [Resolver] would hold it.
+func InstanceOf(e *consul.ServiceEntry) Instance {
+	if e == nil {
+		return Instance{}
+	}
+	return newInstance(e)
+}
+
 // newInstance returns the instance that the agent describes.
 func newInstance(e *consul.ServiceEntry) Instance {
 	i := Instance{Status: e.Checks.AggregatedStatus()}
