@@ -40,18 +40,14 @@ type lease struct {
 // it if the agent runs its check, and registers it only if it is gone. With
 // [TCPCheck] or [HTTPCheck] the TTL does not matter.
 func (r *consulRegistry) Register(service *registry.Service, opts ...registry.RegisterOption) error {
-	var o registry.RegisterOptions
-	for _, opt := range opts {
-		opt(&o)
-	}
+	o := collect[registry.RegisterOptions](opts)
 	if len(service.Nodes) == 0 {
 		return fmt.Errorf("gomicro: service %q has no nodes", service.Name)
 	}
-	p, err := r.present()
+	ctx, cancel, p, err := r.begin(o.Context)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := p.bound(o.Context)
 	defer cancel()
 	var errs []error
 	for _, node := range service.Nodes {
@@ -67,18 +63,14 @@ func (r *consulRegistry) Register(service *registry.Service, opts ...registry.Re
 // Deregister removes every node of the service. Nodes that are not registered
 // are no error.
 func (r *consulRegistry) Deregister(service *registry.Service, opts ...registry.DeregisterOption) error {
-	var o registry.DeregisterOptions
-	for _, opt := range opts {
-		opt(&o)
-	}
+	o := collect[registry.DeregisterOptions](opts)
 	if len(service.Nodes) == 0 {
 		return fmt.Errorf("gomicro: service %q has no nodes", service.Name)
 	}
-	p, err := r.present()
+	ctx, cancel, p, err := r.begin(o.Context)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := p.bound(o.Context)
 	defer cancel()
 	var errs []error
 	for _, node := range service.Nodes {

@@ -102,28 +102,37 @@ func (r *consulRegistry) present() (*present, error) {
 	return p, nil
 }
 
-// bound returns the context of a call. go-micro leaves it out of the options
-// unless the user passes one.
-func (p *present) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+// begin returns what a call works with, and its context. go-micro leaves the
+// context out of the options unless the user passes one.
+func (r *consulRegistry) begin(ctx context.Context) (context.Context, context.CancelFunc, *present, error) {
+	p, err := r.present()
+	if err != nil {
+		return nil, nil, nil, err
+	}
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	return context.WithTimeout(ctx, p.timeout)
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	return ctx, cancel, p, nil
+}
+
+// collect returns the options of a call.
+func collect[O any, F ~func(*O)](opts []F) O {
+	var o O
+	for _, opt := range opts {
+		opt(&o)
+	}
+	return o
 }
 
 // GetService returns the service, one for each version. Nodes with a critical
 // check are left out, and so are versions without nodes; if nothing is left the
 // error is [registry.ErrNotFound].
 func (r *consulRegistry) GetService(name string, opts ...registry.GetOption) ([]*registry.Service, error) {
-	var o registry.GetOptions
-	for _, opt := range opts {
-		opt(&o)
-	}
-	p, err := r.present()
+	ctx, cancel, p, err := r.begin(collect[registry.GetOptions](opts).Context)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := p.bound(o.Context)
 	defer cancel()
 	ask := p.client.Health().Service
 	if p.connect {
@@ -143,19 +152,9 @@ func (r *consulRegistry) GetService(name string, opts ...registry.GetOption) ([]
 
 // instancesOf makes of an answer what watches yield.
 func instancesOf(entries []*consul.ServiceEntry) []discovery.Instance {
-	var instances []discovery.Instance
-	for _, e := range entries {
-		if e == nil || e.Service == nil {
-			continue
-		}
-		i := discovery.Instance{
-			ID: e.Service.ID, Service: e.Service.Service, Address: e.Service.Address, Port: e.Service.Port,
-			Tags: e.Service.Tags, Meta: e.Service.Meta, Status: e.Checks.AggregatedStatus(),
-		}
-		if i.Address == "" && e.Node != nil {
-			i.Address = e.Node.Address
-		}
-		instances = append(instances, i)
+	instances := make([]discovery.Instance, len(entries))
+	for i, e := range entries {
+		instances[i] = discovery.InstanceOf(e)
 	}
 	return instances
 }
@@ -163,15 +162,10 @@ func instancesOf(entries []*consul.ServiceEntry) []discovery.Instance {
 // ListServices returns the services of which Consul knows, go-micro's or not,
 // ordered by their names and with nothing else.
 func (r *consulRegistry) ListServices(opts ...registry.ListOption) ([]*registry.Service, error) {
-	var o registry.ListOptions
-	for _, opt := range opts {
-		opt(&o)
-	}
-	p, err := r.present()
+	ctx, cancel, p, err := r.begin(collect[registry.ListOptions](opts).Context)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := p.bound(o.Context)
 	defer cancel()
 	query := p.queryOptions()
 	names, _, err := p.client.Catalog().Services(ctx, &query)

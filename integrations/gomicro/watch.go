@@ -22,10 +22,7 @@ const maxBackoff = 5 * time.Second
 // Watching all services takes a blocking query for each of them, up to a bound of
 // 112; beyond it services are asked about every 5 seconds.
 func (r *consulRegistry) Watch(opts ...registry.WatchOption) (registry.Watcher, error) {
-	var o registry.WatchOptions
-	for _, opt := range opts {
-		opt(&o)
-	}
+	o := collect[registry.WatchOptions](opts)
 	p, err := r.present()
 	if err != nil {
 		return nil, err
