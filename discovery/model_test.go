@@ -77,6 +77,8 @@ func newModel(t *testing.T, agent *fakeAgent, r *rand.Rand) *model {
 	ctx, m.stop = context.WithCancel(t.Context())
 	for _, s := range modelServices {
 		m.now[s], m.was[s] = map[string]string{}, map[string]bool{"": true}
+	}
+	for _, s := range modelServices {
 		m.watchers.Go(func() {
 			opts := &discovery.WatchOptions{Query: consul.QueryOptions{PassingOnly: true}}
 			for entries, err := range discovery.WatchService(ctx, agent.client, s, opts) {

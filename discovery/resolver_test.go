@@ -454,6 +454,8 @@ func TestResolverDatacenters(t *testing.T) {
 			want(t, what+": queries in dc1", n1, in1)
 			want(t, what+": queries in dc2", n2, in2)
 		}
+		dc1.add("web", "a")
+		dc2.add("web", "x")
 		var mu sync.Mutex
 		var seen []string
 		ctx, stop := context.WithCancel(t.Context())
@@ -467,8 +469,6 @@ func TestResolverDatacenters(t *testing.T) {
 			}
 		}()
 
-		dc1.add("web", "a")
-		dc2.add("web", "x")
 		want(t, "the first", instances2(t, r, "web"), "a")
 		queries("the first", 1, 0)
 		dc1.remove("a")
