@@ -47,7 +47,9 @@ func New(t testing.TB, opts ...Option) *Server {
 func NewServer(opts ...Option) *Server {
 	s := &Server{config: newConfig(opts)}
 	s.table = newTable(s.config.version)
+	s.mu.Lock() // its timers may run as soon as they are set
 	s.agent = newAgent(s)
+	s.mu.Unlock()
 	s.net.start(s)
 	return s
 }
