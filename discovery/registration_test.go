@@ -226,7 +226,7 @@ func TestRegistrationHeals(t *testing.T) {
 		{"restart with data", webTTL, away(0, true), 0, 1, ""},
 		{"an hour away, without data", webTTL, away(time.Hour, false), retry, 2, discovery.HealLost},
 		{"an hour away, with data", webTTL, away(time.Hour, true), retry, 1, discovery.HealFailing},
-		{"hanging longer than the TTL", webTTL, fault(agentAPI(consulmock.Fault{Hang: consulmock.Forever}), 2*ttl), retry, 1, discovery.HealFailing},
+		{"hanging longer than the TTL", webTTL, fault(agentAPI(consulmock.Fault{Hang: make(chan struct{})}), 2*ttl), retry, 1, discovery.HealFailing},
 		{"no leader", webTTL, fault(agentAPI(consulmock.Fault{NoLeader: true, Latency: 7 * time.Second}), 2*ttl), retry, 1, discovery.HealFailing},
 		{"slow and no answer in time", webTTL, fault(agentAPI(consulmock.Fault{Latency: 14 * time.Second}), 4*ttl), retry, 1, discovery.HealFailing},
 		{"too many requests", webTTL, fault(agentAPI(consulmock.Fault{RateLimit: -1}), 2*ttl), retry, 1, discovery.HealFailing},
