@@ -42,7 +42,7 @@ func troubled(agent *fakeAgent) {
 
 // moments calls test with each of many times after which something is to end.
 func moments(t *testing.T, test func(t *testing.T, agent *fakeAgent, after time.Duration)) {
-	for after := 10 * time.Millisecond; after < 100*time.Second; after += 1370 * time.Millisecond {
+	for after := 10 * time.Millisecond; after < 100*time.Second; after += 2330 * time.Millisecond {
 		bubble(t, func(t *testing.T, agent *fakeAgent) {
 			agent.add("web", "a")
 			troubled(agent)
