@@ -208,8 +208,7 @@ func (k *keeper) calls(ctx context.Context, beat, look bool) (about string, err 
 		k.note(err)
 		return "", err
 	}
-	fresh := !k.registered || k.changed
-	if fresh {
+	if !k.registered || k.changed {
 		if err := k.register(ctx, status); err != nil {
 			k.note(err)
 			return "", err
@@ -221,7 +220,7 @@ func (k *keeper) calls(ctx context.Context, beat, look bool) (about string, err 
 	if err != nil {
 		k.note(err)
 	}
-	if !lost || fresh {
+	if !lost {
 		return about, err
 	}
 	// One registration in a round: if it does not help, something else is wrong,

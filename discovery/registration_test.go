@@ -533,6 +533,32 @@ func TestClose(t *testing.T) {
 	}
 }
 
+// TestNamespace checks that every call about a service in a namespace says so.
+func TestNamespace(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		var mu sync.Mutex
+		var without []string
+		agent.wire.intercepted = func(req *http.Request) (*http.Response, error, bool) {
+			if q := req.URL.Query(); q.Get("ns") != "ns1" || q.Get("partition") != "p1" {
+				mu.Lock()
+				defer mu.Unlock()
+				without = append(without, req.URL.String())
+			}
+			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody}, nil, true
+		}
+		reg := webTTL()
+		reg.Namespace, reg.Partition = "ns1", "p1"
+		r := agent.register(reg, nil)
+		time.Sleep(time.Minute)
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+		if agent.wire.count("PUT") < 5 || len(without) > 0 {
+			t.Errorf("requests without the namespace: %q", without)
+		}
+	})
+}
+
 // TestCloseWaitsForACallUnderWay closes while the service is being registered
 // again. An agent goes on with that even if the client has left, so the
 // deregistration has to come afterwards.

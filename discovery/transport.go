@@ -103,12 +103,13 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return nil, lastErr
 }
 
-// serviceOf returns the service that a host stands for.
+// serviceOf returns the service that a host stands for. Neither hosts nor the
+// names in questions to Consul distinguish letters by case, so they share one
+// watch.
 func serviceOf(host string) string {
-	const suffix = ".service.consul"
-	host = strings.TrimSuffix(host, ".")
-	if n := len(host) - len(suffix); n > 0 && strings.EqualFold(host[n:], suffix) {
-		return host[:n]
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	if service := strings.TrimSuffix(host, ".service.consul"); service != "" {
+		return service
 	}
 	return host
 }

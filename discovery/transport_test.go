@@ -124,6 +124,16 @@ func TestTransport(t *testing.T) {
 		t.Error("the request's own host was not sent")
 	}
 
+	// A request made by hand has no host of its own.
+	resp, err = c.Transport.RoundTrip(&http.Request{Method: "GET", Header: http.Header{}, URL: &url.URL{Scheme: "http", Host: "web", Path: "/by-hand"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if _, ok := hosts.Load("web/by-hand"); !ok {
+		t.Error("the service's name was not sent as the host")
+	}
+
 	// An address is no service.
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Instance", "direct") }))
 	defer s.Close()
@@ -242,6 +252,38 @@ func TestTransportGivesUp(t *testing.T) {
 	req, _ = http.NewRequestWithContext(ctx, "POST", "http://web/", &closeCounter{ReadCloser: io.NopCloser(strings.NewReader("x"))})
 	if _, err := c.Do(req); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want the context's", err)
+	}
+	// One that ended while connecting is not, either; but one that ran out of time
+	// then is: an instance that does not answer would be picked again and again.
+	hangs := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}}
+	addInstance(agent, "hangs", "h", deadAddress(t))
+	addInstance(agent, "hangs", "i", deadAddress(t))
+	for _, timeout := range []bool{false, true} {
+		ctx, cancel := context.WithCancel(context.Background())
+		if timeout {
+			ctx, cancel = context.WithTimeout(context.Background(), time.Millisecond)
+		} else {
+			time.AfterFunc(time.Millisecond, cancel)
+		}
+		req, _ := http.NewRequestWithContext(ctx, "GET", "http://hangs/", nil)
+		if _, err := discovery.NewTransport(r, hangs).RoundTrip(req); err == nil {
+			t.Error("no error")
+		}
+		cancel()
+		picked := map[string]bool{}
+		for range 100 {
+			i, err := r.Pick(context.Background(), "hangs")
+			if err != nil {
+				t.Fatal(err)
+			}
+			picked[i.ID] = true
+		}
+		if failed := len(picked) == 1; failed != timeout {
+			t.Errorf("out of time (%t): left out %t", timeout, failed)
+		}
 	}
 	req, _ = http.NewRequest("POST", "http://nothing/", closed)
 	closed.n.Store(0)
