@@ -560,6 +560,11 @@ func TestResolverConnections(t *testing.T) {
 		for n := range services {
 			agent.add(name(n), name(n)+"-1")
 		}
+		for n := range 20 {
+			reg := webTTL()
+			reg.ID = fmt.Sprint("web-", n)
+			agent.register(reg, nil)
+		}
 		r := agent.resolver(nil)
 		start := time.Now()
 		var wg sync.WaitGroup
@@ -581,8 +586,14 @@ func TestResolverConnections(t *testing.T) {
 		if slowest > 6500*time.Millisecond {
 			t.Errorf("a change was seen after %s, want at most 6s and a bit", slowest)
 		}
-		if _, most := agent.wire.inFlight(); most > 128 {
-			t.Errorf("%d queries at the same time, want at most 128", most)
+		if _, most := agent.wire.inFlight(); most > 128+20+1 {
+			t.Errorf("%d requests at the same time, want at most 128 queries and what the registrations and the test need", most)
+		}
+		if beats := agent.wire.count(updatePath); beats < 20*3 {
+			t.Errorf("%d heartbeats", beats)
+		}
+		if errs := eventsOf[discovery.BeatFailedEvent](agent); len(errs) > 0 {
+			t.Errorf("%d heartbeats failed, such as %v", len(errs), errs[0].Err)
 		}
 		if errs := eventsOf[discovery.WatchErrorEvent](agent); len(errs) > 0 {
 			t.Errorf("%d errors, such as %v", len(errs), errs[0].Err)
