@@ -104,7 +104,8 @@ func (s *Server) limited(l net.Listener) net.Listener {
 	if s.config.maxConns <= 0 {
 		return l
 	}
-	return &limitedListener{Listener: l, max: s.config.maxConns, version: s.config.version, open: make(map[string]int)}
+	return &limitedListener{Listener: l, max: s.config.maxConns, version: s.config.version,
+		open: make(map[string]int), refused: make(map[net.Conn]struct{})}
 }
 
 // limitedListener counts the connections of each client address.
@@ -113,8 +114,9 @@ type limitedListener struct {
 	max     int
 	version version
 
-	mu   sync.Mutex
-	open map[string]int
+	mu      sync.Mutex
+	open    map[string]int
+	refused map[net.Conn]struct{} // that are not closed yet
 }
 
 // refusal is what 1.21.4 writes on a connection that is one too many. 1.8.7
@@ -123,6 +125,10 @@ const (
 	refusalText = "Your IP is issuing too many concurrent connections, please rate limit your calls\n"
 	refusal     = "HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain\r\nContent-Length: 81\r\nConnection: close\r\n\r\n" + refusalText
 )
+
+// refusalLinger is how long a client may take to write its request, and to read
+// the refusal.
+const refusalLinger = 100 * time.Millisecond
 
 // Accept implements [net.Listener].
 func (l *limitedListener) Accept() (net.Conn, error) {
@@ -136,15 +142,45 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 			host = c.RemoteAddr().String()
 		}
 		if !l.add(host) {
-			if l.version == v1_21_4 {
-				c.SetDeadline(time.Now().Add(10 * time.Millisecond))
-				io.WriteString(c, refusal)
-			}
-			c.Close()
+			l.refuse(c)
 			continue
 		}
 		return &limitedConn{Conn: c, closed: sync.OnceFunc(func() { l.remove(host) })}, nil
 	}
+}
+
+// refuse closes a connection and says why. Agents do so at once, which a client
+// that is about to write may see as a broken connection only. To be the same
+// every time, the fake lets the client write and read.
+func (l *limitedListener) refuse(c net.Conn) {
+	if l.version != v1_21_4 {
+		c.Close()
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.refused[c] = struct{}{}
+	go func() {
+		c.SetReadDeadline(time.Now().Add(refusalLinger))
+		c.Read(make([]byte, 1))
+		c.SetDeadline(time.Now().Add(refusalLinger))
+		io.WriteString(c, refusal)
+		io.Copy(io.Discard, c)
+		c.Close()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.refused, c)
+	}()
+}
+
+// Close implements [net.Listener].
+func (l *limitedListener) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.refused {
+		c.Close()
+	}
+	return l.Listener.Close()
 }
 
 func (l *limitedListener) add(host string) bool {
