@@ -53,6 +53,7 @@ var (
 				`ServiceIDSnake string "json:\"service_id\""; *structs.Alias }`,
 		},
 		alias: true,
+		outer: []string{"ServiceID"},
 		types: map[string]string{"CheckID": "types.CheckID"},
 	}
 	connectBody = &bodyKind{
@@ -174,15 +175,17 @@ func (k *bodyKind) field(e *json.UnmarshalTypeError) (field, typ string) {
 	return field, typ
 }
 
-// path returns where a field is for 1.21.4.
+// path returns where a field is for 1.21.4: in the struct Alias, unless it has a
+// name with underscores.
 func (k *bodyKind) path(field string) string {
-	switch first, _, _ := strings.Cut(field, "."); {
+	first, rest, _ := strings.Cut(field, ".")
+	switch {
 	case first == "Args":
-		return "args" + field[len(first):]
-	case k.alias && first == strings.ToUpper(first[:1])+first[1:] && !slices.Contains(k.outer, first):
-		return "Alias." + field
+		return strings.TrimSuffix("args."+rest, ".")
+	case !k.alias || strings.Contains(first, "_") || slices.Contains(k.outer, first):
+		return field
 	}
-	return field
+	return "Alias." + field
 }
 
 // nestedTypeError is a wrong type in a part of a service definition that agents
