@@ -88,16 +88,30 @@ func replayAll(t *testing.T, file string) {
 	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	under := map[*harEntry]chan outcome{}
 	cancels := map[*harEntry]context.CancelFunc{}
+	var unsendable []string
 	started := 0
 	for _, step := range steps(entries) {
 		e := step.e
+		if _, err := http.NewRequest(e.Request.Method, "http://agent/", nil); err != nil {
+			// Go's client does not send what this entry has recorded.
+			if !step.ends {
+				unsendable = append(unsendable, e.ID)
+			}
+			continue
+		}
 		if !step.ends {
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
 			under[e], cancels[e] = make(chan outcome, 1), cancel
 			started++
-			go func() { under[e] <- askAgain(ctx, client, e) }()
-			seen.Wait(started, nil)
+			answered := make(chan struct{})
+			go func() {
+				under[e] <- askAgain(ctx, client, e)
+				close(answered)
+			}()
+			if !seen.Wait(started, answered) && !seen.Wait(started, answered) {
+				t.Fatalf("%s %s %s did not arrive: %s", e.ID, e.Request.Method, e.Request.URL, <-under[e])
+			}
 			continue
 		}
 		if e.Failure == failedTimeout || e.Answer.Content.Partial {
@@ -107,8 +121,8 @@ func replayAll(t *testing.T, file string) {
 			t.Errorf("%s %s %s: got %s", e.ID, e.Request.Method, e.Request.URL, got)
 		}
 	}
-	if left := s.Leftovers(); len(left) > 0 {
-		t.Errorf("left over: %q", left)
+	if left := s.Leftovers(); len(left) != len(unsendable) {
+		t.Errorf("left over: %q; want the entries %q", left, unsendable)
 	}
 }
 
