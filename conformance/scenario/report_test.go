@@ -42,6 +42,7 @@ func playAll(t *testing.T, target string, play func(*testing.T, *report, *record
 	}
 	for _, version := range versions {
 		t.Run(version, func(t *testing.T) {
+			t.Parallel()
 			recordings, err := recording.Load(version)
 			if err != nil {
 				t.Fatal(err)
