@@ -30,7 +30,7 @@ import (
 
 var (
 	rounds = flag.Int("rounds", 11, "how often the clients take turns")
-	only   = flag.String("only", "", "the only part to run: reads, wakes, writes, retained, imports or latency")
+	only   = flag.String("only", "", "the only part to run: reads, wakes, writes, retained, imports, fake or latency")
 	serve  = flag.Int("serve", -1, "be the agent that answers with so many instances (used by the command itself)")
 )
 
@@ -46,7 +46,7 @@ func main() {
 	for _, part := range []struct {
 		name string
 		run  func() error
-	}{{"reads", reads}, {"wakes", wakes}, {"writes", writes}, {"retained", retained}, {"imports", imports}, {"latency", latency}} {
+	}{{"reads", reads}, {"wakes", wakes}, {"writes", writes}, {"retained", retained}, {"imports", imports}, {"fake", fake}, {"latency", latency}} {
 		if *only != "" && *only != part.name {
 			continue
 		}
