@@ -110,11 +110,12 @@ func (s *service) start(l *leg) {
 	opts.Name = s.name
 	opts.Query.Datacenter = l.datacenter
 	w := &watcher[[]Instance]{
-		query:    s.query,
-		opts:     opts,
-		gate:     s.r.slots.pass,
-		answered: func() { s.confirm(ctx, l) },
-		retry:    l.retry,
+		query:      s.query,
+		opts:       opts,
+		gate:       s.r.slots.pass,
+		skipsKnown: true,
+		answered:   func() { s.confirm(ctx, l) },
+		retry:      l.retry,
 	}
 	s.r.wg.Add(1)
 	go func() {

@@ -16,7 +16,8 @@ import (
 
 // Query is a blocking query: it asks with the options q, whose WaitIndex,
 // WaitHash and WaitTime the watch has set, and returns the answer with its
-// metadata. It must obey ctx. Nil metadata counts as an answer without an index.
+// metadata. If they say that the answer is unchanged, because the Query has set
+// [consul.QueryOptions.Known], the answer may be anything. It must obey ctx. Nil metadata counts as an answer without an index.
 //
 // Most methods of [consul.Health] and [consul.Catalog] become a Query with a
 // function literal around them, and some are one:
@@ -82,7 +83,7 @@ func (o *WatchOptions) withDefaults() WatchOptions {
 		c = *o
 	}
 	c.Query = cloneQuery(c.Query)
-	c.Query.WaitIndex, c.Query.WaitHash = 0, ""
+	c.Query.WaitIndex, c.Query.WaitHash, c.Query.Known = 0, "", 0
 	c.Query.WaitTime = positive(c.Query.WaitTime, defaultWait)
 	c.Burst = positive(c.Burst, defaultBurst)
 	c.MinInterval = positive(c.MinInterval, defaultMinInterval)
@@ -127,7 +128,11 @@ func cloneQuery(q consul.QueryOptions) consul.QueryOptions {
 // client by default. To follow many services at once use a [Resolver], which
 // shares and bounds them.
 func Watch[T any](ctx context.Context, query Query[T], opts *WatchOptions) iter.Seq2[T, error] {
-	w := &watcher[T]{query: query, opts: opts.withDefaults()}
+	return (&watcher[T]{query: query, opts: opts.withDefaults()}).seq(ctx)
+}
+
+// seq returns the watch as a sequence.
+func (w *watcher[T]) seq(ctx context.Context) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		h := newHasher()
 		w.run(ctx, func(v T) uint64 { return h.sum(v) }, yield)
@@ -143,9 +148,11 @@ func WatchService(ctx context.Context, c *consul.Client, service string, opts *W
 	if o.Name == "" {
 		o.Name = service
 	}
-	return Watch(ctx, func(ctx context.Context, q *consul.QueryOptions) ([]*consul.ServiceEntry, *consul.QueryMeta, error) {
+	w := &watcher[[]*consul.ServiceEntry]{opts: o, skipsKnown: true}
+	w.query = func(ctx context.Context, q *consul.QueryOptions) ([]*consul.ServiceEntry, *consul.QueryMeta, error) {
 		return c.Health().Service(ctx, service, q)
-	}, &o)
+	}
+	return w.seq(ctx)
 }
 
 // watcher is the loop behind every watch.
@@ -155,6 +162,11 @@ type watcher[T any] struct {
 	gate     gate          // nil lets every query pass
 	answered func()        // called after each answer, and after its yield if it had one; may be nil
 	retry    chan struct{} // ends the pause after an error; nil if nothing does
+
+	// skipsKnown says that the query makes one request and passes on its metadata,
+	// so that an answer need not be decoded that has the bytes of the last one. A
+	// query that makes an answer of several requests would lose changes.
+	skipsKnown bool
 }
 
 // gate lets a query pass when there is room for it, and says whether it may
@@ -167,9 +179,10 @@ type gate func(ctx context.Context, wait bool) (release func(), mayWait bool)
 type position struct {
 	index uint64
 	hash  string
+	known uint64 // fingerprint of the last answer; 0 for none
 }
 
-func (p position) waits() bool { return p != position{} }
+func (p position) waits() bool { return p.index > 0 || p.hash != "" }
 
 // run repeats the query until ctx ends or yield returns false. digest tells
 // answers apart.
@@ -215,7 +228,9 @@ func (w *watcher[T]) run(ctx context.Context, digest func(T) uint64, yield func(
 			observe.emit(IndexResetEvent{w.opts.Name, dc, at.index, meta.LastIndex})
 		}
 		at = next
-		if sum := digest(answer); !hasLast || sum != last {
+		if meta != nil && meta.Unchanged {
+			// It was not decoded, because it is the last answer.
+		} else if sum := digest(answer); !hasLast || sum != last {
 			last, hasLast = sum, true
 			if !yield(answer, nil) {
 				return
@@ -236,6 +251,7 @@ func nextPosition(at position, meta *consul.QueryMeta) (next position, reset boo
 	if meta.LastIndex == 0 {
 		next.hash = meta.LastContentHash
 	}
+	next.known = meta.Fingerprint
 	return next, reset
 }
 
@@ -255,6 +271,9 @@ func (w *watcher[T]) ask(ctx context.Context, at position) (T, *consul.QueryMeta
 	timeout := answerTimeout
 	if wait {
 		q.WaitIndex, q.WaitHash = at.index, at.hash
+		if w.skipsKnown {
+			q.Known = at.known
+		}
 		timeout += q.WaitTime + q.WaitTime/16
 	}
 	qctx, cancel := context.WithTimeout(ctx, timeout)

@@ -1,0 +1,63 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/lictor-go/consul"
+)
+
+// TestKnownAnswers checks that a watch which may skip answers asks for that only
+// while it has the last one, and yields nothing that was not decoded.
+func TestKnownAnswers(t *testing.T) {
+	type answer struct {
+		content     string
+		index       uint64
+		fingerprint uint64
+		unchanged   bool
+		err         error
+	}
+	answers := []answer{
+		{content: "a", index: 5}, // the first one does not wait, and has no fingerprint
+		{content: "a", index: 5, fingerprint: 77},
+		{content: "", index: 5, fingerprint: 77, unchanged: true},
+		{content: "", index: 6, fingerprint: 77, unchanged: true},
+		{content: "b", index: 7, fingerprint: 88},
+		{err: errors.New("boom")},
+		{content: "c", index: 7},
+		{content: "c", index: 3, fingerprint: 99}, // starts over
+		{content: "d", index: 3},
+	}
+	for _, skips := range []bool{true, false} {
+		ctx, cancel := context.WithCancel(context.Background())
+		var known []uint64
+		w := &watcher[string]{skipsKnown: skips, opts: (&WatchOptions{MinInterval: time.Nanosecond, MinBackoff: time.Nanosecond}).withDefaults()}
+		w.query = func(_ context.Context, q *consul.QueryOptions) (string, *consul.QueryMeta, error) {
+			if len(known) == len(answers) {
+				cancel()
+				return "", nil, ctx.Err()
+			}
+			a := answers[len(known)]
+			known = append(known, q.Known)
+			return a.content, &consul.QueryMeta{LastIndex: a.index, Fingerprint: a.fingerprint, Unchanged: a.unchanged}, a.err
+		}
+		var yields []string
+		for v, err := range w.seq(ctx) {
+			yields = append(yields, fmt.Sprint(v, err))
+		}
+		if want := []string{"a<nil>", "b<nil>", "boom", "c<nil>", "d<nil>"}; !slices.Equal(yields, want) {
+			t.Errorf("yielded %q, want %q", yields, want)
+		}
+		want := []uint64{0, 0, 77, 77, 77, 88, 0, 0, 0}
+		if !skips {
+			want = make([]uint64, len(answers))
+		}
+		if !slices.Equal(known, want) {
+			t.Errorf("said to know %d, want %d", known, want)
+		}
+	}
+}
