@@ -223,7 +223,11 @@ func (r *Registration) Update(ctx context.Context, reg *consul.AgentServiceRegis
 	u := update{ctx, def, make(chan error, 1)}
 	select {
 	case r.update <- u:
-		err = <-u.done
+		select {
+		case err = <-u.done:
+		case <-ctx.Done(): // a health function may not obey its context
+			err = ctx.Err()
+		}
 	case <-r.done:
 		err = errClosed
 	case <-ctx.Done():

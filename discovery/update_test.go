@@ -109,6 +109,28 @@ func TestUpdate(t *testing.T) {
 	})
 }
 
+// TestUpdateEndsWithContext updates while a health function hangs that does not
+// obey its context.
+func TestUpdateEndsWithContext(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		hang := make(chan struct{})
+		first := true
+		r := agent.register(webTTL(), &discovery.RegisterOptions{Health: func(context.Context) (consul.HealthStatus, string) {
+			if !first {
+				<-hang
+			}
+			first = false
+			return consul.HealthPassing, ""
+		}})
+		start := time.Now()
+		if err := r.Update(within(t, time.Second), webTTL()); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error %v, want the end of the context", err)
+		}
+		want(t, "Update took", time.Since(start), time.Second)
+		close(hang)
+	})
+}
+
 func TestResolverConnect(t *testing.T) {
 	agent := consulmock.New(t)
 	client := agent.Client()
