@@ -88,6 +88,14 @@ func (s *scene) add(id, address string, status consul.HealthStatus) {
 	})
 }
 
+// cut ends a server at the end of the test, whoever still asks it.
+func (s *scene) cut(server *httptest.Server) {
+	s.t.Cleanup(func() {
+		server.Listener.Close()
+		server.CloseClientConnections()
+	})
+}
+
 // build builds a resolver, which is closed when the test ends.
 func (s *scene) build(target string) (*conn, resolver.Resolver, error) {
 	u, err := url.Parse(target)
@@ -190,7 +198,7 @@ func basicAuth(s *scene) error {
 func secure(s *scene) error {
 	s.add("1", "10.0.0.1", consul.HealthPassing)
 	server := httptest.NewTLSServer(s.agent.Handler())
-	s.t.Cleanup(server.CloseClientConnections)
+	s.cut(server)
 	c, _, err := s.build("consul://" + strings.TrimPrefix(server.URL, "https://") + "/web?tls=true&insecure=true")
 	if err != nil {
 		return err
@@ -224,7 +232,7 @@ func closeEndsQuery(s *scene) error {
 		}
 		s.agent.Handler().ServeHTTP(w, r)
 	}))
-	s.t.Cleanup(server.CloseClientConnections)
+	s.cut(server)
 	_, r, err := s.build("consul://" + strings.TrimPrefix(server.URL, "http://") + "/web")
 	if err != nil {
 		return err
