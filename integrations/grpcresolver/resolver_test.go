@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -267,6 +268,26 @@ func TestCredentials(t *testing.T) {
 			<-asked
 		}
 	}
+}
+
+// TestUnixSocketAgent asks an agent that serves a unix socket.
+func TestUnixSocketAgent(t *testing.T) {
+	agent := consulmock.New(t)
+	agent.AddService(web("1", "10.0.0.1", 80, consul.HealthPassing))
+	dir, err := os.MkdirTemp("", "agent") // not TempDir of the test, whose name may be too long
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	path := filepath.Join(dir, "http.sock")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Skip("no unix sockets: ", err)
+	}
+	server := &http.Server{Handler: agent.Handler()}
+	go server.Serve(l)
+	t.Cleanup(func() { server.Close() })
+	build(t, grpcresolver.New(nil), "consul:///web?socket="+path).awaitAddrs(t, "10.0.0.1:80")
 }
 
 // TestClientToken uses the client of the options with a token of the target.
