@@ -75,6 +75,9 @@ type Options struct {
 const (
 	defaultScheme  = "consul"
 	defaultTimeout = 10 * time.Second
+
+	// Agents are local, as a rule, and when they are back nobody should stay blind.
+	defaultMaxBackoff = 5 * time.Second
 )
 
 // Builder builds a resolver for each channel. It implements [resolver.Builder]. It

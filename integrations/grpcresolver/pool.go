@@ -1,6 +1,7 @@
 package grpcresolver
 
 import (
+	"cmp"
 	"net/url"
 	"sync"
 
@@ -55,7 +56,7 @@ func (p *pool) acquire(a agentKey, w watchKey) (*query, error) {
 		q = &query{key: key, resolver: discovery.NewResolver(shared.client, &discovery.ResolverOptions{
 			Query:      w.query(),
 			AnyStatus:  w.unhealthy,
-			MaxBackoff: w.maxBackoff,
+			MaxBackoff: cmp.Or(w.maxBackoff, defaultMaxBackoff),
 			Logger:     p.opts.Logger,
 			OnEvent:    p.opts.OnEvent,
 		})}

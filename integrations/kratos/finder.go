@@ -52,7 +52,7 @@ func (f *finder) resolver(dc string) *discovery.Resolver {
 			q.Datacenter = dc
 		}
 		r = discovery.NewResolver(f.client, &discovery.ResolverOptions{
-			Query: q, IdleTimeout: idleTimeout, Logger: f.opts.Logger, OnEvent: f.opts.OnEvent,
+			Query: q, IdleTimeout: idleTimeout, MaxBackoff: maxBackoff, Logger: f.opts.Logger, OnEvent: f.opts.OnEvent,
 		})
 		if f.closed {
 			r.Close()

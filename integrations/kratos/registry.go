@@ -92,6 +92,10 @@ const (
 
 	// idleTimeout is how long a service is followed that nobody watches.
 	idleTimeout = time.Minute
+
+	// maxBackoff bounds the pause after queries that failed, and with it the time for
+	// which watchers are blind when the agent is back. It is local, as a rule.
+	maxBackoff = 5 * time.Second
 )
 
 // Registry registers instances and finds them. Its methods may be called
@@ -113,13 +117,9 @@ func New(c *consul.Client, opts *Options) *Registry {
 	}
 	o := &r.opts
 	o.Tags, o.Checks, o.Datacenters = slices.Clone(o.Tags), slices.Clone(o.Checks), slices.Clone(o.Datacenters)
-	for d, otherwise := range map[*time.Duration]time.Duration{
-		&o.Interval: defaultInterval, &o.DeregisterAfter: defaultDeregisterAfter, &o.Timeout: defaultTimeout,
-	} {
-		if *d <= 0 {
-			*d = otherwise
-		}
-	}
+	o.Interval = positive(o.Interval, defaultInterval)
+	o.DeregisterAfter = positive(o.DeregisterAfter, defaultDeregisterAfter)
+	o.Timeout = positive(o.Timeout, defaultTimeout)
 	if o.DefaultScheme == "" {
 		o.DefaultScheme = defaultScheme
 	}
@@ -128,6 +128,13 @@ func New(c *consul.Client, opts *Options) *Registry {
 	}
 	r.finder = newFinder(c, o)
 	return r
+}
+
+func positive(d, otherwise time.Duration) time.Duration {
+	if d > 0 {
+		return d
+	}
+	return otherwise
 }
 
 // registration is an instance that is kept registered. mu is held while the agent

@@ -89,12 +89,20 @@ func TestWatcherWithoutAgent(t *testing.T) {
 		if got := ids(w); got != "1" {
 			t.Fatalf("instances %q", got)
 		}
-		// Later outages are none of the caller's business.
+		// Later outages are none of the caller's business, and watchers are not blind
+		// for long after them.
 		agent.Stop()
+		var back time.Time
 		go func() {
 			time.Sleep(time.Hour)
 			agent.Start()
 			add(agent, "2")
+			back = time.Now()
+		}()
+		defer func() {
+			if blind := time.Since(back); blind > 5*time.Second {
+				t.Errorf("the change was seen after %s", blind)
+			}
 		}()
 		if got := ids(w); got != "1 2" {
 			t.Errorf("instances %q", got)
