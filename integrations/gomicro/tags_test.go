@@ -206,12 +206,13 @@ func FuzzDecode(f *testing.F) {
 
 func FuzzEncode(f *testing.F) {
 	f.Add("k", "v", "Greeter.Hello", "1.2.3")
+	f.Add("\xdc", "\x9f", "0", "0")
 	f.Fuzz(func(t *testing.T, k, v, endpoint, version string) {
 		tags := encodeTags(map[string]string{k: v}, []*registry.Endpoint{{Name: endpoint}}, version)
 		if got := decodeVersion(tags); got != version {
 			t.Errorf("version %q became %q", version, got)
 		}
-		if !utf8.ValidString(k + v + endpoint) {
+		if !utf8.ValidString(k) || !utf8.ValidString(v) || !utf8.ValidString(endpoint) {
 			return // JSON has no place for it
 		}
 		if got := decodeMetadata(tags, nil); len(got) != 1 || got[k] != v {
