@@ -93,7 +93,7 @@ func (l *leases) renew(ctx context.Context, p *present, def *consul.AgentService
 		return held.registration.Update(ctx, def)
 	}
 	registration, err := discovery.Register(ctx, p.client, def, &discovery.RegisterOptions{
-		TTL:          -1, // the definition has the check, if there is one
+		TTL:          -1,            // the definition has the check, if there is one
 		CloseTimeout: p.timeout / 2, // which leaves time for another agent
 		Logger:       p.logger,
 		OnEvent:      p.onEvent,

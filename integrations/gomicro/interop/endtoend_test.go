@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -205,6 +206,7 @@ func killOne(t *testing.T, adapter string, s scenario, c *consul.Client, address
 	start := time.Now()
 	var last time.Duration
 	calls, failed := 0, 0
+	others := map[string]int{} // errors of calls that did not go to the killed server
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
 	quiet, atLeast := 4*time.Second, 4*time.Second
@@ -217,12 +219,17 @@ func killOne(t *testing.T, adapter string, s scenario, c *consul.Client, address
 	for time.Since(start)-last < quiet || time.Since(start) < atLeast {
 		<-ticker.C
 		calls++
-		if _, err := call(); err != nil {
+		_, err := call()
+		switch {
+		case err == nil:
+		case strings.Contains(err.Error(), "connection refused"):
 			failed++
 			last = time.Since(start)
+		default:
+			others[err.Error()]++
 		}
 	}
-	t.Logf("%s, %s: calls failed for %s (%d of %d)", s.name, adapter, last.Round(100*time.Millisecond), failed, calls)
+	t.Logf("%s, %s: calls failed for %s (%d of %d), others %v", s.name, adapter, last.Round(100*time.Millisecond), failed, calls, others)
 	// What Consul itself takes, and a pause after an outage.
 	limit := 2*tcpInterval + s.outage
 	if s.check == "ttl" {
