@@ -4,6 +4,7 @@ package gomicro
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -224,6 +225,43 @@ func TestWatchContext(t *testing.T) {
 			cancel()
 			if result, err := w.Next(); err != registry.ErrWatcherStopped {
 				t.Errorf("got %v, error %v", result, err)
+			}
+		}
+	})
+}
+
+// Agents allow a client 200 connections, of which heartbeats need some too.
+func TestWatchOfMoreServicesThanConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := consulmock.New(t, consulmock.WithMaxConnsPerClient(200))
+		c := fake.Client()
+		defer c.CloseIdleConnections()
+		const services = 300
+		for i := range services {
+			fake.AddService(&consul.AgentServiceRegistration{Name: fmt.Sprintf("s%d", i), Port: 80, Address: "10.0.0.1",
+				Check: &consul.AgentServiceCheck{TTL: 1000 * time.Hour, Status: consul.HealthPassing}})
+		}
+		w, err := NewRegistry(Client(c)).Watch()
+		check(t, err)
+		defer w.Stop()
+		seen := make(map[string]bool)
+		for len(seen) < services+1 { // consul itself is one
+			result, err := w.Next()
+			check(t, err)
+			if result.Action == "create" {
+				seen[result.Service.Name] = true
+			}
+		}
+		for _, name := range []string{"s0", "s150", "s299"} {
+			start := time.Now()
+			fake.SetCheckStatus("service:"+name, consul.HealthCritical, "")
+			result, err := w.Next()
+			check(t, err)
+			if result.Action != "delete" || result.Service.Name != name {
+				t.Errorf("%s of %s, want delete of %s", result.Action, result.Service.Name, name)
+			}
+			if took := time.Since(start); took > 10*time.Second {
+				t.Errorf("it took %s", took)
 			}
 		}
 	})
