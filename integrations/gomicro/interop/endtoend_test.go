@@ -231,9 +231,9 @@ func killOne(t *testing.T, adapter string, s scenario, c *consul.Client, address
 	}
 	t.Logf("%s, %s: calls failed for %s (%d of %d), others %v", s.name, adapter, last.Round(100*time.Millisecond), failed, calls, others)
 	// What Consul itself takes, and a pause after an outage.
-	limit := 2*tcpInterval + s.outage
+	limit := 4*tcpInterval + s.outage
 	if s.check == "ttl" {
-		limit = ttl + time.Second
+		limit = ttl + 3*time.Second
 	}
 	if adapter == "this" && last > limit {
 		t.Errorf("calls failed for %s, more than %s", last, limit)
