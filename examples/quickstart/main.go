@@ -4,8 +4,10 @@
 //
 //	go run ./examples/quickstart
 //
-// It talks to the agent at CONSUL_HTTP_ADDR, and understands the other variables
-// of Consul's own tools. Without CONSUL_HTTP_ADDR that is http://127.0.0.1:8500.
+// It talks to an agent of its own, a fake one that lives in the program. To see
+// the same with a real agent, say where it is:
+//
+//	CONSUL_HTTP_ADDR=127.0.0.1:8500 go run ./examples/quickstart
 package main
 
 import (
@@ -13,24 +15,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/signal"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock"
+	"github.com/lictor-go/consul/discovery"
 )
 
-const (
-	service = "web"
-	ttl     = 1500 * time.Millisecond
-)
-
-var ids = []string{"web-1", "web-2", "web-3"}
+const ttl = 1500 * time.Millisecond
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -41,226 +37,165 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, out io.Writer) error {
-	cfg, err := consul.ConfigFromEnv()
+func run(ctx context.Context, out io.Writer) (err error) {
+	client, closeClient, err := connect()
 	if err != nil {
 		return err
 	}
-	client, err := consul.NewClient(cfg)
-	if err != nil {
-		return err
-	}
-	defer client.CloseIdleConnections()
+	defer closeClient()
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	log := newTimeline(out)
+	log := &timeline{out: out, start: time.Now()}
 
 	self, err := client.Agent().Self(ctx)
 	if err != nil {
 		return err
 	}
-	log.printf("agent", "%s, Consul %s, at %v", self.Config.NodeName, self.Config.Version, cfg.Address)
+	log.printf("agent", "%s, Consul %s", self.Config.NodeName, self.Config.Version)
 
-	// The watch runs beside everything else until it is told to stop.
-	watchCtx, stopWatch := context.WithCancel(ctx)
-	views := make(chan []string)
-	var watching sync.WaitGroup
-	watching.Add(1)
-	go func() {
-		defer watching.Done()
-		watch(watchCtx, client, log, views)
-	}()
-	defer watching.Wait()
-	defer stopWatch()
-
-	// What is registered is deregistered, whatever happens in between.
-	instances := map[string]*instance{}
+	// Three instances register themselves, and beat three times in each TTL.
+	beats := make(chan string)
+	instances := map[string]*discovery.Registration{}
 	defer func() {
-		for _, i := range instances {
-			i.close()
+		for id, r := range instances {
+			err = errors.Join(err, r.Close()) // deregisters, also after an interrupt
+			log.printf("deregister", "%s", id)
 		}
 	}()
-	for n, id := range ids {
-		i, err := register(ctx, client, log, id, 8081+n)
+	for n, id := range []string{"web-1", "web-2", "web-3"} {
+		instances[id], err = register(ctx, client, id, 8081+n, beats)
 		if err != nil {
+			delete(instances, id)
 			return err
 		}
-		instances[id] = i
+		log.printf("register", "%s, to be heard of every %s", id, ttl)
 	}
+
+	// A client of theirs watches them.
+	resolver := discovery.NewResolver(client, &discovery.ResolverOptions{Query: consul.QueryOptions{Tags: []string{"quickstart"}}})
+	defer resolver.Close()
+	views := watch(ctx, resolver, log)
 	if err := await(ctx, views, "web-1 web-2 web-3"); err != nil {
 		return err
 	}
-	if err := pick(ctx, client, log); err != nil {
+	if err := pick(ctx, resolver, log); err != nil {
 		return err
+	}
+	for beat := 0; beat < 3; beat++ {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for heartbeats: %w", ctx.Err())
+		case id := <-beats:
+			log.printf("heartbeat", "%s is well", id)
+		}
 	}
 
-	if err := instances["web-2"].fail(ctx); err != nil {
-		return err
-	}
+	// One of them fails, and is not picked any more.
+	instances["web-2"].SetStatus(consul.HealthCritical, "disk full")
+	log.printf("fail", "web-2: disk full")
 	if err := await(ctx, views, "web-1 web-3"); err != nil {
 		return err
 	}
-	if err := pick(ctx, client, log); err != nil {
+	if err := pick(ctx, resolver, log); err != nil {
 		return err
 	}
 
-	for _, id := range ids {
-		instances[id].close()
+	// All of them go.
+	for _, id := range []string{"web-1", "web-2", "web-3"} {
+		if err := instances[id].Close(); err != nil {
+			return err
+		}
 		delete(instances, id)
+		log.printf("deregister", "%s", id)
 	}
 	return await(ctx, views, "")
 }
 
-// instance is a registered instance and its heartbeat.
-type instance struct {
-	id      string
-	client  *consul.Client
-	log     *timeline
-	beats   chan struct{} // one value for each beat
-	stop    context.CancelFunc
-	stopped chan struct{}
+// connect returns a client for the agent at CONSUL_HTTP_ADDR, or for a fake one.
+func connect() (client *consul.Client, closeClient func(), err error) {
+	if os.Getenv("CONSUL_HTTP_ADDR") == "" {
+		agent := consulmock.NewServer()
+		return agent.Client(), agent.Close, nil
+	}
+	cfg, err := consul.ConfigFromEnv()
+	if err != nil {
+		return nil, nil, err
+	}
+	client, err = consul.NewClient(cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	return client, client.CloseIdleConnections, nil
 }
 
-func register(ctx context.Context, client *consul.Client, log *timeline, id string, port int) (*instance, error) {
-	err := client.Agent().ServiceRegister(ctx, &consul.AgentServiceRegistration{
+// register registers an instance of web. Each of its heartbeats is sent to beats
+// if somebody listens.
+func register(ctx context.Context, client *consul.Client, id string, port int, beats chan<- string) (*discovery.Registration, error) {
+	return discovery.Register(ctx, client, &consul.AgentServiceRegistration{
 		ID:      id,
-		Name:    service,
+		Name:    "web",
 		Address: "127.0.0.1",
 		Port:    port,
 		Tags:    []string{"quickstart"},
-		Check: &consul.AgentServiceCheck{
-			TTL:                            ttl,
-			Status:                         consul.HealthPassing,
-			DeregisterCriticalServiceAfter: time.Minute, // should this program be killed
-		},
-		ReplaceExistingChecks: true,
-	})
-	if err != nil {
-		return nil, err
-	}
-	log.printf("register", "%s, to be heard of every %s", id, ttl)
-	i := &instance{id: id, client: client, log: log, beats: make(chan struct{}), stopped: make(chan struct{})}
-	ctx, i.stop = context.WithCancel(ctx)
-	go i.beat(ctx)
-	return i, nil
-}
-
-// beat says three times in the TTL that the instance is well.
-func (i *instance) beat(ctx context.Context) {
-	defer close(i.stopped)
-	ticker := time.NewTicker(ttl / 3)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		if err := i.client.Agent().PassTTL(ctx, "service:"+i.id, "serving"); err != nil && ctx.Err() == nil {
-			i.log.printf("beat", "%s: %v", i.id, err)
-			continue
-		}
-		select {
-		case i.beats <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// fail lets the instance beat twice and then fall silent, as if it had crashed.
-func (i *instance) fail(ctx context.Context) error {
-	for n := 1; n <= 2; n++ {
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("waiting for a heartbeat of %s: %w", i.id, ctx.Err())
-		case <-i.beats:
-			i.log.printf("beat", "%s is well", i.id)
-		}
-	}
-	i.stop()
-	<-i.stopped
-	i.log.printf("fail", "%s beats no more", i.id)
-	return nil
-}
-
-// close ends the heartbeat and deregisters the instance. It has a context of its
-// own, because it also cleans up after an interrupt.
-func (i *instance) close() {
-	i.stop()
-	<-i.stopped
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	if err := i.client.Agent().ServiceDeregister(ctx, i.id); err != nil && !errors.Is(err, consul.ErrUnknownService) {
-		i.log.printf("deregister", "%s: %v", i.id, err)
-		return
-	}
-	i.log.printf("deregister", "%s", i.id)
-}
-
-// watch sends the IDs of the healthy instances whenever they change.
-func watch(ctx context.Context, client *consul.Client, log *timeline, views chan<- []string) {
-	q := &consul.QueryOptions{PassingOnly: true, Tags: []string{"quickstart"}, WaitTime: 30 * time.Second}
-	last := "none yet"
-	for ctx.Err() == nil {
-		entries, meta, err := client.Health().Service(ctx, service, q)
-		if err != nil {
-			if ctx.Err() == nil {
-				log.printf("watch", "%v", err)
-			}
+		Check:   &consul.AgentServiceCheck{TTL: ttl, DeregisterCriticalServiceAfter: time.Minute},
+	}, &discovery.RegisterOptions{
+		Health: func(context.Context) (consul.HealthStatus, string) {
 			select {
-			case <-ctx.Done():
-			case <-time.After(time.Second):
+			case beats <- id:
+			default:
 			}
-			q.WaitIndex = 0
-			continue
-		}
-		if meta.LastIndex < q.WaitIndex {
-			meta.LastIndex = 0 // the index went back: start anew
-		}
-		q.WaitIndex = meta.LastIndex
-
-		seen := []string{}
-		for _, e := range entries {
-			seen = append(seen, e.Service.ID)
-		}
-		now := strings.Join(seen, " ")
-		if now == last {
-			continue // something else changed
-		}
-		last = now
-		log.printf("watch", "%d healthy %s", len(seen), now)
-		select {
-		case <-ctx.Done():
-		case views <- seen:
-		}
-	}
+			return consul.HealthPassing, "serving"
+		},
+	})
 }
 
-// await returns when the watch has seen exactly the IDs.
-func await(ctx context.Context, views <-chan []string, want string) error {
+// watch returns a channel that gets the IDs of the healthy instances whenever
+// they change.
+func watch(ctx context.Context, resolver *discovery.Resolver, log *timeline) <-chan string {
+	views := make(chan string)
+	go func() {
+		for healthy, err := range resolver.Watch(ctx, "web") {
+			if errors.Is(err, discovery.ErrClosed) {
+				return
+			}
+			if err != nil {
+				log.printf("watch", "%v", err)
+				continue
+			}
+			ids := make([]string, len(healthy))
+			for i, instance := range healthy {
+				ids[i] = instance.ID
+			}
+			log.printf("watch", "%d healthy %s", len(ids), strings.Join(ids, " "))
+			select {
+			case views <- strings.Join(ids, " "):
+			case <-ctx.Done():
+			}
+		}
+	}()
+	return views
+}
+
+// await returns when exactly the instances with these IDs have been seen.
+func await(ctx context.Context, views <-chan string, want string) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("waiting for the instances %q: %w", want, ctx.Err())
 		case seen := <-views:
-			if strings.Join(seen, " ") == want {
+			if seen == want {
 				return nil
 			}
 		}
 	}
 }
 
-// pick asks for the healthy instances and chooses one.
-func pick(ctx context.Context, client *consul.Client, log *timeline) error {
-	entries, _, err := client.Health().Service(ctx, service, &consul.QueryOptions{PassingOnly: true, Tags: []string{"quickstart"}})
+func pick(ctx context.Context, resolver *discovery.Resolver, log *timeline) error {
+	instance, err := resolver.Pick(ctx, "web")
 	if err != nil {
 		return err
 	}
-	if len(entries) == 0 {
-		return errors.New("no healthy instance to pick")
-	}
-	s := entries[rand.IntN(len(entries))].Service
-	log.printf("pick", "%s at %s", s.ID, net.JoinHostPort(s.Address, strconv.Itoa(s.Port)))
+	log.printf("pick", "%s at %s", instance.ID, instance.HostPort())
 	return nil
 }
 
@@ -270,8 +205,6 @@ type timeline struct {
 	out   io.Writer
 	start time.Time
 }
-
-func newTimeline(out io.Writer) *timeline { return &timeline{out: out, start: time.Now()} }
 
 func (l *timeline) printf(what, format string, args ...any) {
 	l.mu.Lock()
