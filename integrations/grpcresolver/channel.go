@@ -30,6 +30,7 @@ type channel struct {
 	mu        sync.Mutex
 	closed    bool
 	known     bool        // Consul has answered
+	failed    bool        // gRPC was told an error
 	endpoints []endpoint  // that gRPC has
 	latest    []endpoint  // of Consul's last answer
 	impatient *time.Timer // until the first answer
@@ -40,9 +41,7 @@ type channel struct {
 func (c *channel) start() {
 	var ctx context.Context
 	ctx, c.cancel = context.WithCancel(context.Background())
-	c.impatient = time.AfterFunc(c.target.timeout, func() {
-		c.fail(fmt.Errorf("Consul has said nothing about service %q for %s", c.target.watch.service, c.target.timeout))
-	})
+	c.impatient = time.AfterFunc(c.target.timeout, c.loseHope)
 	go c.follow(ctx)
 }
 
@@ -57,8 +56,8 @@ func (c *channel) follow(ctx context.Context) {
 	}
 }
 
-// ResolveNow makes a query that failed being tried again, if that has not just
-// been done. A query that waits for a change is left alone: there is nothing that
+// ResolveNow has a query that failed tried again, if that was not done a moment
+// ago. A query that waits for a change is left alone: there is nothing that
 // it would not say by itself.
 func (c *channel) ResolveNow(resolver.ResolveNowOptions) {
 	c.shared.resolver.Retry(c.target.watch.service)
@@ -81,12 +80,24 @@ func (c *channel) Close() {
 	})
 }
 
+// loseHope is called when there has been no answer for a while. An error that was told
+// before says more.
+func (c *channel) loseHope() {
+	c.mu.Lock()
+	told := c.failed
+	c.mu.Unlock()
+	if !told {
+		c.fail(fmt.Errorf("Consul has said nothing about service %q for %s", c.target.watch.service, c.target.timeout))
+	}
+}
+
 // fail tells gRPC what is wrong as long as it has nothing else. Afterwards it
 // keeps what it has.
 func (c *channel) fail(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.closed && !c.known {
+		c.failed = true
 		c.cc.ReportError(fmt.Errorf("grpcresolver: %w", err))
 	}
 }
