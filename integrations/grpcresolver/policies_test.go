@@ -4,12 +4,12 @@ import (
 	"context"
 	"math"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
@@ -29,22 +29,38 @@ func onEachAgent(t *testing.T, test func(t *testing.T, c *consul.Client)) {
 	t.Run("real", func(t *testing.T) { test(t, agent.Start(t, agent.Options{}).Client()) })
 }
 
+// server is a gRPC server that counts its connections.
+type server struct {
+	*grpc.Server
+	net.Listener
+	addr  string
+	conns atomic.Int32
+}
+
+func (s *server) Accept() (net.Conn, error) {
+	c, err := s.Listener.Accept()
+	if err == nil {
+		s.conns.Add(1)
+	}
+	return c, err
+}
+
 // serve starts a gRPC server and registers it by hand, as any service may be that
 // knows nothing of this module.
-func serve(t *testing.T, c *consul.Client, id string, weights *consul.AgentWeights) (addr string, stop func()) {
+func serve(t *testing.T, c *consul.Client, id string, weights *consul.AgentWeights) *server {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := grpc.NewServer()
+	s := &server{Server: grpc.NewServer(), Listener: l, addr: l.Addr().String()}
 	grpc_health_v1.RegisterHealthServer(s, health.NewServer())
-	go s.Serve(l)
+	go s.Serve(s)
 	t.Cleanup(s.Stop)
 	reg := web(id, "127.0.0.1", l.Addr().(*net.TCPAddr).Port, consul.HealthPassing)
 	reg.Weights = weights
 	register(t, c, reg)
-	return l.Addr().String(), s.Stop
+	return s
 }
 
 func register(t *testing.T, c *consul.Client, reg *consul.AgentServiceRegistration) {
@@ -104,8 +120,7 @@ func calls(t *testing.T, conn *grpc.ClientConn, n int, servers ...string) map[st
 
 func TestRoundRobin(t *testing.T) {
 	onEachAgent(t, func(t *testing.T, c *consul.Client) {
-		one, _ := serve(t, c, "1", nil)
-		two, _ := serve(t, c, "2", nil)
+		one, two := serve(t, c, "1", nil).addr, serve(t, c, "2", nil).addr
 		seen := calls(t, dial(t, c, "consul:///web?lb=round_robin"), 100, one, two)
 		if seen[one] != 50 || seen[two] != 50 {
 			t.Errorf("calls: %v; want 50 each", seen)
@@ -116,8 +131,8 @@ func TestRoundRobin(t *testing.T) {
 // TestPickFirst calls one instance until it is gone.
 func TestPickFirst(t *testing.T) {
 	onEachAgent(t, func(t *testing.T, c *consul.Client) {
-		one, stopOne := serve(t, c, "1", nil)
-		two, stopTwo := serve(t, c, "2", nil)
+		serverOne, serverTwo := serve(t, c, "1", nil), serve(t, c, "2", nil)
+		one, two := serverOne.addr, serverTwo.addr
 		conn := dial(t, c, "consul:///web")
 		first, err := call(t.Context(), conn)
 		if err != nil {
@@ -126,9 +141,9 @@ func TestPickFirst(t *testing.T) {
 		if seen := calls(t, conn, 20, first); seen[first] != 20 {
 			t.Fatalf("calls: %v; want all to %s", seen, first)
 		}
-		id, other, stop := "1", two, stopOne
+		id, other, stop := "1", two, serverOne.Stop
 		if first == two {
-			id, other, stop = "2", one, stopTwo
+			id, other, stop = "2", one, serverTwo.Stop
 		}
 		if err := c.Agent().ServiceDeregister(t.Context(), id); err != nil {
 			t.Fatal(err)
@@ -152,8 +167,8 @@ func TestPickFirst(t *testing.T) {
 // connections must be the same ones.
 func TestWeighted(t *testing.T) {
 	onEachAgent(t, func(t *testing.T, c *consul.Client) {
-		one, _ := serve(t, c, "1", &consul.AgentWeights{Passing: 9, Warning: 1})
-		two, _ := serve(t, c, "2", &consul.AgentWeights{Passing: 1, Warning: 1})
+		serverOne := serve(t, c, "1", &consul.AgentWeights{Passing: 9, Warning: 1})
+		one, two := serverOne.addr, serve(t, c, "2", &consul.AgentWeights{Passing: 1, Warning: 1}).addr
 		conn := dial(t, c, "consul:///web?healthy=false&lb="+weighted.Name)
 		const n = 1000
 		seen := calls(t, conn, n, one, two)
@@ -177,8 +192,8 @@ func TestWeighted(t *testing.T) {
 		}
 		seen = calls(t, conn, n, one, two)
 		wantShare(t, seen[one], n, 0.5)
-		if s := conn.GetState(); s != connectivity.Ready {
-			t.Errorf("the channel is %s", s)
+		if n := serverOne.conns.Load(); n != 1 {
+			t.Errorf("%d connections to the instance whose weight changed twice; want the first one only", n)
 		}
 	})
 }
@@ -212,7 +227,7 @@ func TestEmptied(t *testing.T) {
 				t.Fatalf("calls still succeed: %v", err)
 			}
 		}
-		again, _ := serve(t, c, "2", nil)
+		again := serve(t, c, "2", nil).addr
 		if addr, err := call(t.Context(), conn); addr != again {
 			t.Errorf("afterwards: %s, %v; want %s", addr, err, again)
 		}
@@ -222,8 +237,7 @@ func TestEmptied(t *testing.T) {
 // TestUnhealthyLeaves turns one of two instances critical and passing again.
 func TestUnhealthyLeaves(t *testing.T) {
 	onEachAgent(t, func(t *testing.T, c *consul.Client) {
-		one, _ := serve(t, c, "1", nil)
-		two, _ := serve(t, c, "2", nil)
+		one, two := serve(t, c, "1", nil).addr, serve(t, c, "2", nil).addr
 		conn := dial(t, c, "consul:///web?lb=round_robin")
 		calls(t, conn, 2, one, two)
 		if err := c.Agent().FailTTL(t.Context(), "service:1", "drained"); err != nil {
