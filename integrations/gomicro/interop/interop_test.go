@@ -6,7 +6,6 @@ package interop
 import (
 	"context"
 	"encoding/json"
-	"net/url"
 	"os"
 	"reflect"
 	"testing"
@@ -17,32 +16,9 @@ import (
 	"go-micro.dev/v4/registry"
 
 	"github.com/lictor-go/consul"
-	"github.com/lictor-go/consul/conformance/agent"
-	"github.com/lictor-go/consul/consulmock"
 	"github.com/lictor-go/consul/integrations/gomicro"
 	"github.com/lictor-go/consul/integrations/gomicro/internal/registrytest"
 )
-
-// onAgents runs a test on the fakes of both versions, and on a real agent if
-// there is one.
-func onAgents(t *testing.T, test func(t *testing.T, c *consul.Client, address string)) {
-	for _, version := range []string{"1.8.7", "1.21.4"} {
-		t.Run("fake "+version, func(t *testing.T) {
-			fake := consulmock.New(t, consulmock.WithVersion(version))
-			u, err := url.Parse(fake.URL())
-			if err != nil {
-				t.Fatal(err)
-			}
-			c := fake.Client()
-			t.Cleanup(c.CloseIdleConnections)
-			test(t, c, u.Host)
-		})
-	}
-	t.Run("real agent", func(t *testing.T) {
-		a := agent.Start(t, agent.Options{})
-		test(t, a.Client(), a.Addr)
-	})
-}
 
 var services = map[string]*registry.Service{
 	"plain": {
@@ -77,7 +53,7 @@ var services = map[string]*registry.Service{
 // TestInterop registers services with one registry and finds them with the
 // other, both by reading and by watching.
 func TestInterop(t *testing.T) {
-	onAgents(t, func(t *testing.T, c *consul.Client, address string) {
+	registrytest.OnAgents(t, func(t *testing.T, c *consul.Client, address string) {
 		ours := gomicro.NewRegistry(registry.Addrs(address))
 		theirs := official.NewRegistry(registry.Addrs(address))
 		for name, s := range services {
@@ -130,7 +106,7 @@ func TestInterop(t *testing.T) {
 // TestTakingOver is a program whose registry is replaced: the new process finds
 // what the old one has left, and leaves nothing of it.
 func TestTakingOver(t *testing.T) {
-	onAgents(t, func(t *testing.T, c *consul.Client, address string) {
+	registrytest.OnAgents(t, func(t *testing.T, c *consul.Client, address string) {
 		s := services["plain"]
 		old := official.NewRegistry(registry.Addrs(address))
 		check(t, old.Register(s, registry.RegisterTTL(time.Minute)))
@@ -159,7 +135,7 @@ func TestOfficial(t *testing.T) {
 	if os.Getenv("GOMICRO_TEST_OFFICIAL") == "" {
 		t.Skip("it shows how the official plugin fails; set GOMICRO_TEST_OFFICIAL to see it")
 	}
-	onAgents(t, func(t *testing.T, c *consul.Client, address string) {
+	registrytest.OnAgents(t, func(t *testing.T, c *consul.Client, address string) {
 		registrytest.Run(t, registrytest.Adapter{
 			New:      official.NewRegistry,
 			TCPCheck: official.TCPCheck,
