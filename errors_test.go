@@ -27,6 +27,7 @@ func TestSentinels(t *testing.T) {
 		{429, "Your IP is issuing too many concurrent connections, please rate limit your calls\n", []error{ErrRateLimited}},
 		{404, "Invalid URL path: not a recognized HTTP API endpoint\n", []error{ErrNotFound}},
 		{503, "error reading from server: EOF", nil},
+		{503, "rate limit exceeded for operation that can only be performed by the leader, try again later", []error{ErrRateLimited}},
 		// 1.8.7
 		{500, `CheckID "x" does not have associated TTL`, check},
 		{500, `Unknown check "x"`, check},

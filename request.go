@@ -282,7 +282,11 @@ func (c *Client) fail(ctx context.Context, r *call, err error) error {
 	if errors.As(err, &outer) {
 		err = outer.Err
 	}
-	if ctx.Err() == nil && r.timeout > 0 && errors.Is(err, context.DeadlineExceeded) {
+	switch ended := ctx.Err(); {
+	case ended != nil && !errors.Is(err, ended):
+		// Package net/http says the cause of the end instead, if there is one.
+		err = fmt.Errorf("%w: %w", ended, err)
+	case ended == nil && r.timeout > 0 && errors.Is(err, context.DeadlineExceeded):
 		err = fmt.Errorf("no answer within %s, which is the wait and %s more: %w", r.timeout, waitSlack, err)
 	}
 	err = fmt.Errorf("consul: %s %s: %w", r.method, shorten(r.path, maxErrorMessage), err)

@@ -442,6 +442,14 @@ func TestContext(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("not context.Canceled: %v", err)
 	}
+	withCause, cancelCause := context.WithCancelCause(context.Background())
+	cause := errors.New("shutting down")
+	cancelCause(cause)
+	_, err = client.Status().Leader(withCause)
+	wantError(t, err, "consul: GET /v1/status/leader: context canceled: shutting down")
+	if !errors.Is(err, context.Canceled) || !errors.Is(err, cause) {
+		t.Errorf("%v is not both context.Canceled and its cause", err)
+	}
 	//lint:ignore SA1012 a nil context is the point
 	_, err = client.Status().Leader(nil)
 	wantError(t, err, "nil context")

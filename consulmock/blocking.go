@@ -2,7 +2,6 @@ package consulmock
 
 import (
 	"math/rand/v2"
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -237,12 +236,4 @@ func (st *store) viewIndex(key string, current uint64) uint64 {
 	}
 	v.used = now
 	return v.index
-}
-
-// statusOf is the code of an error, for those who answer in its place.
-func statusOf(err error) int {
-	if he, ok := err.(*httpError); ok {
-		return he.status
-	}
-	return http.StatusInternalServerError
 }

@@ -125,13 +125,6 @@ func (c *pipeConn) Close() error {
 	return nil
 }
 
-// reset closes the connection so that both sides lose what was not read yet, as
-// a TCP reset does.
-func (c *pipeConn) reset() {
-	c.out.fail(syscall.ECONNRESET)
-	c.in.closeRead(net.ErrClosed)
-}
-
 // SetLinger makes the next Close a reset if sec is 0, as it does for a
 // [net.TCPConn].
 func (c *pipeConn) SetLinger(sec int) error {

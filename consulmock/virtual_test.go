@@ -62,7 +62,7 @@ func TestTTLExpiry(t *testing.T) {
 		}
 		time.Sleep(time.Minute - 1)
 		check(consul.HealthPassing, "")
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		check(consul.HealthCritical, "TTL expired")
 
