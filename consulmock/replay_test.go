@@ -81,8 +81,6 @@ func replayAll(t *testing.T, file string) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	seen := &Observer{}
-	s.Inject(Fault{Stay: true, Observe: seen})
 	transport := s.Transport().(*http.Transport)
 	transport.DisableKeepAlives = true // or a broken connection would be tried again
 	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
@@ -109,11 +107,8 @@ func replayAll(t *testing.T, file string) {
 				under[e] <- askAgain(ctx, client, e)
 				close(answered)
 			}()
-			arrived := seen.Wait(started, answered)
-			if !arrived { // or both happened at once
-				arrived = seen.Wait(started, answered)
-			}
-			if !arrived {
+			// Of two equal requests the one that arrives first gets the first answer.
+			if !s.replay.await(started, answered) {
 				t.Fatalf("%s %s %s did not arrive: %s", e.ID, e.Request.Method, e.Request.URL, <-under[e])
 			}
 			continue
@@ -127,6 +122,29 @@ func replayAll(t *testing.T, file string) {
 	}
 	if left := s.Leftovers(); len(left) != len(unsendable) {
 		t.Errorf("left over: %q; want the entries %q", left, unsendable)
+	}
+}
+
+// await returns true when n requests have found their answers, and false if done
+// is closed before.
+func (r *replayer) await(n int, done <-chan struct{}) bool {
+	for isDone := false; ; {
+		r.mu.Lock()
+		arrived, missing := r.arrived, n
+		for _, e := range r.entries {
+			if e.arrived {
+				missing--
+			}
+		}
+		r.mu.Unlock()
+		if missing <= 0 || isDone {
+			return missing <= 0
+		}
+		select {
+		case <-arrived:
+		case <-done:
+			isDone = true // and look once more
+		}
 	}
 }
 
