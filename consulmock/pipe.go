@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -52,7 +51,7 @@ func (l *pipeListener) dial(done <-chan struct{}) (net.Conn, error) {
 }
 
 func connRefused(addr net.Addr) error {
-	return &net.OpError{Op: "dial", Net: "tcp", Addr: addr, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+	return &net.OpError{Op: "dial", Net: "tcp", Addr: addr, Err: os.NewSyscallError("connect", errRefused)}
 }
 
 // Accept implements [net.Listener].
@@ -129,7 +128,7 @@ func (c *pipeConn) Close() error {
 // [net.TCPConn].
 func (c *pipeConn) SetLinger(sec int) error {
 	if sec == 0 {
-		c.out.fail(syscall.ECONNRESET)
+		c.out.fail(errReset)
 	}
 	return nil
 }
@@ -263,7 +262,7 @@ func (h *pipeHalf) closeRead(err error) {
 	defer h.mu.Unlock()
 	h.readErr = err
 	if h.writeErr == nil {
-		h.writeErr = syscall.EPIPE
+		h.writeErr = errPipe
 	}
 	h.buf = nil
 	h.wake()
