@@ -6,7 +6,7 @@ import "syscall"
 
 // What connections in memory fail with is what those of the system do.
 var (
-	errReset   error = syscall.ECONNRESET
-	errRefused error = syscall.ECONNREFUSED
-	errPipe    error = syscall.EPIPE
+	errReset   = syscall.ECONNRESET
+	errRefused = syscall.ECONNREFUSED
+	errPipe    = syscall.EPIPE
 )
