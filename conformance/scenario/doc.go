@@ -6,5 +6,6 @@
 //
 // What differs is compared with a list of known differences that gives a reason
 // for each. A difference that is not listed is a failure, and so is one that is
-// listed and not found.
+// listed and not found. A real agent gets three tries at each recording, because
+// what it answers on a busy machine is now and then a matter of chance.
 package scenario

@@ -200,5 +200,5 @@ func playFake(t *testing.T, run *report, rec *recording.Recording) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run.judge(t, rec, compare(rec, answers, tolerance{slack: slack}))
+	run.judge(t, rec, compare(rec, answers, tolerance{slack: slack}), "")
 }

@@ -63,5 +63,5 @@ func playReplay(t *testing.T, run *report, rec *recording.Recording) {
 		t.Fatal(err)
 	}
 	// A replay does not wait, and ends a connection whatever the failure was.
-	run.judge(t, rec, compare(rec, answers, tolerance{slack: 20 * time.Millisecond, noWaiting: true, anyError: true}))
+	run.judge(t, rec, compare(rec, answers, tolerance{slack: 20 * time.Millisecond, noWaiting: true, anyError: true}), "")
 }

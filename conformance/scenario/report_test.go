@@ -67,28 +67,36 @@ type use struct {
 	entry string
 }
 
-// judge fails the test for differences that are not listed, and for listed ones
-// that were not found.
-func (r *report) judge(t *testing.T, rec *recording.Recording, found []difference) {
-	t.Helper()
-	w := row{scenario: rec.Scenario, answers: len(rec.Entries)}
-	differing := map[string]bool{}
-	used := map[use]bool{}
-	unlisted := 0
+// unlisted returns the differences that are not known.
+func (r *report) unlisted(rec *recording.Recording, found []difference) (list []difference) {
 	for _, d := range found {
-		differing[d.entry.ID] = true
-		i := findKnown(r.target, rec, d)
-		if i >= 0 {
-			used[use{i, d.entry.ID}], used[use{i, ""}] = true, true
-			w.listed++
-			continue
-		}
-		if unlisted++; unlisted <= 40 {
-			t.Error(d)
+		if findKnown(r.target, rec, d) < 0 {
+			list = append(list, d)
 		}
 	}
-	if unlisted > 40 {
-		t.Errorf("%d more differences", unlisted-40)
+	return list
+}
+
+// judge fails the test for differences that are not listed, and for listed ones
+// that were not found.
+func (r *report) judge(t *testing.T, rec *recording.Recording, found []difference, note string) {
+	t.Helper()
+	w := row{scenario: rec.Scenario, answers: len(rec.Entries), note: note}
+	differing := map[string]bool{}
+	used := map[use]bool{}
+	for _, d := range found {
+		differing[d.entry.ID] = true
+		if i := findKnown(r.target, rec, d); i >= 0 {
+			used[use{i, d.entry.ID}], used[use{i, ""}] = true, true
+			w.listed++
+		}
+	}
+	unlisted := r.unlisted(rec, found)
+	for _, d := range unlisted[:min(len(unlisted), 40)] {
+		t.Error(d)
+	}
+	if more := len(unlisted) - 40; more > 0 {
+		t.Errorf("%d more differences", more)
 	}
 	w.equal = w.answers - len(differing)
 	for i, k := range known {
