@@ -25,15 +25,15 @@ func decodeHot(data []byte, out any) (known bool, err *decodeError) {
 	switch out := out.(type) {
 	case *[]*ServiceEntry:
 		if known = *out == nil; known {
-			list(&d, out, (*decoder).serviceEntry)
+			longList(&d, out, (*decoder).serviceEntry, `{"Node":{`)
 		}
 	case *HealthChecks:
 		if known = *out == nil; known {
-			list(&d, (*[]*HealthCheck)(out), (*decoder).healthCheck)
+			longList(&d, (*[]*HealthCheck)(out), (*decoder).healthCheck, `{"Node":`)
 		}
 	case *[]*CatalogService:
 		if known = *out == nil; known {
-			list(&d, out, (*decoder).catalogService)
+			longList(&d, out, (*decoder).catalogService, `{"ID":`)
 		}
 	case *map[string][]string:
 		if known = *out == nil; known {
@@ -95,7 +95,7 @@ func (d *decoder) serviceEntry(p **ServiceEntry) {
 	})
 	e, node, service, connect := &instance.ServiceEntry, &instance.node, &instance.service, &instance.connect
 	*p = e
-	for name := range d.object {
+	for name := d.object(); name != nil; name = d.nextName() {
 		switch string(name) {
 		case "Node":
 			if allocated(d, &e.Node, &node) {
@@ -111,13 +111,13 @@ func (d *decoder) serviceEntry(p **ServiceEntry) {
 			}
 			list(d, (*[]*HealthCheck)(&e.Checks), (*decoder).healthCheck)
 		default:
-			d.unknown()
+			d.unknown(name)
 		}
 	}
 }
 
 func (d *decoder) node(n *Node) {
-	for name := range d.object {
+	for name := d.object(); name != nil; name = d.nextName() {
 		switch string(name) {
 		case "ID":
 			d.text(&n.ID)
@@ -142,13 +142,13 @@ func (d *decoder) node(n *Node) {
 		case "ModifyIndex":
 			d.uint64(&n.ModifyIndex)
 		default:
-			d.unknown()
+			d.unknown(name)
 		}
 	}
 }
 
 func (d *decoder) agentService(s *AgentService, connect **AgentServiceConnect) {
-	for name := range d.object {
+	for name := d.object(); name != nil; name = d.nextName() {
 		switch string(name) {
 		case "Kind":
 			d.text(&s.Kind)
@@ -193,33 +193,33 @@ func (d *decoder) agentService(s *AgentService, connect **AgentServiceConnect) {
 		case "ModifyIndex":
 			d.uint64(&s.ModifyIndex)
 		default:
-			d.unknown()
+			d.unknown(name)
 		}
 	}
 }
 
 func (d *decoder) weights(w *AgentWeights) {
-	for name := range d.object {
+	for name := d.object(); name != nil; name = d.nextName() {
 		switch string(name) {
 		case "Passing":
 			d.int(&w.Passing)
 		case "Warning":
 			d.int(&w.Warning)
 		default:
-			d.unknown()
+			d.unknown(name)
 		}
 	}
 }
 
 func (d *decoder) serviceAddress() (a ServiceAddress) {
-	for name := range d.object {
+	for name := d.object(); name != nil; name = d.nextName() {
 		switch string(name) {
 		case "Address":
 			d.text(&a.Address)
 		case "Port":
 			d.int(&a.Port)
 		default:
-			d.unknown()
+			d.unknown(name)
 		}
 	}
 	return a
@@ -230,7 +230,7 @@ func (d *decoder) connect(p, spare **AgentServiceConnect) {
 		return
 	}
 	c := *p
-	for name := range d.object {
+	for name := d.object(); name != nil; name = d.nextName() {
 		switch string(name) {
 		case "Native":
 			d.bool(&c.Native)
@@ -239,7 +239,7 @@ func (d *decoder) connect(p, spare **AgentServiceConnect) {
 		case "PeerMeta":
 			d.raw(&c.PeerMeta)
 		default:
-			d.unknown()
+			d.unknown(name)
 		}
 	}
 }
@@ -249,14 +249,14 @@ func (d *decoder) locality(p **Locality) {
 		return
 	}
 	l := *p
-	for name := range d.object {
+	for name := d.object(); name != nil; name = d.nextName() {
 		switch string(name) {
 		case "Region":
 			d.text(&l.Region)
 		case "Zone":
 			d.text(&l.Zone)
 		default:
-			d.unknown()
+			d.unknown(name)
 		}
 	}
 }
@@ -270,7 +270,7 @@ func (d *decoder) healthCheck(p **HealthCheck) {
 		return
 	}
 	c := *p
-	for name := range d.object {
+	for name := d.object(); name != nil; name = d.nextName() {
 		switch string(name) {
 		case "Node":
 			d.text(&c.Node)
@@ -311,7 +311,7 @@ func (d *decoder) healthCheck(p **HealthCheck) {
 		case "ModifyIndex":
 			d.uint64(&c.ModifyIndex)
 		default:
-			d.unknown()
+			d.unknown(name)
 		}
 	}
 	c.dropEmptyDefinition()
@@ -345,7 +345,7 @@ func (d *decoder) catalogService(p **CatalogService) {
 	})
 	s, connect := &instance.CatalogService, &instance.connect
 	*p = s
-	for name := range d.object {
+	for name := d.object(); name != nil; name = d.nextName() {
 		switch string(name) {
 		case "ID":
 			d.text(&s.ID)
@@ -398,7 +398,7 @@ func (d *decoder) catalogService(p **CatalogService) {
 		case "ModifyIndex":
 			d.uint64(&s.ModifyIndex)
 		default:
-			d.unknown()
+			d.unknown(name)
 		}
 	}
 }

@@ -34,6 +34,7 @@ func checkDecode(t *testing.T, data []byte) (valid bool) {
 			t.Fatalf("%T: the data has changed", got)
 		case bad == nil && err == nil:
 			valid = true
+			checkHalves(t, data, got)
 			if !reflect.DeepEqual(got, want) {
 				gotJSON, _ := json.Marshal(got)
 				wantJSON, _ := json.Marshal(want)

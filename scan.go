@@ -24,7 +24,8 @@ type decoder struct {
 
 	unquoted []byte // room for a string with escapes
 	last     []byte // the last object that value has read
-	missed   bool   // the last name was unknown
+	again    []byte // the last name in another spelling
+	path     []int  // where the names start whose values are being read
 
 	known [256]string // the last string with each hash
 	texts strings.Builder
@@ -39,6 +40,8 @@ const (
 	listBlock = 32   // strings
 
 	maxDepth = 10000 // of encoding/json
+
+	unnamed = -1 // in decoder.path: no name has been read yet
 )
 
 // block returns the size of a block, which is less than usual for short answers.
@@ -65,7 +68,7 @@ func (e *decodeError) Error() string {
 
 func (d *decoder) fail(offset int, what string) {
 	if d.err == nil {
-		d.err = &decodeError{position: min(offset+1, len(d.data)), what: what}
+		d.err = &decodeError{position: min(offset+1, len(d.data)), field: d.field(), what: what}
 		d.pos = len(d.data)
 	}
 }
@@ -158,50 +161,69 @@ func (d *decoder) more(closing byte, what string) bool {
 	return false
 }
 
-// array ranges over the values of an array. The loop's body reads them.
-func (d *decoder) array(yield func() bool) {
-	for more := d.open('[', ']', "an array"); more; more = d.more(']', "a comma or ]") {
-		if !yield() {
-			return
-		}
+// array reads the start of an array, and reports whether there is anything in it.
+// The values are read by
+//
+//	for more := d.array(); more; more = d.nextElement()
+func (d *decoder) array() (more bool) { return d.open('[', ']', "an array") }
+
+// nextElement reads what comes before the next value of an array, or its end.
+func (d *decoder) nextElement() (more bool) { return d.more(']', "a comma or ]") }
+
+// object reads the start of an object, and its first name. A null has none. The
+// names of an object are read by
+//
+//	for name := d.object(); name != nil; name = d.nextName()
+//
+// whose body reads the values, or calls unknown.
+func (d *decoder) object() (name []byte) {
+	if d.null() || !d.open('{', '}', "an object") {
+		return nil
 	}
+	d.path = append(d.path, unnamed)
+	return d.name()
 }
 
-// object ranges over the names in an object; a null has none. The loop's body
-// reads the values. A name that it calls unknown it gets once more in the usual
-// spelling, because encoding/json minds no case.
-func (d *decoder) object(yield func(name []byte) bool) {
-	if d.null() {
+// nextName reads the next name of an object, or its end.
+func (d *decoder) nextName() (name []byte) {
+	if d.again != nil {
+		name, d.again = d.again, nil
+		return name
+	}
+	d.path[len(d.path)-1] = unnamed
+	if !d.more('}', "a comma or }") {
+		d.path = d.path[:len(d.path)-1]
+		return nil
+	}
+	return d.name()
+}
+
+func (d *decoder) name() (name []byte) {
+	if d.next() != '"' {
+		d.want("a string")
+		return nil
+	}
+	start := d.pos
+	name = d.quoted()
+	if d.next() != ':' {
+		d.want("a colon")
+		return nil
+	}
+	d.pos++
+	d.path[len(d.path)-1] = start
+	return name
+}
+
+// unknown is for a name that is none of those that are wanted here. It comes once
+// more in the usual spelling, because encoding/json minds no case, and then is
+// skipped.
+func (d *decoder) unknown(name []byte) {
+	if usual := usualSpelling(name); usual != nil && !bytes.Equal(usual, name) {
+		d.again = usual
 		return
 	}
-	for more := d.open('{', '}', "an object"); more; more = d.more('}', "a comma or }") {
-		start := d.pos
-		name := d.string()
-		end := d.pos
-		if d.next() != ':' {
-			d.want("a colon")
-			return
-		}
-		d.pos++
-		if !yield(name) {
-			return
-		}
-		if d.missed {
-			d.missed = false
-			if usual := usualSpelling(name); usual == nil || yield(usual) && d.missed {
-				d.missed = false
-				d.skip()
-			}
-		}
-		if d.err != nil {
-			d.err.within(d.data[start:end])
-			return
-		}
-	}
+	d.skip()
 }
-
-// unknown says that a name is not one of those that are wanted here.
-func (d *decoder) unknown() { d.missed = true }
 
 // usualSpelling returns the field's name that name is in another spelling, if
 // any.
@@ -223,25 +245,28 @@ func foldLetter(r rune) rune {
 	return r
 }
 
-// within notes that the error is in the value of a name, which is still in
-// quotes.
-func (e *decodeError) within(name []byte) {
-	path := strings.Trim(string(bytes.TrimSpace(name)), `"`)
-	if e.field != "" {
-		path += "." + e.field
+// field returns the names, with dots between them, whose values are being read.
+func (d *decoder) field() string {
+	var names []string
+	for _, start := range d.path {
+		if start != unnamed {
+			name := decoder{data: d.data, pos: start}
+			name.quoted()
+			names = append(names, string(d.data[start+1:name.pos-1]))
+		}
 	}
-	e.field = shorten(path, maxErrorSnippet)
+	return shorten(strings.Join(names, "."), maxErrorSnippet)
 }
 
 // skip reads a value of any kind.
 func (d *decoder) skip() {
 	switch d.next() {
 	case '{':
-		for range d.object {
+		for name := d.object(); name != nil; name = d.nextName() {
 			d.skip()
 		}
 	case '[':
-		for range d.array {
+		for more := d.array(); more; more = d.nextElement() {
 			d.skip()
 		}
 	case '"':

@@ -21,6 +21,11 @@ func (d *decoder) string() []byte {
 		d.want("a string")
 		return nil
 	}
+	return d.quoted()
+}
+
+// quoted reads a string whose first quote comes next.
+func (d *decoder) quoted() []byte {
 	start := d.pos + 1
 	rest := d.data[start:]
 	n := 0
@@ -153,8 +158,10 @@ func (d *decoder) keep(b []byte) string {
 
 // text reads a string, or a null, which changes nothing.
 func (d *decoder) text(p *string) {
-	if d.next() == '"' || !d.null() {
-		*p = d.keep(d.string())
+	if d.next() == '"' {
+		*p = d.keep(d.quoted())
+	} else if !d.null() {
+		d.want("a string")
 	}
 }
 
@@ -298,7 +305,7 @@ func list[T any](d *decoder, p *[]T, element func(*decoder, *T)) {
 		return
 	}
 	s, n := *p, 0
-	for range d.array {
+	for more := d.array(); more; more = d.nextElement() {
 		switch {
 		case n < len(s):
 		case n < cap(s):
@@ -347,7 +354,7 @@ func dict[T any](d *decoder, p *map[string]T, value func(*decoder) T) {
 	if *p == nil {
 		*p = make(map[string]T)
 	}
-	for name := range d.object {
+	for name := d.object(); name != nil; name = d.nextName() {
 		key := d.keep(name)
 		(*p)[key] = value(d)
 	}
