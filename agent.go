@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"mime"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -130,7 +129,7 @@ func (a *Agent) localHealth(ctx context.Context, prefix, what, name string, out 
 	r.setScope(a.c, "", "", "")
 	r.isAnswer = func(resp *http.Response) bool {
 		// An agent that has too many connections also says 429, but not in JSON.
-		media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+		media := mediaType(resp.Header)
 		return media == "application/json" &&
 			(resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable)
 	}

@@ -66,6 +66,9 @@ func (r *call) isKnown() bool { return r.known != 0 && r.known == r.fingerprint 
 // takeBody takes the body of a good answer into the call's out.
 func (c *Client) takeBody(resp *http.Response, r *call) error {
 	if r.out == nil {
+		if mediaType(resp.Header) == "text/html" {
+			return errors.New("the answer is a web page; want that of a Consul agent")
+		}
 		_, err := io.CopyN(io.Discard, resp.Body, maxDrain)
 		if err == io.EOF {
 			err = nil
@@ -108,7 +111,7 @@ func (c *Client) takeBody(resp *http.Response, r *call) error {
 	if r.isKnown() {
 		return nil
 	}
-	return decode(buf.Bytes(), resp.Header.Get("Content-Type"), r.out)
+	return decode(buf.Bytes(), mediaType(resp.Header), r.out)
 }
 
 // judgeRead says what is wrong after limited, which allows one byte more than
@@ -127,8 +130,14 @@ func wrapRead(err error) error {
 	return fmt.Errorf("reading the answer: %w", err)
 }
 
+// mediaType returns what an answer is said to be, such as application/json.
+func mediaType(h http.Header) string {
+	media, _, _ := mime.ParseMediaType(h.Get("Content-Type"))
+	return media
+}
+
 // decode decodes an answer, or says what it is instead of JSON.
-func decode(data []byte, contentType string, out any) error {
+func decode(data []byte, media string, out any) error {
 	if len(data) == 0 {
 		return errors.New("decoding the answer: it is empty; want JSON")
 	}
@@ -143,7 +152,7 @@ func decode(data []byte, contentType string, out any) error {
 	if bad.position > 0 {
 		where = fmt.Sprintf(" at byte %d of %d", bad.position, len(data))
 	}
-	if media, _, err := mime.ParseMediaType(contentType); err == nil && media != "application/json" {
+	if media != "" && media != "application/json" {
 		where += " (its type is " + media + ")"
 	}
 	return fmt.Errorf("decoding the answer%s: %w; it starts with %q", where, bad, shorten(string(data), maxErrorSnippet))

@@ -258,7 +258,7 @@ func parseAddress(s string) (address, error) {
 	if problem != "" {
 		return fail("%s", problem)
 	}
-	prefix = strings.Trim(prefix, "/")
+	prefix = strings.TrimSuffix(prefix, "/")
 	u := url.URL{Scheme: scheme, Host: hostport}
 	if prefix != "" {
 		unescaped, err := url.PathUnescape(prefix)

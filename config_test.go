@@ -78,6 +78,7 @@ func TestMalformedAddress(t *testing.T) {
 		"consul:80/%zz":              "malformed path",
 		"consul:80/a/../b":           "shortest form",
 		"consul:80/a//b":             "shortest form",
+		"http//consul:80":            "shortest form",
 		"consul :80":                 "blanks",
 		"consul\n:80":                "blanks",
 		"http://user:s3cr3t@consul":  "BasicAuth",

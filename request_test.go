@@ -181,6 +181,10 @@ func TestBadAnswers(t *testing.T) {
 			}
 		})
 	}
+	// A web server at a wrong address takes anything.
+	client, _ := newTestAgent(t, Config{}, canned{body: "<html>hello", header: page})
+	wantError(t, client.Agent().ServiceDeregister(context.Background(), "web"),
+		"consul: PUT /v1/agent/service/deregister/web: the answer is a web page")
 }
 
 // TestBrokenBody ends an answer before its announced length.
