@@ -12,8 +12,15 @@ import (
 type HealthStatus string
 
 const (
-	HealthPassing  HealthStatus = "passing"
-	HealthWarning  HealthStatus = "warning"
+	// HealthPassing is the status of what is well.
+	HealthPassing HealthStatus = "passing"
+
+	// HealthWarning is the status of what works, but not as it should. Queries
+	// with [QueryOptions.PassingOnly] leave such instances out.
+	HealthWarning HealthStatus = "warning"
+
+	// HealthCritical is the status of what does not work, and of a check that has
+	// not run yet or whose TTL is over.
 	HealthCritical HealthStatus = "critical"
 
 	// HealthMaintenance is never the status of a check. It is the aggregated
@@ -517,11 +524,11 @@ type AgentMember struct {
 type MemberStatus int
 
 const (
-	MemberNone    MemberStatus = 0
-	MemberAlive   MemberStatus = 1
-	MemberLeaving MemberStatus = 2
-	MemberLeft    MemberStatus = 3
-	MemberFailed  MemberStatus = 4
+	MemberNone    MemberStatus = 0 // not known
+	MemberAlive   MemberStatus = 1 // answers
+	MemberLeaving MemberStatus = 2 // says that it is about to leave
+	MemberLeft    MemberStatus = 3 // has left in order
+	MemberFailed  MemberStatus = 4 // does not answer any more
 )
 
 // String returns the word that Consul's own tools print for the status.
