@@ -1,0 +1,61 @@
+//go:build go1.25
+
+package consulmock_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock"
+	"github.com/lictor-go/consul/discovery"
+)
+
+func TestSilenceIsNoticed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		agent := consulmock.New(t)
+		agent.AddService(&consul.AgentServiceRegistration{
+			Name:  "web",
+			Check: &consul.AgentServiceCheck{TTL: time.Minute, Status: consul.HealthPassing},
+		})
+		status := func() consul.HealthStatus {
+			status, _, err := agent.Client().Agent().ServiceHealthByName(t.Context(), "web")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return status
+		}
+		time.Sleep(59 * time.Second) // takes no time
+		if got := status(); got != consul.HealthPassing {
+			t.Errorf("%s after 59 s", got)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if got := status(); got != consul.HealthCritical {
+			t.Errorf("%s after a minute", got)
+		}
+	})
+}
+
+func TestComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		agent := consulmock.New(t)
+		reg, err := discovery.Register(t.Context(), agent.Client(), &consul.AgentServiceRegistration{
+			Name: "web", Check: &consul.AgentServiceCheck{TTL: 15 * time.Second},
+		}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer reg.Close()
+
+		agent.Stop()
+		time.Sleep(time.Hour)
+		agent.Restart(false)         // it has forgotten everything
+		time.Sleep(15 * time.Second) // at most one TTL
+		status, _, err := agent.Client().Agent().ServiceHealthByName(t.Context(), "web")
+		if status != consul.HealthPassing {
+			t.Errorf("got %s, %v", status, err)
+		}
+	})
+}
