@@ -1,0 +1,214 @@
+package consul_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// files returns the files of this module, and of no other one inside it, whose
+// names end so.
+func files(t *testing.T, suffix string) (list []string) {
+	t.Helper()
+	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() && path != "." {
+			if _, err := os.Stat(filepath.Join(path, "go.mod")); err == nil || entry.Name()[0] == '.' {
+				return filepath.SkipDir
+			}
+		}
+		if !entry.IsDir() && strings.HasSuffix(path, suffix) {
+			list = append(list, path)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+func text(t *testing.T, file string) string {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// TestSnippets checks that the Go in the pages is compiled: each block is in a Go
+// file, but for blanks. A line "// ..." in a block stands for what is left out.
+func TestSnippets(t *testing.T) {
+	const migration = "docs/migration.md" // shows another client too
+	plain := func(s string) string { return strings.Join(strings.Fields(s), " ") }
+	var sources []string
+	for _, file := range files(t, ".go") {
+		sources = append(sources, plain(text(t, file)))
+	}
+	isCompiled := func(block string) bool {
+		parts := regexp.MustCompile(`(?m)^\s*// \.\.\.$`).Split(block, -1)
+		return slices.ContainsFunc(sources, func(source string) bool {
+			for _, part := range parts {
+				_, rest, found := strings.Cut(source, plain(part))
+				if !found {
+					return false
+				}
+				source = rest
+			}
+			return true
+		})
+	}
+	blocks := 0
+	for _, page := range files(t, ".md") {
+		if filepath.ToSlash(page) == migration {
+			continue
+		}
+		for _, m := range regexp.MustCompile("(?ms)^```go\n(.*?)^```$").FindAllStringSubmatch(text(t, page), -1) {
+			blocks++
+			if !isCompiled(m[1]) {
+				t.Errorf("%s: in no Go file:\n%s", page, m[1])
+			}
+		}
+	}
+	if blocks < 10 {
+		t.Errorf("found %d blocks of Go in the pages", blocks)
+	}
+}
+
+// TestNamedTests checks that the tests which the pages name exist.
+func TestNamedTests(t *testing.T) {
+	declared := map[string]bool{}
+	for _, file := range files(t, "_test.go") {
+		for _, m := range regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark|Example)\w*)\(`).FindAllStringSubmatch(text(t, file), -1) {
+			declared[m[1]] = true
+		}
+	}
+	named := regexp.MustCompile(`\b(?:Test|Fuzz)[A-Z]\w+`).FindAllString(text(t, "SECURITY.md"), -1)
+	if len(named) < 20 {
+		t.Errorf("SECURITY.md names %d tests", len(named))
+	}
+	for _, name := range named {
+		if !declared[name] {
+			t.Errorf("SECURITY.md names %s, which does not exist", name)
+		}
+	}
+}
+
+// TestLinks checks that what the pages link to exists, headings included.
+func TestLinks(t *testing.T) {
+	if _, err := os.Stat("conformance"); err != nil {
+		t.Skip("the modules inside this one are not here: ", err)
+	}
+	for _, page := range files(t, ".md") {
+		for _, m := range regexp.MustCompile(`\]\(([^)#\s]*)(?:#([^)\s]+))?\)`).FindAllStringSubmatch(text(t, page), -1) {
+			target := filepath.Join(filepath.Dir(page), m[1])
+			switch info, err := os.Stat(target); {
+			case strings.Contains(m[1], "://"):
+			case m[1] == "" && m[2] == "", err != nil && m[1] != "":
+				t.Errorf("%s links to %q: %v", page, m[0], err)
+			case m[2] == "":
+			default:
+				if m[1] == "" || info.IsDir() {
+					target = page
+				}
+				if !slices.Contains(anchors(text(t, target)), m[2]) {
+					t.Errorf("%s links to %q, which is no heading", page, m[0])
+				}
+			}
+		}
+	}
+}
+
+// anchors returns the names by which headings can be linked to.
+func anchors(page string) (list []string) {
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllStringSubmatch(page, -1) {
+		name := regexp.MustCompile(`[^\p{L}\p{N} _-]`).ReplaceAllString(strings.ToLower(m[1]), "")
+		list = append(list, strings.ReplaceAll(name, " ", "-"))
+	}
+	return list
+}
+
+// TestExportedNamesAreDescribed checks that every exported name has a comment: its
+// own, or that of the group that it is declared in. Fields are described where
+// their names do not say it all.
+func TestExportedNamesAreDescribed(t *testing.T) {
+	for _, file := range files(t, ".go") {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		set := token.NewFileSet()
+		f, err := parser.ParseFile(set, file, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, decl := range f.Decls {
+			for _, name := range undescribed(decl) {
+				t.Errorf("%s: %s has no comment", set.Position(name.Pos()), name.Name)
+			}
+		}
+	}
+}
+
+// undescribed returns the exported names in a declaration that have no comment.
+func undescribed(decl ast.Decl) (names []*ast.Ident) {
+	add := func(name *ast.Ident, comments ...*ast.CommentGroup) {
+		described := slices.ContainsFunc(comments, func(c *ast.CommentGroup) bool { return c != nil })
+		if name.IsExported() && !described {
+			names = append(names, name)
+		}
+	}
+	switch d := decl.(type) {
+	case *ast.FuncDecl:
+		if d.Recv == nil || isExportedType(d.Recv.List[0].Type) {
+			add(d.Name, d.Doc)
+		}
+	case *ast.GenDecl:
+		for _, spec := range d.Specs {
+			switch s := spec.(type) {
+			case *ast.TypeSpec:
+				add(s.Name, s.Doc, d.Doc)
+			case *ast.ValueSpec:
+				for _, name := range s.Names {
+					add(name, s.Doc, s.Comment, d.Doc)
+				}
+			}
+		}
+	}
+	return names
+}
+
+// isExportedType reports whether the type of a receiver is exported.
+func isExportedType(expr ast.Expr) bool {
+	switch e := expr.(type) {
+	case *ast.StarExpr:
+		return isExportedType(e.X)
+	case *ast.IndexExpr: // of a generic type
+		return isExportedType(e.X)
+	case *ast.Ident:
+		return e.IsExported()
+	}
+	return true
+}
+
+// TestExamplesAreTested checks that every program in examples has a test.
+func TestExamplesAreTested(t *testing.T) {
+	programs, err := filepath.Glob("examples/*/main.go")
+	if err != nil || len(programs) == 0 {
+		t.Fatalf("no examples: %v", err)
+	}
+	for _, program := range programs {
+		if tests, _ := filepath.Glob(filepath.Join(filepath.Dir(program), "*_test.go")); len(tests) == 0 {
+			t.Errorf("%s has no test", program)
+		}
+	}
+}

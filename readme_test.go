@@ -1,0 +1,141 @@
+package consul_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock"
+	"github.com/lictor-go/consul/discovery"
+)
+
+// The functions up to the first test are those of README.md, which TestSnippets
+// compares.
+
+func connect() (*consul.Client, error) {
+	cfg, err := consul.ConfigFromEnv() // CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN, ...; without them, 127.0.0.1:8500
+	if err != nil {
+		return nil, err
+	}
+	return consul.NewClient(cfg)
+}
+
+func serve(ctx context.Context, client *consul.Client, work func(context.Context) error) error {
+	reg, err := discovery.Register(ctx, client, &consul.AgentServiceRegistration{
+		Name: "web", Port: 8080, Check: &consul.AgentServiceCheck{TTL: 15 * time.Second},
+	}, nil)
+	if err != nil {
+		return err
+	}
+	defer reg.Close() // deregisters
+	return work(ctx)
+}
+
+func follow(ctx context.Context, client *consul.Client, use func([]*consul.ServiceEntry)) {
+	for entries, err := range discovery.WatchService(ctx, client, "db", nil) {
+		if err != nil {
+			log.Print(err) // the watch goes on
+			continue
+		}
+		use(entries) // at once, and after each change
+	}
+}
+
+func dial(ctx context.Context, resolver *discovery.Resolver) (net.Conn, error) {
+	instance, err := resolver.Pick(ctx, "db") // a healthy one, from memory
+	if err != nil {
+		return nil, err
+	}
+	return net.Dial("tcp", instance.HostPort())
+}
+
+func status(resolver *discovery.Resolver) (*http.Response, error) {
+	client := &http.Client{Transport: discovery.NewTransport(resolver, nil)}
+	return client.Get("http://api/status")
+}
+
+func TestDatabaseGoesAway(t *testing.T) {
+	agent := consulmock.New(t) // in memory; ends with the test
+	agent.AddService(&consul.AgentServiceRegistration{Name: "db", Port: 5432})
+	for entries, err := range discovery.WatchService(context.Background(), agent.Client(), "db", nil) {
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case len(entries) == 0:
+			return // seen
+		}
+		agent.RemoveService("db")
+	}
+}
+
+// TestReadme runs the functions of README.md.
+func TestReadme(t *testing.T) {
+	for _, name := range os.Environ() {
+		if name, _, _ := strings.Cut(name, "="); strings.HasPrefix(name, "CONSUL_") {
+			t.Setenv(name, "")
+		}
+	}
+	agent := consulmock.New(t)
+	t.Setenv("CONSUL_HTTP_ADDR", agent.URL())
+	client, err := connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.CloseIdleConnections()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+
+	services := func() (n int) {
+		list, err := client.Agent().Services(ctx, nil)
+		if err != nil {
+			t.Error(err)
+		}
+		return len(list)
+	}
+	during := 0
+	err = serve(ctx, client, func(context.Context) error { during = services(); return io.EOF })
+	if err != io.EOF || during != 1 || services() != 0 {
+		t.Errorf("serve: %v with %d services, %d after it", err, during, services())
+	}
+
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "well") }))
+	defer server.Close()
+	port := server.Listener.Addr().(*net.TCPAddr).Port
+	for _, name := range []string{"db", "api"} {
+		agent.AddService(&consul.AgentServiceRegistration{Name: name, Address: "127.0.0.1", Port: port})
+	}
+	watch, stop := context.WithCancel(ctx)
+	follow(watch, client, func(entries []*consul.ServiceEntry) {
+		if len(entries) != 1 {
+			t.Errorf("follow: %d instances", len(entries))
+		}
+		stop()
+	})
+
+	resolver := discovery.NewResolver(client, nil)
+	defer resolver.Close()
+	conn, err := dial(ctx, resolver)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	resp, err := status(resolver)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err = errors.Join(err, resp.Body.Close()); err != nil || string(body) != "well" {
+		t.Errorf("status: %q, %v", body, err)
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
