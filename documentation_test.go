@@ -13,18 +13,23 @@ import (
 	"testing"
 )
 
-// files returns the files of this module, and of no other one inside it, whose
-// names end so.
-func files(t *testing.T, suffix string) (list []string) {
+// files returns the files of this module whose names end so.
+func files(t *testing.T, suffix string) []string {
+	return filesBelow(t, suffix, func(dir string) bool {
+		_, err := os.Stat(filepath.Join(dir, "go.mod"))
+		return err != nil
+	})
+}
+
+// filesBelow returns the files here and in the folders that are wanted.
+func filesBelow(t *testing.T, suffix string, wanted func(dir string) bool) (list []string) {
 	t.Helper()
 	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		if entry.IsDir() && path != "." {
-			if _, err := os.Stat(filepath.Join(path, "go.mod")); err == nil || entry.Name()[0] == '.' {
-				return filepath.SkipDir
-			}
+		if entry.IsDir() && path != "." && (entry.Name()[0] == '.' || !wanted(path)) {
+			return filepath.SkipDir
 		}
 		if !entry.IsDir() && strings.HasSuffix(path, suffix) {
 			list = append(list, path)
@@ -140,9 +145,9 @@ func anchors(page string) (list []string) {
 
 // TestExportedNamesAreDescribed checks that every exported name has a comment: its
 // own, or that of the group that it is declared in. Fields are described where
-// their names do not say it all.
+// their names do not say it all. The modules inside this one count, programs not.
 func TestExportedNamesAreDescribed(t *testing.T) {
-	for _, file := range files(t, ".go") {
+	for _, file := range filesBelow(t, ".go", func(string) bool { return true }) {
 		if strings.HasSuffix(file, "_test.go") {
 			continue
 		}
@@ -150,6 +155,9 @@ func TestExportedNamesAreDescribed(t *testing.T) {
 		f, err := parser.ParseFile(set, file, nil, parser.ParseComments)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if f.Name.Name == "main" {
+			continue
 		}
 		for _, decl := range f.Decls {
 			for _, name := range undescribed(decl) {
