@@ -17,11 +17,43 @@
 //	...
 //	entries, meta, err := client.Health().Service(ctx, "db", &consul.QueryOptions{PassingOnly: true})
 //
+// Most programs want more than single requests: to stay registered when the agent
+// restarts, and to be told of changes. That is in package discovery.
+//
+// # Clients
+//
+// One [Client] is enough for a program; it may be used by many goroutines. The
+// zero [Config] is an agent at 127.0.0.1:8500. [ConfigFromEnv] goes by
+// CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN and the other variables of Consul's own
+// tools, which nothing else looks at. [Client.WithToken] and its like return
+// copies for another token, datacenter, namespace or partition, which share the
+// connections.
+//
+// The methods are in groups:
+//
+//   - [Client.Agent] is about the services and checks of the local agent. This is
+//     where a program registers itself. The agent tells the servers.
+//   - [Client.Health] is about services, nodes and checks wherever they are, with
+//     their health. This is where a program finds others.
+//   - [Client.Catalog] is about the same without health, and can register what
+//     has no agent.
+//   - [Client.Status] is about the servers.
+//   - [Client.Raw] is for every endpoint that has no method of its own, such as
+//     the key-value store.
+//
+// Reads of Health and Catalog take [QueryOptions], of which nil is fine, and return
+// [QueryMeta]; an unknown name is an empty answer. At the agent an unknown ID is an
+// error. The check of a service is called "service:" and the service's ID if it is
+// the only one and has no CheckID.
+//
 // # Contexts and deadlines
 //
 // The context is the only bound on the time that a method takes, with one
 // exception: a blocking query has a deadline of its own, so that an agent that
-// has stopped answering is an error and not a call that never returns.
+// has stopped answering is an error and not a call that never returns. While the
+// servers have no leader, an agent may hang for up to a minute: give the context
+// a deadline. Nothing is retried, but for what package net/http does by itself
+// when the agent has closed an idle connection.
 //
 // # Blocking queries
 //
@@ -45,9 +77,20 @@
 //
 // # Errors
 //
-// An answer with another status than success is a [*StatusError]. What callers
-// branch on are conditions for [errors.Is], such as [ErrNotFound], which mean the
-// same whatever the version of the agent.
+// An answer with another status than success is a [*StatusError], which has the
+// code and what the agent said. What callers branch on are conditions, which mean
+// the same whatever the version of the agent:
+//
+//	err := client.Agent().PassTTL(ctx, "service:web", "")
+//	if errors.Is(err, consul.ErrUnknownCheck) {
+//		// The agent has lost the service: register again.
+//	}
+//
+// They are [ErrNotFound], [ErrUnknownService], [ErrUnknownCheck],
+// [ErrPermissionDenied], [ErrNoLeader], [ErrRateLimited] and
+// [ErrResponseTooLarge]. An end of the context is context.Canceled or
+// context.DeadlineExceeded. What is left are failures of the network, in the words
+// of package net/http. No error, and nothing that is printed, has a token in it.
 //
 // # Everything else
 //

@@ -34,7 +34,9 @@ type QueryOptions struct {
 	// the servers more.
 	Near string
 
-	// Filter is an expression of Consul's filter language.
+	// Filter is an expression of Consul's filter language about what is answered,
+	// such as Service.Meta.zone == "a" for [Health.Service]. One that the agent
+	// does not understand is a [*StatusError].
 	Filter string
 
 	// NodeMeta asks for nodes with all of these pairs.

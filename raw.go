@@ -14,7 +14,10 @@ import (
 //
 // A path starts with /v1/ and is escaped already: pass names that may hold
 // special characters through [url.PathEscape]. Parameters that the options do
-// not have may follow it, as in /v1/kv/config?recurse.
+// not have may follow it, as in /v1/kv/config?recurse. A key is read as it is by:
+//
+//	var value []byte
+//	_, err := client.Raw().Query(ctx, "/v1/kv/config?raw", &value, nil)
 type Raw struct {
 	c *Client
 }

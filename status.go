@@ -2,7 +2,8 @@ package consul
 
 import "context"
 
-// Status asks about the cluster's servers.
+// Status asks about the cluster's servers. Its answers cannot be waited on, and
+// agents give them without a token.
 type Status struct {
 	c *Client
 }

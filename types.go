@@ -348,7 +348,7 @@ type AgentServiceRegistration struct {
 // one kind is expected: TTL; or one of HTTP, TCP, UDP, GRPC, H2PING, OSService,
 // Args and DockerContainerID with an Interval; or AliasNode, AliasService or both.
 type AgentServiceCheck struct {
-	CheckID string       `json:",omitempty"`
+	CheckID string       `json:",omitempty"` // unique on the agent; see AgentServiceRegistration.Check if empty
 	Name    string       `json:",omitempty"` // the agent makes one up if empty
 	Notes   string       `json:",omitempty"`
 	Status  HealthStatus `json:",omitempty"` // until the first update or run; critical if empty

@@ -15,8 +15,18 @@
 //	}
 //
 // It answers as Consul 1.21.4 does, or as 1.8.7 on request; see [WithVersion].
-// Every answer was compared with recordings of real agents of both versions:
-// status, headers and body, and what wakes a blocking query.
+// Its answers are compared with more than 6,000 recorded ones of real agents of
+// both versions: status, headers and body, and what wakes a blocking query.
+//
+// # Given, when, then
+//
+// [Server.AddService], [Server.AddCheck], [Server.AddNode] and
+// [Server.SetCheckStatus] make the agent know what a test begins with, or what
+// happens in its midst; [Server.RemoveService] and [Server.RemoveNode] take it
+// away. They are in effect when they return, wake the queries that wait, and panic
+// if an agent would refuse. What the code under test has done is in the answers of
+// [Server.Client], and in [Server.Requests]. When a test fails, New logs
+// [Server.Dump].
 //
 // # Reaching it
 //

@@ -27,6 +27,41 @@
 //		...
 //	}
 //
+// # Staying registered
+//
+// A service without a check gets a TTL check, and reports that it is well three
+// times in each TTL. [Registration.SetStatus] says something else, at once, and
+// [RegisterOptions.Health] is asked before each report. When the agent has lost
+// the service, it is registered again. [Registration.Update] changes what is
+// registered.
+//
+// [Registration.Close] deregisters. A server that shuts down sets its status to
+// critical first, and waits until its clients have seen that.
+//
+// # Finding instances
+//
+// Who wants one instance has five ways to it, all over one resolver:
+//
+//   - [Resolver.Pick] returns one; [ResolverOptions.Balancer] says how.
+//   - [Resolver.Acquire] does, and is told how it went: an instance that has
+//     failed is left out for a while, and [LeastLoaded] knows who is busy.
+//   - [Resolver.PickKey] returns the same instance for the same key.
+//   - [NewTransport] does all of that for an [http.Client], and tries another
+//     instance when a connection fails.
+//   - [Resolver.DialContext] is for everything else that dials.
+//
+// Who wants all of them has [Resolver.Instances] and [Resolver.Watch]. Instances
+// with a failing or warning check are left out unless [ResolverOptions] say
+// otherwise.
+//
+// [Watch] and [WatchService] are loops without a resolver. They yield what the
+// agent says, with all details, and hold a connection each.
+//
+// # Logs and metrics
+//
+// Nothing is logged by default. All options have a Logger, and an OnEvent for
+// metrics, which is given each [Event].
+//
 // # Connections
 //
 // Agents allow one client address 200 connections by default, and each query
