@@ -208,15 +208,23 @@ func isExportedType(expr ast.Expr) bool {
 	return true
 }
 
-// TestExamplesAreTested checks that every program in examples has a test.
+// TestExamplesAreTested checks that every program below a folder examples, those of
+// the modules inside this one included, has a test: beside it, or in that folder.
 func TestExamplesAreTested(t *testing.T) {
-	programs, err := filepath.Glob("examples/*/main.go")
-	if err != nil || len(programs) == 0 {
-		t.Fatalf("no examples: %v", err)
-	}
-	for _, program := range programs {
-		if tests, _ := filepath.Glob(filepath.Join(filepath.Dir(program), "*_test.go")); len(tests) == 0 {
-			t.Errorf("%s has no test", program)
+	programs := 0
+	for _, file := range filesBelow(t, "main.go", func(string) bool { return true }) {
+		dir := filepath.Dir(file)
+		if filepath.Base(filepath.Dir(dir)) != "examples" {
+			continue
 		}
+		programs++
+		beside, _ := filepath.Glob(filepath.Join(dir, "*_test.go"))
+		above, _ := filepath.Glob(filepath.Join(filepath.Dir(dir), "*_test.go"))
+		if len(beside)+len(above) == 0 {
+			t.Errorf("%s has no test", file)
+		}
+	}
+	if programs < 5 {
+		t.Errorf("found %d programs", programs)
 	}
 }

@@ -158,3 +158,21 @@ func ExampleAgent_Service() {
 	fmt.Println(service.Port)
 	// Output: 8081
 }
+
+// The members of the gossip pool are the agents that this one knows.
+func ExampleAgent_Members() {
+	agent := consulmock.NewServer()
+	defer agent.Close()
+	agent.AddMember(consul.AgentMember{Name: "node2", Addr: "10.0.0.2", Port: 8301, Status: consul.MemberFailed})
+
+	members, err := agent.Client().Agent().Members(context.Background(), consul.MembersOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, m := range members {
+		fmt.Println(m.Name, m.Status)
+	}
+	// Unordered output:
+	// node1 alive
+	// node2 failed
+}

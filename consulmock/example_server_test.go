@@ -12,6 +12,7 @@ import (
 
 	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/consulmock"
+	"github.com/lictor-go/consul/discovery"
 )
 
 // Old agents say things in another way. The client means the same by them.
@@ -166,4 +167,28 @@ func ExampleNewReplayServer() {
 	// consulmock: testdata/status-1.8.7.har has no answer for GET /v1/agent/services;
 	// the nearest is e002 GET /v1/status/peers:
 	// 	path: recorded /v1/status/peers, asked /v1/agent/services
+}
+
+// With probes the fake runs HTTP, TCP and UDP checks as an agent does.
+func ExampleWithProbes() {
+	web := httptest.NewServer(http.NotFoundHandler())
+	defer web.Close()
+	agent := consulmock.NewServer(consulmock.WithProbes(true))
+	defer agent.Close()
+	agent.AddService(&consul.AgentServiceRegistration{
+		Name: "web", Check: &consul.AgentServiceCheck{
+			HTTP: web.URL, Interval: time.Millisecond, Status: consul.HealthPassing,
+		},
+	})
+	for entries, err := range discovery.WatchService(context.Background(), agent.Client(), "web", nil) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		if status := entries[0].Checks.AggregatedStatus(); status != consul.HealthPassing {
+			fmt.Println(status)
+			return
+		}
+	}
+	// Output: critical
 }

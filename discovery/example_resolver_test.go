@@ -3,6 +3,7 @@ package discovery_test
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/consulmock"
@@ -87,7 +88,7 @@ func ExampleResolverOptions() {
 	for id, status := range map[string]consul.HealthStatus{"db-1": consul.HealthPassing, "db-2": consul.HealthWarning} {
 		agent.AddService(&consul.AgentServiceRegistration{
 			Name: "db", ID: id, Tags: []string{"primary"},
-			Check: &consul.AgentServiceCheck{TTL: 1e12, Status: status},
+			Check: &consul.AgentServiceCheck{TTL: time.Hour, Status: status},
 		})
 	}
 	resolver := discovery.NewResolver(agent.Client(), &discovery.ResolverOptions{
