@@ -32,7 +32,7 @@ func connect() (*consul.Client, error) {
 
 func serve(ctx context.Context, client *consul.Client, work func(context.Context) error) error {
 	reg, err := discovery.Register(ctx, client, &consul.AgentServiceRegistration{
-		Name: "web", Port: 8080, Check: &consul.AgentServiceCheck{TTL: 15 * time.Second},
+		ID: "web-8080", Name: "web", Port: 8080, // with a TTL check of 30 s, unless you give it checks
 	}, nil)
 	if err != nil {
 		return err
@@ -60,7 +60,7 @@ func dial(ctx context.Context, resolver *discovery.Resolver) (net.Conn, error) {
 }
 
 func status(resolver *discovery.Resolver) (*http.Response, error) {
-	client := &http.Client{Transport: discovery.NewTransport(resolver, nil)}
+	client := &http.Client{Transport: discovery.NewTransport(resolver, nil), Timeout: 10 * time.Second}
 	return client.Get("http://api/status")
 }
 

@@ -3,6 +3,9 @@
 package consulmock_test
 
 import (
+	"net"
+	"net/http"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -56,6 +59,34 @@ func TestComesBack(t *testing.T) {
 		status, _, err := agent.Client().Agent().ServiceHealthByName(t.Context(), "web")
 		if status != consul.HealthPassing {
 			t.Errorf("got %s, %v", status, err)
+		}
+	})
+}
+
+type network func(*http.Request) (*http.Response, error)
+
+func (n network) RoundTrip(r *http.Request) (*http.Response, error) { return n(r) }
+
+func TestNextInstance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		agent := consulmock.New(t)
+		for _, id := range []string{"web-1", "web-2"} {
+			agent.AddService(&consul.AgentServiceRegistration{ID: id, Name: "web", Address: id, Port: 80})
+		}
+		resolver := discovery.NewResolver(agent.Client(), nil)
+		defer resolver.Close()
+		client := &http.Client{Transport: discovery.NewTransport(resolver, network(func(r *http.Request) (*http.Response, error) {
+			if r.URL.Hostname() == "web-1" { // is gone
+				return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+			}
+			return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+		}))}
+		for range 10 {
+			resp, err := client.Get("http://web/")
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
 		}
 	})
 }

@@ -4,9 +4,9 @@
 // A program stays registered from [Register] until Close:
 //
 //	reg, err := discovery.Register(ctx, client, &consul.AgentServiceRegistration{
-//		Name:  "web",
-//		Port:  8080,
-//		Check: &consul.AgentServiceCheck{TTL: 15 * time.Second},
+//		ID:   "web-8080", // of this instance
+//		Name: "web",
+//		Port: 8080,
 //	}, nil)
 //	...
 //	defer reg.Close()
@@ -18,7 +18,7 @@
 //	defer resolver.Close()
 //	instance, err := resolver.Pick(ctx, "db")
 //	...
-//	httpClient := &http.Client{Transport: discovery.NewTransport(resolver, nil)}
+//	httpClient := &http.Client{Transport: discovery.NewTransport(resolver, nil), Timeout: 10 * time.Second}
 //	resp, err := httpClient.Get("http://api/status")
 //
 // And it can follow any answer of the agent that can be waited on:

@@ -3,7 +3,6 @@ package discovery_test
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/consulmock"
@@ -20,7 +19,7 @@ func ExampleRegistration() {
 	defer resolver.Close()
 
 	reg, err := discovery.Register(ctx, client, &consul.AgentServiceRegistration{
-		Name: "web", Port: 8080, Check: &consul.AgentServiceCheck{TTL: 15 * time.Second},
+		ID: "web-8080", Name: "web", Port: 8080,
 	}, nil)
 	if err != nil {
 		fmt.Println(err)

@@ -263,7 +263,7 @@ func ExampleNewTransport() {
 
 	resolver := discovery.NewResolver(agent.Client(), nil)
 	defer resolver.Close()
-	client := &http.Client{Transport: discovery.NewTransport(resolver, nil)}
+	client := &http.Client{Transport: discovery.NewTransport(resolver, nil), Timeout: 10 * time.Second}
 	resp, err := client.Get("http://web.service.consul/status")
 	if err != nil {
 		fmt.Println(err)
