@@ -1,9 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
-	"io"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,13 +13,35 @@ import (
 	"github.com/lictor-go/consul/discovery"
 )
 
+// registeredLog is closed when the log says that the service is registered.
+type registeredLog struct {
+	once sync.Once
+	seen chan struct{}
+}
+
+func (l *registeredLog) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte("service registered")) {
+		l.once.Do(func() { close(l.seen) })
+	}
+	return len(p), nil
+}
+
 func TestRun(t *testing.T) {
 	agent := consulmock.New(t)
 	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	done := make(chan error, 1)
+	log := &registeredLog{seen: make(chan struct{})}
 	go func() {
-		done <- run(ctx, consul.Config{Transport: agent.Transport()}, "web", "127.0.0.1:0", 0, io.Discard)
+		done <- run(ctx, consul.Config{Transport: agent.Transport()}, "web", "127.0.0.1:0", 0, log)
 	}()
+	// Others can see the service before the server knows that it is registered;
+	// to be interrupted then is a failed start.
+	select {
+	case <-log.seen:
+	case err := <-done:
+		t.Fatalf("ended before it was registered: %v", err)
+	}
 	// It appears, it answers, and it goes.
 	resolver := discovery.NewResolver(agent.Client(), nil)
 	defer resolver.Close()
@@ -45,7 +68,6 @@ func TestRun(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	cancel()
 	if services, err := agent.Client().Agent().Services(limited, nil); err != nil || len(services) != 0 {
 		t.Errorf("left behind: %v, %v", services, err)
 	}
