@@ -135,7 +135,7 @@ func newTransport(addr address, tlsConfig *tls.Config) *http.Transport {
 }
 
 // Format implements [fmt.Formatter]. It prints the agent's address only.
-func (c *Client) Format(s fmt.State, verb rune) {
+func (c Client) Format(s fmt.State, verb rune) {
 	fmt.Fprintf(s, "consul.Client{%s://%s%s}", c.base.Scheme, c.base.Host, c.base.EscapedPath())
 }
 

@@ -291,10 +291,23 @@ func (c *Client) fail(ctx context.Context, r *call, err error) error {
 	}
 	err = fmt.Errorf("consul: %s %s: %w", r.method, shorten(r.path, maxErrorMessage), err)
 	if said := err.Error(); c.scrub(r, said) != said {
-		err = errors.New(c.scrub(r, said))
+		cause := err
+		return &scrubbedError{c.scrub(r, said), func(target error) bool { return errors.Is(cause, target) }}
 	}
 	return err
 }
+
+// scrubbedError is an error whose text had the token in it. It does not give out
+// what it wraps, which would print the token, but is still what that is: a token
+// can be a word that is in every error.
+type scrubbedError struct {
+	said string
+	is   func(target error) bool
+}
+
+func (e *scrubbedError) Error() string { return e.said }
+
+func (e *scrubbedError) Is(target error) bool { return e.is(target) }
 
 // scrub removes the token from a text.
 func (c *Client) scrub(r *call, s string) string {

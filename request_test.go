@@ -398,7 +398,7 @@ func TestSecretsDoNotShow(t *testing.T) {
 	_, _, ofOptions := client.Catalog().Nodes(ctx, &QueryOptions{Token: secret + "\n"})
 	unsent := client.WithToken(secret + " x").Agent().Reload(ctx)
 	for name, v := range map[string]any{
-		"Config": cfg, "*Config": &cfg, "TLSConfig": cfg.TLS, "Client": client, "Agent": client.Agent(), "*Client copy": client.WithDatacenter("x"),
+		"Config": cfg, "*Config": &cfg, "TLSConfig": cfg.TLS, "Client": client, "Client by value": *client, "Agent": client.Agent(), "*Client copy": client.WithDatacenter("x"),
 		"struct with a client": struct{ C *Client }{client}, "struct with a private client": struct{ c *Client }{client},
 		"QueryOptions": QueryOptions{Token: secret, Filter: "x"}, "*QueryOptions": &QueryOptions{Token: secret}, "WriteOptions": &WriteOptions{Token: secret},
 		"403": forbidden, "500": failed, "undecodable": undecodable, "in path": inPath, "bad header": badHeader,
@@ -418,6 +418,23 @@ func TestSecretsDoNotShow(t *testing.T) {
 		}
 		if said := show(v); strings.Contains(said, secret) {
 			t.Errorf("%s as JSON: %s", name, said)
+		}
+	}
+}
+
+// TestTokenThatIsAWord has tokens that are part of every error. To leave them out
+// of the text must not change what the error is.
+func TestTokenThatIsAWord(t *testing.T) {
+	for _, token := range []string{"root", "GET", "consul", "context", "web"} {
+		client := newTestServer(t, Config{Token: token, Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+			return nil, fmt.Errorf("root: %w", context.DeadlineExceeded)
+		})}, nil)
+		_, _, err := client.Health().Service(context.Background(), "web", nil)
+		if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+			t.Errorf("token %q: %v is not the error that it was", token, err)
+		}
+		if strings.Contains(fmt.Sprintf("%v %+v %#v", err, err, err), token) && token != "consul" && token != "context" {
+			t.Errorf("token %q: the error %#v shows it", token, err)
 		}
 	}
 }
