@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"path"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -31,8 +33,10 @@ type call struct {
 	in     any     // nil, []byte, io.Reader, or something to be encoded as JSON
 	out    any     // nil, *[]byte, io.Writer, or something to be decoded from JSON
 
-	// A blocking query's time to answer; 0 for no bound but the context's.
+	// A blocking query's time to answer; 0 for no bound but the context's. lost
+	// says that its connection has ended before.
 	timeout time.Duration
+	lost    atomic.Bool
 
 	// isAnswer says which answers with another status than 2xx are not errors.
 	isAnswer func(*http.Response) bool
@@ -190,6 +194,7 @@ func (c *Client) send(ctx context.Context, r *call) (resp *http.Response, cancel
 	sendCtx := ctx
 	if r.timeout > 0 {
 		sendCtx, cancel = context.WithTimeout(ctx, r.timeout)
+		sendCtx = sendOnce(sendCtx, cancel, &r.lost)
 	}
 	req, err := c.newRequest(sendCtx, r)
 	if err != nil {
@@ -208,6 +213,24 @@ func (c *Client) send(ctx context.Context, r *call) (resp *http.Response, cancel
 	resp.Body.Close()
 	cancel()
 	return nil, nil, err
+}
+
+// sendOnce keeps a blocking query from being sent again behind our back: package
+// net/http repeats a GET whose connection ends, and the agent that takes the
+// repeated one may have started again, and count from a lower index than the
+// query waits on. It calls cancel then, and sets lost.
+func sendOnce(ctx context.Context, cancel func(), lost *atomic.Bool) context.Context {
+	var sent atomic.Bool
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn: func(string) {
+			if sent.Load() {
+				lost.Store(true)
+				cancel()
+			}
+		},
+		WroteRequest:         func(info httptrace.WroteRequestInfo) { sent.Store(info.Err == nil) },
+		GotFirstResponseByte: func() { sent.Store(false) }, // a redirect may follow
+	})
 }
 
 func (c *Client) newRequest(ctx context.Context, r *call) (*http.Request, error) {
@@ -283,6 +306,8 @@ func (c *Client) fail(ctx context.Context, r *call, err error) error {
 		err = outer.Err
 	}
 	switch ended := ctx.Err(); {
+	case ended == nil && r.lost.Load():
+		err = fmt.Errorf("the connection ended before the answer: %w", io.ErrUnexpectedEOF)
 	case ended != nil && !errors.Is(err, ended):
 		// Package net/http says the cause of the end instead, if there is one.
 		err = fmt.Errorf("%w: %w", ended, err)

@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -306,6 +307,49 @@ func TestConnectionsAreReused(t *testing.T) {
 	server.Close()
 	if opened != 1 {
 		t.Errorf("%d connections, want 1", opened)
+	}
+}
+
+// TestLostConnection ends a connection that was used before, in the middle of a
+// query. Package net/http would send it again, to an agent that may count from
+// another index.
+func TestLostConnection(t *testing.T) {
+	var asked atomic.Int32
+	client := newTestServer(t, Config{}, func(w http.ResponseWriter, r *http.Request) {
+		path := strings.TrimPrefix(r.URL.Path, pathPrefix)
+		asked.Add(1)
+		switch path {
+		case "/v1/health/service/moved":
+			http.Redirect(w, r, pathPrefix+"/v1/health/service/here", http.StatusTemporaryRedirect)
+		case "/v1/health/service/lost":
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			conn.Close()
+		default:
+			io.WriteString(w, "[]")
+		}
+	})
+	ctx := context.Background()
+	ask := func(service string, index uint64) error {
+		_, _, err := client.Health().Service(ctx, service, &QueryOptions{WaitIndex: index})
+		return err
+	}
+	for _, service := range []string{"here", "moved", "here"} {
+		if err := ask(service, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	asked.Store(0)
+	err := ask("lost", 1)
+	wantError(t, err, "consul: GET /v1/health/service/lost: the connection ended before the answer")
+	if !errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.Canceled) {
+		t.Errorf("%v is another error than io.ErrUnexpectedEOF", err)
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("sent %d times", n)
 	}
 }
 

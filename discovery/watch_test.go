@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock"
 	"github.com/lictor-go/consul/discovery"
 )
 
@@ -342,6 +343,38 @@ func TestWatchHangingAgent(t *testing.T) {
 			t.Errorf("a waiting query took %s, want %s", got, want)
 		}
 	})
+}
+
+// TestWatchNoticesRestart has an agent that starts again at once and counts from
+// the beginning. A query that waited on the old index would wait a minute more.
+func TestWatchNoticesRestart(t *testing.T) {
+	for _, version := range []string{"1.8.7", "1.21.4"} {
+		t.Run(version, func(t *testing.T) {
+			bubble(t, func(t *testing.T, agent *fakeAgent) {
+				for i := range 20 {
+					agent.add("web", fmt.Sprintf("web-%d", i))
+				}
+				var restarted time.Time
+				ctx := within(t, time.Hour)
+				for entries, err := range discovery.WatchService(ctx, agent.client, "web", nil) {
+					switch {
+					case err == nil && len(entries) == 20:
+						time.AfterFunc(50*time.Second, func() {
+							restarted = time.Now()
+							agent.Restart(false)
+							agent.add("web", "web-new")
+						})
+					case err == nil && len(entries) == 1:
+						if took := time.Since(restarted); took > time.Second {
+							t.Errorf("noticed after %s", took)
+						}
+						return
+					}
+				}
+				t.Error("not noticed")
+			}, consulmock.WithVersion(version))
+		})
+	}
 }
 
 func TestWatchByHash(t *testing.T) {
