@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,5 +37,33 @@ func TestEventsInLogs(t *testing.T) {
 			t.Errorf("event %v, want %v", got, test.event)
 		}
 		observer{}.emit(test.event) // silent
+	}
+}
+
+// TestEventsKeepTheirOrder has a second event while the first one is passed on.
+func TestEventsKeepTheirOrder(t *testing.T) {
+	var s *service
+	var totals []int
+	next := func(total int) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.events = append(s.events, InstancesChangedEvent{Total: total})
+		s.emit()
+	}
+	s = &service{r: &Resolver{opts: ResolverOptions{OnEvent: func(e Event) {
+		total := e.(InstancesChangedEvent).Total
+		if total == 1 {
+			other := make(chan struct{})
+			go func() {
+				next(2)
+				close(other)
+			}()
+			<-other
+		}
+		totals = append(totals, total)
+	}}}}
+	next(1)
+	if want := []int{1, 2}; !slices.Equal(totals, want) {
+		t.Errorf("totals %d, want %d", totals, want)
 	}
 }

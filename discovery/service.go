@@ -35,6 +35,9 @@ type service struct {
 	source *leg   // where the view's instances are from
 	serial uint64 // of that list
 	stats  map[instanceKey]*stats
+
+	events   []InstancesChangedEvent // to be passed on, in order
+	emitting bool                    // by some goroutine
 }
 
 // view is what readers see. It does not change once it is stored.
@@ -198,11 +201,9 @@ func (s *service) update(ctx context.Context, l *leg, instances []Instance, err 
 			l.failures++
 		}
 	}
-	event := s.settle()
+	s.settle()
+	s.emit()
 	s.mu.Unlock()
-	if event != nil {
-		observer{s.r.opts.Logger, s.r.opts.OnEvent}.emit(*event)
-	}
 }
 
 // confirm notes that a leg was answered.
@@ -215,21 +216,33 @@ func (s *service) confirm(ctx context.Context, l *leg) {
 	failed := l.err != nil
 	l.err, l.failures = nil, 0
 	l.answeredAt = time.Now()
-	var event *InstancesChangedEvent
 	if failed {
-		event = s.settle()
+		s.settle()
+		s.emit()
 	} else if l == s.source {
 		s.answered.Store(l.answeredAt.UnixNano())
 	}
 	s.mu.Unlock()
-	if event != nil {
-		observer{s.r.opts.Logger, s.r.opts.OnEvent}.emit(*event)
+}
+
+// emit passes the events on, in their order though the legs run side by side: who
+// adds the totals up would else be left with an old one. s.mu must be held, and
+// is given up meanwhile.
+func (s *service) emit() {
+	for !s.emitting && len(s.events) > 0 {
+		e := s.events[0]
+		s.events = s.events[1:]
+		s.emitting = true
+		s.mu.Unlock()
+		observer{s.r.opts.Logger, s.r.opts.OnEvent}.emit(e)
+		s.mu.Lock()
+		s.emitting = false
 	}
 }
 
-// settle starts and stops legs, and publishes what the service has now. It
-// returns an event if the instances have changed. s.mu must be held.
-func (s *service) settle() *InstancesChangedEvent {
+// settle starts and stops legs, and publishes what the service has now. s.mu must
+// be held.
+func (s *service) settle() {
 	source, err, settled := chooseLeg(s.legs)
 	needed := true
 	for _, l := range s.legs {
@@ -244,7 +257,7 @@ func (s *service) settle() *InstancesChangedEvent {
 			needed = false
 		}
 	}
-	return s.publish(source, err, settled)
+	s.publish(source, err, settled)
 }
 
 // chooseLeg returns the leg whose instances are to be used; the error to be shown;
@@ -276,15 +289,14 @@ func chooseLeg(legs []*leg) (source *leg, err error, settled bool) {
 }
 
 // publish stores a view of the source's instances, or of the ones before if
-// source is nil. It returns an event if they have changed. s.mu must be held.
-func (s *service) publish(source *leg, err error, settled bool) *InstancesChangedEvent {
+// source is nil. There is an event if they have changed. s.mu must be held.
+func (s *service) publish(source *leg, err error, settled bool) {
 	old := s.view.Load()
 	v := *old
 	v.err, v.settled = err, settled
 	if source != nil && !source.answeredAt.IsZero() {
 		s.answered.Store(source.answeredAt.UnixNano())
 	}
-	var event *InstancesChangedEvent
 	if source != nil && (source != s.source || source.serial != s.serial) {
 		s.source, s.serial = source, source.serial
 		// A copy, because the list may have been published before.
@@ -294,18 +306,17 @@ func (s *service) publish(source *leg, err error, settled bool) *InstancesChange
 		s.attachStats(v.instances)
 		added, removed, changed := difference(old.instances, v.instances)
 		if added+removed+changed > 0 {
-			event = &InstancesChangedEvent{
+			s.events = append(s.events, InstancesChangedEvent{
 				Service: s.name, Datacenter: v.datacenter,
 				Added: added, Removed: removed, Changed: changed, Total: len(v.instances), Held: v.held,
-			}
+			})
 		}
 	} else if v.err == old.err && v.settled == old.settled {
-		return nil
+		return
 	}
 	v.superseded = make(chan struct{})
 	s.view.Store(&v)
 	close(old.superseded)
-	return event
 }
 
 // attachStats connects instances with what is known of them already.
