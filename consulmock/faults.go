@@ -3,6 +3,7 @@ package consulmock
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"path"
 	"slices"
@@ -198,10 +199,13 @@ func (o *Observer) note(r *http.Request) {
 	}
 }
 
-// Inject makes requests go wrong as f says. Each request meets at most one
-// fault that does something: the first injected of those that match it and are
-// not used up. Those that only observe do not count. The returned function
-// removes the fault; it may be called at any time, and more than once.
+// Inject makes requests go wrong as f says. A request meets the faults with Stay
+// that match it, all of them, and of the others that do something the first
+// injected one that matches and is not used up: so faults that apply once wait
+// for each other, and a latency can lie over all of them. Where two do the same
+// in different ways, the one without Stay counts, or else the one that was
+// injected first; an answer, and a Drop, are the same in this sense. The returned
+// function removes the fault; it may be called at any time, and more than once.
 //
 // Inject panics if f.Path is malformed or f does what cannot be done.
 func (s *Server) Inject(f Fault) (remove func()) { return s.faults.add(f) }
@@ -223,7 +227,11 @@ func (t *faultTable) add(f Fault) (remove func()) {
 	if err := f.check(); err != nil {
 		panic("consulmock: Fault: " + err.Error())
 	}
-	f.Header = f.Header.Clone()
+	header := make(http.Header, len(f.Header))
+	for name, values := range f.Header {
+		header[http.CanonicalHeaderKey(name)] = slices.Clone(values)
+	}
+	f.Header = header
 	p := &pendingFault{Fault: f, skip: f.Skip, left: max(f.Times, 1)}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -304,29 +312,74 @@ func cutDoubleStar(pattern string) (string, bool) {
 	return "", false
 }
 
-// take returns the fault that applies to the request, or nil, and counts it.
+// take returns what happens to the request, or nil, and counts it.
 func (t *faultTable) take(r *http.Request) *Fault {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	var met Fault
+	var staying []*pendingFault
+	isTaken := false // by a fault that does not stay
 	for i := 0; i < len(t.queue); i++ {
 		p := t.queue[i]
-		if !p.matches(r) {
+		observes := p.onlyObserves()
+		if isTaken && !p.Stay && !observes || !p.matches(r) {
 			continue
 		}
-		if p.skip > 0 {
+		switch {
+		case p.skip > 0:
 			p.skip--
 			continue
-		}
-		if !p.Stay {
+		case p.Stay && !observes:
+			staying = append(staying, p)
+			continue
+		case !p.Stay:
 			if p.left--; p.left == 0 {
 				t.queue = slices.Delete(t.queue, i, i+1)
 				i--
 			}
 		}
 		p.Observe.note(r)
-		if !p.onlyObserves() {
-			return &p.Fault
+		if !observes {
+			met, isTaken = p.Fault, true
 		}
 	}
-	return nil
+	for _, p := range staying {
+		if met.add(&p.Fault) {
+			p.Observe.note(r)
+		}
+	}
+	if !isTaken && len(staying) == 0 {
+		return nil
+	}
+	return &met
+}
+
+// add makes f do also what g does, but for what f does already, and reports
+// whether there is such a thing.
+func (f *Fault) add(g *Fault) (does bool) {
+	if f.Latency == 0 && g.Latency > 0 {
+		f.Latency, does = g.Latency, true
+	}
+	if f.Hang == nil && g.Hang != nil {
+		f.Hang, does = g.Hang, true
+	}
+	if f.Drop == NoDrop && !f.answers() && (g.Drop != NoDrop || g.answers()) {
+		f.Drop, f.NoLeader, f.RateLimit, f.Status, f.Body = g.Drop, g.NoLeader, g.RateLimit, g.Status, g.Body
+		does = true
+	}
+	if len(g.Header) > 0 {
+		header := g.Header.Clone()
+		maps.Copy(header, f.Header)
+		f.Header, does = header, true
+	}
+	if f.Index == 0 && g.Index != 0 {
+		f.Index, does = g.Index, true
+	}
+	if f.TruncateAt == 0 && g.TruncateAt > 0 {
+		f.TruncateAt, does = g.TruncateAt, true
+	}
+	if !f.Endless && g.Endless {
+		f.Endless, does = true, true
+	}
+	return does
 }
