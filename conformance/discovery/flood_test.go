@@ -90,7 +90,7 @@ func TestManyServices(t *testing.T) {
 			defer wg.Done()
 			changed := time.Now()
 			add(n, 1)
-			await(t, name(n), 20*time.Second, func() bool {
+			await(t, name(n), 30*time.Second, func() bool {
 				st, _ := r.State(name(n))
 				return len(st.Instances) == 2
 			})
@@ -115,7 +115,8 @@ func TestManyServices(t *testing.T) {
 	if most > 150 {
 		t.Errorf("%d connections", most)
 	}
-	if slowest := took[len(took)-1]; slowest > 8*time.Second {
+	// Six seconds, and what a busy machine adds.
+	if slowest := took[len(took)-1]; slowest > 15*time.Second {
 		t.Errorf("a change was seen after %s", slowest)
 	}
 	within := func(d time.Duration) int { n, _ := slices.BinarySearch(took, d); return n }

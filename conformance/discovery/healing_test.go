@@ -24,6 +24,9 @@ func newTransport(dial func(ctx context.Context, network, address string) (net.C
 	return &http.Transport{DialContext: dial, MaxIdleConnsPerHost: 100, IdleConnTimeout: 90 * time.Second}
 }
 
+// slack is what a busy machine may add to the times.
+const slack = 5 * time.Second
+
 // scenario is something that happens to an agent or to what it holds.
 type scenario struct {
 	name   string
@@ -128,13 +131,13 @@ func (s *scenario) run(t *testing.T, order int) {
 
 	probe := a.Client()
 	s.breaks(t, a)
-	inAgent, inResolver := measure(t, s.within, r, func() bool { return passing(probe, consul.QueryOptions{}) })
+	inAgent, inResolver := measure(t, s.within+slack, r, func() bool { return passing(probe, consul.QueryOptions{}) })
 
 	// It stays so, and nothing is done to it again.
 	time.Sleep(ttl + ttl/2)
-	if ok := passing(probe, consul.QueryOptions{}); !ok || !resolved() || kept.reg.Err() != nil {
-		t.Errorf("not in order after it was: passing %t, error %v", ok, kept.reg.Err())
-	}
+	await(t, "still in order", slack, func() bool {
+		return passing(probe, consul.QueryOptions{}) && resolved() && kept.reg.Err() == nil
+	})
 	if got := kept.reasons(); s.reasons != nil && !slices.Equal(got, s.reasons) {
 		t.Errorf("healed from %q, want %q", got, s.reasons)
 	}
