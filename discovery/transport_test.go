@@ -255,24 +255,27 @@ func TestTransportGivesUp(t *testing.T) {
 	}
 	// One that ended while connecting is not, either; but one that ran out of time
 	// then is: an instance that does not answer would be picked again and again.
+	dialing := make(chan struct{})
 	hangs := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		dialing <- struct{}{}
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}}
 	addInstance(agent, "hangs", "h", deadAddress(t))
 	addInstance(agent, "hangs", "i", deadAddress(t))
 	for _, timeout := range []bool{false, true} {
-		ctx, cancel := context.WithCancel(context.Background())
+		ctx := &endingContext{Context: context.Background(), done: make(chan struct{}), err: context.Canceled}
 		if timeout {
-			ctx, cancel = context.WithTimeout(context.Background(), time.Millisecond)
-		} else {
-			time.AfterFunc(time.Millisecond, cancel)
+			ctx.err = context.DeadlineExceeded
 		}
+		go func() {
+			<-dialing
+			close(ctx.done)
+		}()
 		req, _ := http.NewRequestWithContext(ctx, "GET", "http://hangs/", nil)
 		if _, err := discovery.NewTransport(r, hangs).RoundTrip(req); err == nil {
 			t.Error("no error")
 		}
-		cancel()
 		picked := map[string]bool{}
 		for range 100 {
 			i, err := r.Pick(context.Background(), "hangs")
@@ -292,6 +295,24 @@ func TestTransportGivesUp(t *testing.T) {
 	}
 	if _, err := c.Transport.RoundTrip(&http.Request{Body: closed}); err == nil {
 		t.Error("a request without a URL is no error")
+	}
+}
+
+// endingContext is a context that ends with err when done is closed.
+type endingContext struct {
+	context.Context
+	done chan struct{}
+	err  error
+}
+
+func (c *endingContext) Done() <-chan struct{} { return c.done }
+
+func (c *endingContext) Err() error {
+	select {
+	case <-c.done:
+		return c.err
+	default:
+		return nil
 	}
 }
 
