@@ -127,7 +127,18 @@ func TestAnswers(t *testing.T) {
 		{"PUT", "/v1/agent/check/register", `{"Name":"x","TTL":"1s","ServiceID":"none"}`, `404 ServiceID "none" does not exist`, `500 ServiceID "none" does not exist`},
 		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Service":{"ID":"x"}}`,
 			"500 Must provide service name (Service.Service) when service ID is provided", "500 Must provide service name with ID"},
+		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Check":{"CheckID":"c","Interval":"1s"}}`, "200 true", `400 Request decode failed: json: unknown field "Interval"`},
+		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Checks":[{"CheckID":"c"},{"peername":""}]}`, "200 true", `400 Request decode failed: json: unknown field "peername"`},
+		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","service":{"Service":"x","SocketPath":"/x"}}`, "200 true", `400 Request decode failed: json: unknown field "SocketPath"`},
+		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Namespace":"x"}`, `400 Request decode failed: json: unknown field "Namespace" - Namespaces are a Consul Enterprise feature`, both},
+		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Service":{"Service":"x","Address":"::"}}`, "500 Invalid service address", both},
+		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Service":{"ID":"x","Locality":{"Zone":"z"}}}`,
+			"500 1 error occurred:\n\t* zone cannot be set without region", `400 Request decode failed: json: unknown field "Locality"`},
 		{"PUT", "/v1/catalog/deregister", `{"Node":"none"}`, "200 true", both},
+		{"PUT", "/v1/catalog/deregister", `{"Node":"none","PeerName":""}`, "200 true", `400 Request decode failed: json: unknown field "PeerName"`},
+		{"PUT", "/v1/agent/service/register", `{"Name":"x","Kind":"connect-proxy","Locality":{"Zone":"z"}}`,
+			"400 Validation failed: 3 errors occurred:\n\t* zone cannot be set without region\n\t* Port or SocketPath must be set for a connect-proxy\n" +
+				"\t* Proxy.DestinationServiceName must be non-empty for Connect proxy services", `400 Request decode failed: json: unknown field "Locality"`},
 
 		// what is not there
 		{"PUT", "/v1/agent/service/deregister/none", "", `404 Unknown service ID "none". Ensure that the service ID is passed, not the service name.`, "200"},
@@ -153,6 +164,47 @@ func TestAnswers(t *testing.T) {
 				t.Errorf("%s: %s %s %s\n got %s\nwant %s", version, test.method, test.target, test.body, got, want)
 			}
 			s.Close()
+		}
+	}
+}
+
+// What the catalog refuses leaves nothing behind.
+func TestRefusedRegistration(t *testing.T) {
+	for _, version := range []string{"1.8.7", "1.21.4"} {
+		s := New(t, WithVersion(version))
+		got := text(t, ask(t, s, "PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Service":{"Service":"web"},"Check":{"CheckID":"c","ServiceID":"none"}}`))
+		if !strings.HasPrefix(got, "500 ") {
+			t.Errorf("%s: %s", version, got)
+		}
+		for _, target := range []string{"/v1/catalog/node/n", "/v1/catalog/service/web"} {
+			if got := text(t, ask(t, s, "GET", target, "")); got != "200 null" && got != "200 []" {
+				t.Errorf("%s: %s is %s", version, target, got)
+			}
+		}
+	}
+}
+
+// An agent in development mode has no files, from which others take again what
+// they had.
+func TestReload(t *testing.T) {
+	for _, compact := range []bool{false, true} {
+		s := New(t, WithCompactJSON(compact))
+		for target, body := range map[string]string{
+			"/v1/agent/service/register":        `{"Name":"web","Port":80,"Check":{"TTL":"1h"},"Connect":{"SidecarService":{}}}`,
+			"/v1/agent/check/register":          `{"Name":"of the node","TTL":"1h"}`,
+			"/v1/agent/maintenance?enable=true": "",
+		} {
+			if got := text(t, ask(t, s, "PUT", target, body)); got != "200" {
+				t.Fatal(got)
+			}
+		}
+		if got := text(t, ask(t, s, "PUT", "/v1/agent/reload", "")); got != "200" {
+			t.Fatal(got)
+		}
+		for target, lost := range map[string]string{"/v1/agent/services": "200 {}", "/v1/agent/checks": "200 {}", "/v1/catalog/service/web": "200 []"} {
+			if got := text(t, ask(t, s, "GET", target, "")); (got == lost) == compact {
+				t.Errorf("compact %t: %s is %s", compact, target, got)
+			}
 		}
 	}
 }

@@ -119,6 +119,10 @@ func (r *catalogRegistration) validate(v version) error {
 		return errors.New("Bad node ID: uuid is improperly formatted")
 	}
 	if s := r.Service; s != nil {
+		d := serviceDefinition{Kind: s.Kind, Port: s.Port, SocketPath: s.SocketPath, Proxy: s.Proxy, Connect: s.Connect, Locality: s.Locality}
+		if problems := d.meshProblems(v); len(problems) > 0 {
+			return errors.New(multiError(problems))
+		}
 		if s.ID == "" {
 			s.ID = s.Service
 		}
@@ -131,13 +135,16 @@ func (r *catalogRegistration) validate(v version) error {
 		case s.ID != "":
 			return errors.New("Must provide service name with ID")
 		}
+		if isAnyAddress(s.Address) {
+			return errors.New("Invalid service address")
+		}
 	}
 	if r.Check != nil {
 		r.Checks = append(r.Checks, r.Check)
 	}
 	for _, c := range r.Checks {
 		if c == nil {
-			continue
+			return errNullCheck
 		}
 		if c.CheckID == "" {
 			c.CheckID = c.Name
@@ -165,7 +172,7 @@ func (r *catalogRegistration) vet(q *request, authz *authorizer) error {
 		}
 	}
 	for _, c := range r.Checks {
-		if c != nil && c.ServiceID == "" {
+		if c.ServiceID == "" {
 			if err := authz.require(q.v, nodeWrite, r.Node); err != nil {
 				return err
 			}
@@ -180,14 +187,14 @@ func (st *store) register(r *catalogRegistration, datacenter string) error {
 		return errors.New("failed inserting service: failed inserting service: object missing primary index")
 	}
 	for _, c := range r.Checks {
-		if c == nil {
-			continue
-		}
 		if !strings.EqualFold(c.Node, r.Node) {
 			return fmt.Errorf("check node %q does not match node %q", c.Node, r.Node)
 		}
-		if st.version == v1_21_4 && !st.willHave(r, c.ServiceID) {
-			return fmt.Errorf("Unknown service ID '%s' for check ID '%s'", c.ServiceID, c.CheckID)
+		if !st.willHave(r, c.ServiceID) {
+			if st.version == v1_21_4 {
+				return fmt.Errorf("Unknown service ID '%s' for check ID '%s'", c.ServiceID, c.CheckID)
+			}
+			return fmt.Errorf("failed inserting check: %w on node %q", errMissingService, r.Node)
 		}
 	}
 	n := st.node(r.Node)
@@ -200,9 +207,6 @@ func (st *store) register(r *catalogRegistration, datacenter string) error {
 		st.ensureService(n, st.withVirtualIP(r.Service.record()))
 	}
 	for _, c := range r.Checks {
-		if c == nil {
-			continue
-		}
 		if err := st.ensureCheck(n, c.record()); err != nil {
 			return fmt.Errorf("failed inserting check: %w on node %q", err, r.Node)
 		}

@@ -20,7 +20,8 @@ type bodyKind struct {
 	alias   bool               // its fields are in a struct called Alias, which 1.21.4 tells
 	outer   []string           // the fields that are not, beside those with underscores
 	types   map[string]string  // of fields that have types of their own
-	unknown []string           // fields that 1.8.7 does not know
+	unknown []string           // fields that 1.8.7 does not know; those of structs with their paths
+	catalog bool               // it is for the servers, who say what Enterprise has
 }
 
 var (
@@ -78,12 +79,19 @@ var (
 		name:   "RegisterRequest",
 		types: map[string]string{"ID": "types.NodeID", "Service.Kind": "structs.ServiceKind",
 			"Check.CheckID": "types.CheckID", "Checks.CheckID": "types.CheckID"},
+		unknown: []string{"Locality", "PeerName", "Service.SocketPath", "Service.Locality", "Service.PeerName",
+			"Check.Interval", "Check.Timeout", "Check.ExposedPort", "Check.PeerName",
+			"Checks.Interval", "Checks.Timeout", "Checks.ExposedPort", "Checks.PeerName"},
+		catalog: true,
 	}
 	catalogDeregisterBody = &bodyKind{
 		goType: both("struct { Address string; *structs.Alias }"),
 		alias:  true,
 		outer:  []string{"Address"},
 		types:  map[string]string{"CheckID": "types.CheckID"},
+
+		unknown: []string{"PeerName"},
+		catalog: true,
 	}
 	plainBody = &bodyKind{goType: both("map[string]interface {}")}
 
@@ -141,6 +149,8 @@ func (k *bodyKind) decode(ver version, data []byte, v any) error {
 		return nested.text(ver, k, data)
 	case errors.As(err, &wrong):
 		return k.typeError(ver, wrong)
+	case err != nil && k.catalog && err.Error() == `json: unknown field "Namespace"`:
+		return errors.New(err.Error() + " - Namespaces are a Consul Enterprise feature")
 	case err != nil:
 		return err
 	case ver == v1_8_7:
@@ -253,8 +263,22 @@ func wrongCheck(data []byte) bool {
 
 // refuseNew refuses the fields that 1.8.7 does not know. The names of fields do
 // not depend on case.
-func (k *bodyKind) refuseNew(data []byte) error {
-	if len(k.unknown) == 0 {
+func (k *bodyKind) refuseNew(data []byte) error { return k.refuseNewIn("", data) }
+
+// refuseNewIn is refuseNew for what is at a path, which ends with a dot.
+func (k *bodyKind) refuseNewIn(path string, data []byte) error {
+	if !slices.ContainsFunc(k.unknown, func(u string) bool {
+		return len(u) > len(path) && strings.EqualFold(u[:len(path)], path)
+	}) {
+		return nil
+	}
+	var list []json.RawMessage
+	if json.Unmarshal(data, &list) == nil {
+		for _, element := range list {
+			if err := k.refuseNewIn(path, element); err != nil {
+				return err
+			}
+		}
 		return nil
 	}
 	var fields map[string]json.RawMessage
@@ -262,8 +286,11 @@ func (k *bodyKind) refuseNew(data []byte) error {
 		return nil
 	}
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		if slices.ContainsFunc(k.unknown, func(u string) bool { return strings.EqualFold(u, name) }) {
+		if slices.ContainsFunc(k.unknown, func(u string) bool { return strings.EqualFold(u, path+name) }) {
 			return errors.New(`json: unknown field "` + name + `"`)
+		}
+		if err := k.refuseNewIn(path+name+".", fields[name]); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -392,20 +392,24 @@ func validateMeta(meta map[string]string) error {
 	return nil
 }
 
-// meshProblems returns what is wrong with the mesh side of a service.
+// meshProblems returns what is wrong with the mesh side of a service, and with
+// its locality.
 func (d *serviceDefinition) meshProblems(v version) []string {
 	native := d.Connect != nil && d.Connect.Native
 	noPort := d.Port == 0 && d.SocketPath == ""
 	var problems []string
+	if l := d.Locality; v == v1_21_4 && l != nil && l.Region == "" && l.Zone != "" {
+		problems = append(problems, "zone cannot be set without region")
+	}
 	if d.Kind == "connect-proxy" {
+		if v == v1_21_4 && noPort {
+			problems = append(problems, "Port or SocketPath must be set for a connect-proxy")
+		}
 		if d.Proxy == nil || strings.TrimSpace(d.Proxy.DestinationServiceName) == "" {
 			problems = append(problems, "Proxy.DestinationServiceName must be non-empty for Connect proxy services")
 		}
-		switch {
-		case noPort && v == v1_8_7:
+		if v == v1_8_7 && noPort {
 			problems = append(problems, "Port must be set for a Connect proxy")
-		case noPort:
-			problems = append(problems, "Port or SocketPath must be set for a connect-proxy")
 		}
 		if native {
 			problems = append(problems, "A Proxy cannot also be Connect Native, only typical services")

@@ -243,9 +243,26 @@ func agentMetrics(q *request) (any, error) {
 	}, nil
 }
 
-// agentReload answers PUT /v1/agent/reload. There is nothing to be read again.
+// agentReload answers PUT /v1/agent/reload. An agent then holds what is in its
+// files. One in development mode has no files, and so loses everything that was
+// registered with it.
 func agentReload(q *request) (any, error) {
-	return nil, q.authorizeFor(agentWrite, q.s.config.node)
+	if err := q.authorizeFor(agentWrite, q.s.config.node); err != nil {
+		return nil, err
+	}
+	if q.s.config.compact {
+		return nil, nil
+	}
+	for _, s := range sorted(q.a.services) {
+		if q.a.services[s.rec.ID] != nil { // it may have gone with the one that it is the sidecar of
+			q.a.removeService(s.rec.ID)
+		}
+	}
+	for _, c := range sorted(q.a.checks) {
+		q.a.removeCheck(c)
+	}
+	q.a.syncChanges()
+	return nil, nil
 }
 
 // agentJoin answers PUT /v1/agent/join/{address}. The fake joins nobody but

@@ -24,11 +24,11 @@ type agentServiceJSON struct {
 	TaggedAddresses   map[string]consul.ServiceAddress `json:",omitempty"`
 	Weights           consul.AgentWeights
 	EnableTagOverride bool
-	ContentHash       string           `json:",omitempty"`
-	Proxy             *proxyConfig     `json:",omitempty"`
-	Connect           *connectJSON     `json:",omitempty"`
-	Locality          *consul.Locality `json:",omitempty"`
-	Datacenter        *string          `json:",omitempty"` // 1.21.4
+	ContentHash       string        `json:",omitempty"`
+	Proxy             *proxyConfig  `json:",omitempty"`
+	Connect           *connectJSON  `json:",omitempty"`
+	Locality          *localityJSON `json:",omitempty"`
+	Datacenter        *string       `json:",omitempty"` // 1.21.4
 }
 
 // serviceJSON is a service of the catalog, in the health endpoints and those of
@@ -55,6 +55,11 @@ type serviceJSON struct {
 
 type connectJSON struct {
 	Native bool `json:",omitempty"`
+}
+
+// localityJSON is a locality as the local agent writes it, with both fields always.
+type localityJSON struct {
+	Region, Zone string
 }
 
 // serviceEntryJSON is an instance with its node and the checks of both.
@@ -230,7 +235,7 @@ func (v version) agentServiceJSON(s *localService, datacenter string) *agentServ
 	out := &agentServiceJSON{
 		Kind: r.Kind, ID: r.ID, Service: r.Name, Tags: tags(r.Tags), Meta: object(r.Meta), Port: r.Port, Address: r.Address,
 		SocketPath: r.SocketPath, TaggedAddresses: r.TaggedAddresses, Weights: r.Weights, EnableTagOverride: r.EnableTagOverride,
-		Proxy: r.Proxy, Locality: r.Locality,
+		Proxy: r.Proxy, Locality: (*localityJSON)(r.Locality),
 	}
 	if r.Native {
 		out.Connect = &connectJSON{true}
