@@ -114,7 +114,7 @@ func (q *request) readCatalogService(around string, instances func() []*service)
 			if around == serviceRecords {
 				keys[0] = servicesNamed + strings.ToLower(q.name)
 			}
-			for _, s := range found {
+			for _, s := range q.tagged(found) {
 				keys = append(keys, servicesNamed+strings.ToLower(s.Name), nodeRecordOf+strings.ToLower(s.node.Node))
 			}
 			return keys

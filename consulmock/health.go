@@ -21,12 +21,22 @@ func healthService(q *request) (any, error) {
 }
 
 // instanceKeys are what an agent watches of a service: its index, or all
-// services if there are no instances.
+// services if there are no instances. If tags are asked for, it watches the
+// records, and of the nodes and checks only those of the instances that have
+// them.
 func (q *request) instanceKeys(name string) []string {
-	if len(q.a.store.byName[name]) > 0 {
+	switch {
+	case len(q.a.store.byName[name]) == 0:
+		return []string{serviceRecords}
+	case !q.query.Has("tag"):
 		return []string{oneService + name}
 	}
-	return []string{serviceRecords}
+	keys := []string{servicesNamed + name}
+	for _, s := range q.tagged(q.a.store.instances(name)) {
+		node := strings.ToLower(s.node.Node)
+		keys = append(keys, nodeRecordOf+node, checksOfNode+node, checksOfOne+instanceKey(node, s.ID))
+	}
+	return keys
 }
 
 // noInstances is a read of the instances of a service that has none, ever.

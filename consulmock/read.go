@@ -236,6 +236,11 @@ func (q *request) selected(instances []*service) []*service {
 	return slices.DeleteFunc(instances, func(s *service) bool { return !q.hasTags(s.Tags) || !q.hasNodeMeta(s.node.Meta) })
 }
 
+// tagged returns the instances with the tags that a query asks for.
+func (q *request) tagged(instances []*service) []*service {
+	return slices.DeleteFunc(slices.Clone(instances), func(s *service) bool { return !q.hasTags(s.Tags) })
+}
+
 // allowsInstance reports whether the token allows to read an instance.
 func (z *authorizer) allowsInstance(s *service) bool {
 	return z.allows(nodeRead, s.node.Node) && z.allows(serviceRead, s.Name)

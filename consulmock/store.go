@@ -53,7 +53,12 @@ const (
 	checksOfService = "checks of service "
 	checksOnNode    = "checks on "
 	checksInState   = "checks in state "
+	checksOfNode    = "checks of the node "     // and of none of its services
+	checksOfOne     = "checks of the instance " // of a service; see instanceKey
 )
+
+// instanceKey names an instance of a service.
+func instanceKey(node, id string) string { return strings.ToLower(node + "/" + id) }
 
 // node is a node with what is registered on it.
 type node struct {
@@ -181,7 +186,9 @@ func (st *store) notify(keys ...string) {
 func (st *store) checkChanged(c *checkRecord) {
 	st.notify(checkRecords, checksOnNode+strings.ToLower(c.Node), checksInState+strings.ToLower(c.Status))
 	if c.ServiceName != "" {
-		st.notify(serviceCheckAny, checksOfService+strings.ToLower(c.ServiceName))
+		st.notify(serviceCheckAny, checksOfService+strings.ToLower(c.ServiceName), checksOfOne+instanceKey(c.Node, c.ServiceID))
+	} else {
+		st.notify(checksOfNode + strings.ToLower(c.Node))
 	}
 }
 

@@ -487,3 +487,42 @@ func TestCloseEndsWaits(t *testing.T) {
 		s.Close()
 	})
 }
+
+// TestWakesWithTags waits for the instances with a tag, as the classic backend
+// answers. The checks of others move the index, but wake nobody.
+func TestWakesWithTags(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *consulmock.Server, c *consul.Client) {
+		for id, tags := range map[string][]string{"with": {"a"}, "without": nil} {
+			r := ttlService(id, time.Hour)
+			r.Name, r.Tags = "web", tags
+			s.AddService(r)
+		}
+		s.AddNode(&consul.CatalogRegistration{Node: "ext", Address: "10.0.0.9", Service: &consul.AgentService{Service: "web"}})
+		ask := func(q consul.QueryOptions) uint64 {
+			q.Tags = []string{"a"}
+			_, meta, err := c.Health().Service(t.Context(), "web", &q)
+			must(t, err)
+			return meta.LastIndex
+		}
+		for _, test := range []struct {
+			what   string
+			change func()
+			wakes  bool
+		}{
+			{"check of an instance without the tag", func() { s.SetCheckStatus("service:without", consul.HealthWarning, "") }, false},
+			{"node of an instance without the tag", func() { s.AddNode(&consul.CatalogRegistration{Node: "ext", Address: "10.0.0.8"}) }, false},
+			{"check of an instance with the tag", func() { s.SetCheckStatus("service:with", consul.HealthWarning, "") }, true},
+			{"check of its node", func() {
+				s.AddCheck(&consul.AgentCheckRegistration{Name: "node", AgentServiceCheck: consul.AgentServiceCheck{TTL: time.Hour}})
+			}, true},
+			{"instance without the tag", func() { s.RemoveService("without") }, true},
+		} {
+			index, start := ask(consul.QueryOptions{}), time.Now()
+			time.AfterFunc(time.Second, test.change)
+			ask(consul.QueryOptions{WaitIndex: index, WaitTime: time.Minute})
+			if woke := time.Since(start) == time.Second; woke != test.wakes {
+				t.Errorf("%s: answered after %s", test.what, time.Since(start))
+			}
+		}
+	}, consulmock.WithStreaming(false))
+}
