@@ -18,6 +18,9 @@ type network struct {
 	http *http.Server // nil while stopped
 	pipe *pipeListener
 	addr string // empty until a port is asked for
+
+	life context.Context // ends when it is stopped
+	end  context.CancelFunc
 }
 
 // start starts listening, at the address that there was before, and reports
@@ -32,6 +35,7 @@ func (n *network) start(s *Server) bool {
 		Handler:  s.Handler(),
 		ErrorLog: log.New(io.Discard, "", 0), // a client that hangs up is no error
 	}
+	n.life, n.end = context.WithCancel(context.Background())
 	n.pipe = newPipeListener()
 	go n.http.Serve(s.limited(n.pipe))
 	if n.addr != "" {
@@ -84,6 +88,19 @@ func (n *network) stopped() bool {
 	return n.http == nil
 }
 
+// living returns r with a context that ends with the server too, whoever serves
+// it, and a function to be called after it. It panics if the server is stopped.
+func (n *network) living(r *http.Request) (_ *http.Request, done func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.http == nil {
+		panic(http.ErrAbortHandler)
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	stop := context.AfterFunc(n.life, cancel)
+	return r.WithContext(ctx), func() { stop(); cancel() }
+}
+
 // stop cuts every connection and stops listening, and reports whether it had not
 // been stopped.
 func (n *network) stop() bool {
@@ -95,6 +112,7 @@ func (n *network) stop() bool {
 	n.http.Close()
 	n.http = nil
 	n.pipe.Close()
+	n.end()
 	return true
 }
 

@@ -90,9 +90,8 @@ func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serve) }
 // serve is the way of every request: it is recorded, then the faults may answer
 // it, then the agent does.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	if s.net.stopped() {
-		panic(http.ErrAbortHandler)
-	}
+	r, done := s.net.living(r)
+	defer done()
 	if isUI(r.URL.Path) && (s.replay == nil || !s.replay.hasUI) {
 		s.serveUI(w, r)
 		return
