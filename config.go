@@ -88,9 +88,12 @@ func redact(set bool) string {
 	return "none"
 }
 
-// redactAddress hides a user and password in an address, where they are not
-// allowed but may have been put.
+// redactAddress hides a user and password in an address, and a query, where they
+// are not allowed but may have been put.
 func redactAddress(addr string) string {
+	if i := strings.IndexByte(addr, '?'); i >= 0 {
+		addr = addr[:i] + "?[redacted]"
+	}
 	if i := strings.LastIndexByte(addr, '@'); i >= 0 {
 		scheme, _, ok := strings.Cut(addr[:i], "://")
 		if !ok {

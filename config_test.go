@@ -73,7 +73,7 @@ func TestMalformedAddress(t *testing.T) {
 		"[::1]x:80":                  "malformed host",
 		"[consul]:80":                `"consul" is not an IPv6 address`,
 		"[10.0.0.1]:80":              "is not an IPv6 address",
-		"consul:80?dc=1":             "query or fragment",
+		"consul:80?token=s3cr3t":     "query or fragment",
 		"http://consul:80/a#b":       "query or fragment",
 		"consul:80/%zz":              "malformed path",
 		"consul:80/a/../b":           "shortest form",
