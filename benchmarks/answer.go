@@ -21,6 +21,20 @@ func Instances(n int) []byte {
 	return data
 }
 
+// ServiceMap returns what an agent answers on /v1/catalog/services when there are
+// n services, its own and others of two tags each.
+func ServiceMap(n int) []byte {
+	all := map[string][]string{"consul": {}}
+	for i := 1; i < n; i++ {
+		all[fmt.Sprintf("service-%05d", i)] = []string{"primary", fmt.Sprint("v1.", i%10)}
+	}
+	data, err := json.Marshal(all)
+	if err != nil {
+		panic(err)
+	}
+	return data
+}
+
 // instance is one entry as recorded, with the parts filled in that a service with
 // an address, tags and metadata has. %[1]d is its number, %[2]d and %[3]d are part of its
 // address, %[4]d is its index.

@@ -15,7 +15,7 @@ import (
 
 func newRig(b *testing.B, body []byte) *Rig {
 	b.Helper()
-	s := httptest.NewServer(Agent(body))
+	s := httptest.NewServer(Answer{Index: 7, Body: body})
 	b.Cleanup(s.Close)
 	b.Cleanup(s.CloseClientConnections)
 	r, err := NewRig(strings.TrimPrefix(s.URL, "http://"))
@@ -45,6 +45,12 @@ func run(b *testing.B, t Trio) {
 func BenchmarkHealthService(b *testing.B) {
 	for _, n := range []int{1, 10, 100, 1000, 10000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) { run(b, newRig(b, Instances(n)).HealthService(n)) })
+	}
+}
+
+func BenchmarkCatalogServices(b *testing.B) {
+	for _, n := range []int{10, 100, 1000, 10000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) { run(b, newRig(b, ServiceMap(n)).CatalogServices(n)) })
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -28,16 +29,20 @@ type Rig struct {
 	bare *http.Client
 }
 
-// Agent is a handler that answers everything with a body, as an agent does.
-func Agent(body []byte) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		io.Copy(io.Discard, r.Body)
-		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("X-Consul-Index", "7")
-		w.Header().Set("X-Consul-Knownleader", "true")
-		w.Header().Set("X-Consul-Lastcontact", "0")
-		w.Write(body)
-	})
+// Answer is a handler that answers everything with a body, as an agent does.
+type Answer struct {
+	Index int // in its header
+	Body  []byte
+}
+
+// ServeHTTP reads the request and answers it.
+func (a Answer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	io.Copy(io.Discard, r.Body)
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Consul-Index", strconv.Itoa(a.Index))
+	w.Header().Set("X-Consul-Knownleader", "true")
+	w.Header().Set("X-Consul-Lastcontact", "0")
+	w.Write(a.Body)
 }
 
 // NewRig returns clients for the agent at an address (host:port).
@@ -77,23 +82,39 @@ func (r *Rig) request(method, path string, body []byte) error {
 
 // HealthService reads the n instances of a service.
 func (r *Rig) HealthService(n int) Trio {
-	check := func(got int, err error) error {
-		if err == nil && got != n {
-			err = fmt.Errorf("got %d instances, want %d", got, n)
-		}
-		return err
-	}
 	return Trio{
 		Ours: func() error {
 			entries, _, err := r.ours.Health().Service(context.Background(), "web", nil)
-			return check(len(entries), err)
+			return check(len(entries), n, err)
 		},
 		API: func() error {
 			entries, _, err := r.api.Health().Service("web", "", false, nil)
-			return check(len(entries), err)
+			return check(len(entries), n, err)
 		},
 		Bare: func() error { return r.request(http.MethodGet, "/v1/health/service/web", nil) },
 	}
+}
+
+// CatalogServices reads the names and tags of the n services of a catalog.
+func (r *Rig) CatalogServices(n int) Trio {
+	return Trio{
+		Ours: func() error {
+			all, _, err := r.ours.Catalog().Services(context.Background(), nil)
+			return check(len(all), n, err)
+		},
+		API: func() error {
+			all, _, err := r.api.Catalog().Services(nil)
+			return check(len(all), n, err)
+		},
+		Bare: func() error { return r.request(http.MethodGet, "/v1/catalog/services", nil) },
+	}
+}
+
+func check(got, want int, err error) error {
+	if err == nil && got != want {
+		err = fmt.Errorf("got %d entries, want %d", got, want)
+	}
+	return err
 }
 
 // Wake waits for a change that does not come: the answer is the one that is

@@ -14,26 +14,26 @@ import (
 
 // fake measures how many requests a second, one after the other, the fake agent
 // answers, and a real one.
-func fake() error {
+func fake(s scale) error {
 	fmt.Println("| requests a second, one after the other | `PassTTL` | `/v1/health/service/web`, 10 instances |\n|---|---|---|")
 	server := consulmock.NewServer()
 	defer server.Close()
-	if err := fakeRow("consulmock", strings.TrimPrefix(server.URL(), "http://")); err != nil {
+	if err := fakeRow(s, "consulmock", strings.TrimPrefix(server.URL(), "http://")); err != nil {
 		return err
 	}
 	binary := os.Getenv("CONSUL_BIN")
 	if binary == "" {
 		return nil
 	}
-	addr, stop, err := startAgent(binary)
+	addr, stop, err := startRealAgent(binary)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	return fakeRow("a real agent", addr)
+	return fakeRow(s, "a real agent", addr)
 }
 
-func fakeRow(name, addr string) error {
+func fakeRow(s scale, name, addr string) error {
 	ctx := context.Background()
 	client, err := consul.NewClient(consul.Config{Address: addr})
 	if err != nil {
@@ -57,14 +57,14 @@ func fakeRow(name, addr string) error {
 		},
 	} {
 		var all []cost
-		for range *rounds {
+		for range s.rounds {
 			c, err := measure(op, 300)
 			if err != nil {
 				return err
 			}
 			all = append(all, c)
 		}
-		fmt.Printf(" | %.0f", 1/median(all, func(i int) float64 { return all[i].time.Seconds() }))
+		fmt.Printf(" | %.0f", 1/median(times(all)))
 	}
 	fmt.Println(" |")
 	return nil

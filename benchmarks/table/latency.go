@@ -3,182 +3,164 @@ package main
 import (
 	"context"
 	"fmt"
-	"log"
-	"net"
 	"os"
-	"os/exec"
-	"slices"
-	"strings"
 	"time"
 
-	"github.com/hashicorp/consul/api"
-	"github.com/hashicorp/consul/api/watch"
 	"github.com/lictor-go/consul"
 )
 
-// A subscriber watches the service web and calls seen with the port of its only
-// instance, at first and at each change, until ctx ends.
-type subscriber func(ctx context.Context, addr string, seen func(port int)) error
+const (
+	trainPause = 50 * time.Millisecond
+	stormPause = 20 * time.Millisecond
+)
+
+// follower follows a service of its own, which is changed to see how soon it
+// notices. A change is another port.
+type follower struct {
+	way
+	client  *consul.Client // makes the changes
+	service string
+	port    int        // of the last change
+	seen    chan int   // ports
+	ended   chan error // from follow
+
+	first, third, last []float64 // seconds until changes were seen
+	lists              []float64 // seen during storms
+}
 
 // latency measures how soon a change of a service at a real agent arrives at a
 // subscriber: from the start of the request that makes it to the call of the
-// subscriber's function.
-func latency() error {
-	const changes = 100
+// subscriber's function. Subscribers take turns.
+func latency(s scale) error {
 	binary := os.Getenv("CONSUL_BIN")
 	if binary == "" {
 		fmt.Println("No latencies: CONSUL_BIN does not name a Consul binary.")
 		return nil
 	}
-	addr, stop, err := startAgent(binary)
+	addr, stop, err := startRealAgent(binary)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	fmt.Println("| from a change to the subscriber, real agent | median | 90th percentile |\n|---|---|---|")
-	for _, s := range []struct {
-		name string
-		run  subscriber
-	}{{"our blocking queries in a loop", subscribeOurs}, {"consul/api's watch plan", subscribePlan}} {
-		took, err := change(addr, s.run, changes)
-		if err != nil {
-			return fmt.Errorf("%s: %w", s.name, err)
+	return latencyAt(s, addr)
+}
+
+func latencyAt(s scale, addr string) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	client, err := consul.NewClient(consul.Config{Address: addr})
+	if err != nil {
+		return err
+	}
+	var all []*follower
+	for i, w := range []way{watchService, resolver, ourLoop, apiPlan, apiLoop, kratos} {
+		f := &follower{way: w, client: client, service: fmt.Sprint("web-", i), seen: make(chan int, 1000), ended: make(chan error, 1)}
+		if err := f.start(ctx, addr); err != nil {
+			return err
 		}
-		slices.Sort(took)
-		fmt.Printf("| %s | %s | %s |\n", s.name, us(took[len(took)/2]), us(took[len(took)*9/10]))
+		all = append(all, f)
+	}
+	if err := inTurns(all, s.trains, s.trainEvery, func(f *follower) error { return f.train(ctx) }); err != nil {
+		return err
+	}
+	if err := inTurns(all, s.storms, s.stormEvery, func(f *follower) error { return f.storm(ctx, s.stormChanges) }); err != nil {
+		return err
+	}
+	fmt.Printf("| from a change to the subscriber, real agent | median | 90th percentile | beside WatchService | third of three changes, %s apart "+
+		"| last of %d changes, %s apart | lists seen meanwhile |\n|---|---|---|---|---|---|---|\n", trainPause, s.stormChanges, stormPause)
+	for _, f := range all {
+		fmt.Printf("| %s | %s | %s | %.1f | %s | %s | %.0f |\n", f.name, us(seconds(median(f.first))), us(seconds(quantile(f.first, 0.9))),
+			median(ratios(f.first, all[0].first)), us(seconds(median(f.third))), us(seconds(median(f.last))), median(f.lists))
 	}
 	return nil
 }
 
-// change changes the service's port and waits for the subscriber to see it.
-func change(addr string, subscribe subscriber, changes int) ([]time.Duration, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	client, err := consul.NewClient(consul.Config{Address: addr})
-	if err != nil {
-		return nil, err
-	}
-	register := func(port int) error {
-		return client.Agent().ServiceRegister(ctx, &consul.AgentServiceRegistration{Name: "web", Port: port})
-	}
-	if err := register(1); err != nil {
-		return nil, err
-	}
-	seen := make(chan int, 16)
-	ended := make(chan error, 1)
-	go func() { ended <- subscribe(ctx, addr, func(port int) { seen <- port }) }()
-	var took []time.Duration
-	start := time.Now()
-	for port := 1; port <= changes; {
-		select {
-		case p := <-seen:
-			if p != port {
-				continue
+// inTurns lets all do something in each of n rounds, which begin so far apart. All
+// are at rest when a round begins, the first one too.
+func inTurns(all []*follower, n int, apart time.Duration, do func(*follower) error) error {
+	next := time.Now()
+	for round := range n {
+		next = next.Add(apart)
+		time.Sleep(time.Until(next))
+		for i := range all {
+			f := all[(round+i)%len(all)]
+			if err := do(f); err != nil {
+				return fmt.Errorf("%s: %w", f.name, err)
 			}
-			if port > 1 {
-				took = append(took, time.Since(start))
-			}
-			port++
-			time.Sleep(20 * time.Millisecond) // the subscriber asks again
-			start = time.Now()
-			if err := register(port); err != nil {
-				return nil, err
-			}
-		case err := <-ended:
-			return nil, fmt.Errorf("the subscription ended: %w", err)
 		}
 	}
-	return took, nil
+	return nil
 }
 
-func subscribeOurs(ctx context.Context, addr string, seen func(int)) error {
-	client, err := consul.NewClient(consul.Config{Address: addr})
+// start registers the service and follows it.
+func (f *follower) start(ctx context.Context, addr string) error {
+	if err := f.change(ctx); err != nil {
+		return err
+	}
+	follow, err := f.open(ctx, addr)
 	if err != nil {
 		return err
 	}
-	q := &consul.QueryOptions{}
-	for {
-		entries, meta, err := client.Health().Service(ctx, "web", q)
-		if err != nil {
+	go func() {
+		f.ended <- follow(ctx, f.service, func(_ any, port int) { f.seen <- port })
+	}()
+	_, err = f.await()
+	return err
+}
+
+// train measures three changes, each soon after the one before was seen.
+func (f *follower) train(ctx context.Context) error {
+	var took []float64
+	for range 3 {
+		time.Sleep(trainPause)
+		start := time.Now()
+		if err := f.change(ctx); err != nil {
 			return err
 		}
-		if !meta.Unchanged && len(entries) == 1 {
-			seen(entries[0].Service.Port)
+		if _, err := f.await(); err != nil {
+			return err
 		}
-		q.WaitIndex, q.Known = meta.LastIndex, meta.Fingerprint
+		took = append(took, time.Since(start).Seconds())
 	}
+	f.first, f.third = append(f.first, took[0]), append(f.third, took[2])
+	return nil
 }
 
-func subscribePlan(ctx context.Context, addr string, seen func(int)) error {
-	plan, err := watch.Parse(map[string]any{"type": "service", "service": "web"})
-	if err != nil {
-		return err
-	}
-	plan.Handler = func(_ uint64, value any) {
-		if entries := value.([]*api.ServiceEntry); len(entries) == 1 {
-			seen(entries[0].Service.Port)
+// storm measures the last of many changes that wait for nobody.
+func (f *follower) storm(ctx context.Context, changes int) error {
+	var start time.Time
+	for range changes {
+		time.Sleep(stormPause)
+		start = time.Now()
+		if err := f.change(ctx); err != nil {
+			return err
 		}
 	}
-	context.AfterFunc(ctx, plan.Stop)
-	return plan.Run(addr)
+	lists, err := f.await()
+	f.last, f.lists = append(f.last, time.Since(start).Seconds()), append(f.lists, float64(lists))
+	return err
 }
 
-// startAgent starts an agent in development mode on free ports and waits until it
-// has a leader.
-func startAgent(binary string) (addr string, stop func(), err error) {
-	ports, err := freePorts(4)
-	if err != nil {
-		return "", nil, err
-	}
-	args := []string{"agent", "-dev", "-bind=127.0.0.1", "-client=127.0.0.1", "-log-level=err",
-		"-dns-port=-1", "-grpc-port=-1", "-https-port=-1",
-		fmt.Sprint("-http-port=", ports[0]), fmt.Sprint("-server-port=", ports[1]),
-		fmt.Sprint("-serf-lan-port=", ports[2]), fmt.Sprint("-serf-wan-port=", ports[3])}
-	if help, _ := exec.Command(binary, "agent", "-help").Output(); strings.Contains(string(help), "-grpc-tls-port") {
-		args = append(args, "-grpc-tls-port=-1") // old agents do not know it
-	}
-	return launch(exec.Command(binary, args...), fmt.Sprint("127.0.0.1:", ports[0]))
+// change registers the service with another port.
+func (f *follower) change(ctx context.Context) error {
+	f.port++
+	return f.client.Agent().ServiceRegister(ctx, &consul.AgentServiceRegistration{Name: f.service, Address: "127.0.0.1", Port: f.port})
 }
 
-// freePorts returns ports that nobody listens on at the moment.
-func freePorts(n int) (ports []int, err error) {
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports, nil
-}
-
-func launch(cmd *exec.Cmd, addr string) (string, func(), error) {
-	if err := cmd.Start(); err != nil {
-		return "", nil, err
-	}
-	stop := func() {
-		if err := cmd.Process.Kill(); err != nil {
-			log.Print(err)
-		}
-		cmd.Wait()
-	}
-	client, err := consul.NewClient(consul.Config{Address: addr})
-	if err != nil {
-		return "", nil, err
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
+// await waits until the last change is seen, and returns how many lists were.
+func (f *follower) await() (lists int, err error) {
+	late := time.After(30 * time.Second)
 	for {
-		leader, err := client.Status().Leader(ctx)
-		if err == nil && leader != "" {
-			return addr, stop, nil
-		}
 		select {
-		case <-ctx.Done():
-			stop()
-			return "", nil, fmt.Errorf("the agent did not start: %w", err)
-		case <-time.After(100 * time.Millisecond):
+		case port := <-f.seen:
+			lists++
+			if port == f.port {
+				return lists, nil
+			}
+		case err := <-f.ended:
+			return lists, fmt.Errorf("the subscription ended: %w", err)
+		case <-late:
+			return lists, fmt.Errorf("port %d is not seen", f.port)
 		}
 	}
 }
