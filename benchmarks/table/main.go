@@ -33,6 +33,12 @@ type scale struct {
 	coldBuilds int // with an empty cache
 	warmBuilds int // with a cache that has the standard library
 
+	fans        []fan         // whose cost is measured
+	quiet       time.Duration // how long their queries at rest are counted
+	limit       int           // connections that an agent allows
+	limitedFans []fan         // that want more than that
+	patience    time.Duration // what those have for their first answers, and for a change
+
 	trains       int           // of three changes each
 	trainEvery   time.Duration // from the start of one to the start of the next
 	storms       int
@@ -52,6 +58,12 @@ var full = scale{
 	coldBuilds: 3,
 	warmBuilds: 5,
 
+	fans:        []fan{{10, 1}, {100, 1}, {1000, 1}, {100, 10}, {100, 100}},
+	quiet:       time.Minute,
+	limit:       200,
+	limitedFans: []fan{{300, 1}, {100, 10}},
+	patience:    10 * time.Second,
+
 	trains:       20,
 	trainEvery:   3 * time.Second,
 	storms:       3,
@@ -65,11 +77,11 @@ var parts = []struct {
 	run  func(scale) error
 }{
 	{"reads", reads}, {"services", services}, {"wakes", wakes}, {"writes", writes}, {"retained", retained},
-	{"imports", imports}, {"fake", fake}, {"latency", latency},
+	{"imports", imports}, {"fanout", fanout}, {"limit", limit}, {"fake", fake}, {"latency", latency},
 }
 
 // role is what a process is that was started by another one of this program.
-var role = flag.String("role", "", "be the agent (used by the command itself)")
+var role = flag.String("role", "", "be the agent, or subscribers (used by the command itself)")
 
 func main() {
 	log.SetFlags(0)
@@ -109,7 +121,7 @@ func main() {
 
 // play is the main function of a process that has a role.
 func play(role string) {
-	roles := map[string]func(*json.Decoder, *json.Encoder) error{"agent": beAgent}
+	roles := map[string]func(*json.Decoder, *json.Encoder) error{"agent": beAgent, "subscribers": beSubscribers}
 	if err := roles[role](json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)); err != nil {
 		log.Fatalf("%s: %v", role, err)
 	}
