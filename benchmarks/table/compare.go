@@ -36,29 +36,38 @@ func measure(op benchmarks.Op, n int) (cost, error) {
 	}, nil
 }
 
+// turns measures ops in turns, so many operations a turn as make a turn of the op
+// pace last as long as it should.
+func turns(s scale, pace benchmarks.Op, ops ...benchmarks.Op) ([][]cost, error) {
+	warm, err := measure(pace, 3)
+	if err != nil {
+		return nil, err
+	}
+	n := max(3, int(s.turn/warm.time))
+	all := make([][]cost, len(ops))
+	for range s.rounds {
+		for i, op := range ops {
+			c, err := measure(op, n)
+			if err != nil {
+				return nil, err
+			}
+			all[i] = append(all[i], c)
+		}
+	}
+	return all, nil
+}
+
 // result are the medians of a comparison.
 type result struct {
 	ours, api, bare cost
 	toAPI, toBare   float64 // the time of the other one divided by ours, ours by bare
 }
 
-// compare measures the three clients in turns, so many operations a turn as take
-// consul/api the time of one.
+// compare measures the three clients.
 func compare(s scale, t benchmarks.Trio) (result, error) {
-	var all [3][]cost
-	warm, err := measure(t.API, 3)
+	all, err := turns(s, t.API, t.Ours, t.API, t.Bare)
 	if err != nil {
 		return result{}, err
-	}
-	n := max(3, int(s.turn/warm.time))
-	for range s.rounds {
-		for i, op := range []benchmarks.Op{t.Ours, t.API, t.Bare} {
-			c, err := measure(op, n)
-			if err != nil {
-				return result{}, err
-			}
-			all[i] = append(all[i], c)
-		}
 	}
 	ours, theirs, bare := times(all[0]), times(all[1]), times(all[2])
 	return result{

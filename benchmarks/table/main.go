@@ -25,10 +25,11 @@ import (
 // scale says how much is measured.
 type scale struct {
 	rounds    int           // how often clients take turns
-	turn      time.Duration // how long a turn of consul/api takes, about
+	turn      time.Duration // how long the turn of the slowest takes, about
 	instances []int         // of the services that are read
 	waits     []int         // instances of the services that are waited on
 	services  []int         // of the catalogs that are read
+	zipped    []int         // instances of the services that are read with compression
 
 	coldBuilds int // with an empty cache
 	warmBuilds int // with a cache that has the standard library
@@ -54,6 +55,7 @@ var full = scale{
 	instances: []int{1, 10, 100, 1000, 10000},
 	waits:     []int{1, 100, 1000, 10000},
 	services:  []int{10, 100, 1000, 10000},
+	zipped:    []int{10, 100, 1000},
 
 	coldBuilds: 3,
 	warmBuilds: 5,
@@ -76,7 +78,7 @@ var parts = []struct {
 	name string
 	run  func(scale) error
 }{
-	{"reads", reads}, {"services", services}, {"wakes", wakes}, {"writes", writes}, {"retained", retained},
+	{"reads", reads}, {"services", services}, {"wakes", wakes}, {"writes", writes}, {"retained", retained}, {"gzip", gzipped},
 	{"imports", imports}, {"fanout", fanout}, {"limit", limit}, {"fake", fake}, {"latency", latency},
 }
 

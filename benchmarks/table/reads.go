@@ -114,6 +114,29 @@ func writes(s scale) error {
 	})
 }
 
+// gzipped compares reading from an agent on the same machine without and with
+// compression.
+func gzipped(s scale) error {
+	fmt.Println("| `/v1/health/service/web`, instances | network | as it is | with gzip | with gzip : as it is |\n|---|---|---|---|---|")
+	for _, n := range s.zipped {
+		for _, network := range []string{"tcp", "unix"} {
+			g, err := benchmarks.NewGzip(network, n)
+			if err != nil {
+				return err
+			}
+			all, err := turns(s, g.Zipped, g.Plain, g.Zipped)
+			g.Close()
+			if err != nil {
+				return err
+			}
+			plain, zipped := times(all[0]), times(all[1])
+			fmt.Printf("| %d | %s | %s | %s | %.1f |\n", n, network,
+				us(seconds(median(plain))), us(seconds(median(zipped))), median(ratios(zipped, plain)))
+		}
+	}
+	return nil
+}
+
 // retained compares the memory that decoded answers keep.
 func retained(scale) error {
 	const n = 1000

@@ -18,6 +18,7 @@ var quick = scale{
 	instances: []int{1, 10},
 	waits:     []int{1},
 	services:  []int{10},
+	zipped:    []int{10},
 
 	warmBuilds: 1,
 
