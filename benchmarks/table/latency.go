@@ -52,6 +52,10 @@ func latencyAt(s scale, addr string) error {
 	if err != nil {
 		return err
 	}
+	self, err := client.Agent().Self(ctx)
+	if err != nil {
+		return err
+	}
 	var all []*follower
 	for i, w := range []way{watchService, resolver, ourLoop, apiPlan, apiLoop, kratos} {
 		f := &follower{way: w, client: client, service: fmt.Sprint("web-", i), seen: make(chan int, 1000), ended: make(chan error, 1)}
@@ -66,8 +70,8 @@ func latencyAt(s scale, addr string) error {
 	if err := inTurns(all, s.storms, s.stormEvery, func(f *follower) error { return f.storm(ctx, s.stormChanges) }); err != nil {
 		return err
 	}
-	fmt.Printf("| from a change to the subscriber, real agent | median | 90th percentile | beside WatchService | third of three changes, %s apart "+
-		"| last of %d changes, %s apart | lists seen meanwhile |\n|---|---|---|---|---|---|---|\n", trainPause, s.stormChanges, stormPause)
+	fmt.Printf("| from a change to the subscriber, agent %s | median | 90th percentile | times that of WatchService | third of three changes, %s apart "+
+		"| last of %d changes, %s apart | lists seen of these |\n|---|---|---|---|---|---|---|\n", self.Config.Version, trainPause, s.stormChanges, stormPause)
 	for _, f := range all {
 		fmt.Printf("| %s | %s | %s | %.1f | %s | %s | %.0f |\n", f.name, us(seconds(median(f.first))), us(seconds(quantile(f.first, 0.9))),
 			median(ratios(f.first, all[0].first)), us(seconds(median(f.third))), us(seconds(median(f.last))), median(f.lists))
