@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/lictor-go/consul"
 )
@@ -21,7 +22,8 @@ type Gzip struct {
 }
 
 // NewGzip starts an agent that answers with n instances on a network, tcp or unix.
-// It compresses as real agents do, at the default level.
+// It compresses as real agents do, at the default level, with compressors that are
+// used again.
 func NewGzip(network string, n int) (*Gzip, error) {
 	folder, err := os.MkdirTemp("", "gzip")
 	if err != nil {
@@ -36,6 +38,7 @@ func NewGzip(network string, n int) (*Gzip, error) {
 		return nil, err
 	}
 	body := Instances(n)
+	compressors := sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
 	g := &Gzip{folder: folder, agent: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		if r.Header.Get("Accept-Encoding") != "gzip" {
@@ -43,7 +46,9 @@ func NewGzip(network string, n int) (*Gzip, error) {
 			return
 		}
 		w.Header().Set("Content-Encoding", "gzip")
-		z := gzip.NewWriter(w)
+		z := compressors.Get().(*gzip.Writer)
+		defer compressors.Put(z)
+		z.Reset(w)
 		z.Write(body)
 		z.Close()
 	})}}
