@@ -31,8 +31,11 @@ type program struct {
 	modules, packages int // that are linked in, beyond the standard library
 	size              int64
 
-	cold, coldCPU, warm, warmCPU []float64 // seconds that builds took
+	cold, warm buildTimes
 }
+
+// buildTimes are the seconds that builds took.
+type buildTimes struct{ wall, cpu []float64 }
 
 // imports compares what it costs a program to import a client.
 func imports(s scale) error {
@@ -51,7 +54,7 @@ func imports(s scale) error {
 			return err
 		}
 	}
-	if err := builds(s, all, filepath.Join(dir, "cache")); err != nil {
+	if err := builds(s, all, dir); err != nil {
 		return err
 	}
 	fmt.Println("| program that registers and looks up, with | ours | consul/api | net/http and encoding/json alone | consul/api : ours |\n|---|---|---|---|---|")
@@ -64,16 +67,15 @@ func imports(s scale) error {
 	count("packages beyond the standard library's", func(p *program) int { return p.packages })
 	fmt.Printf("| binary, stripped | %.1f MB | %.1f MB | %.1f MB | %.2f |\n",
 		float64(ours.size)/1e6, float64(api.size)/1e6, float64(none.size)/1e6, float64(api.size)/float64(ours.size))
-	took := func(name string, times func(*program) []float64) {
-		fmt.Printf("| %s | %.1f s | %.1f s | %.1f s | %.2f |\n", name,
-			median(times(ours)), median(times(api)), median(times(none)), median(ratios(times(api), times(ours))))
+	took := func(name string, ours, api, none []float64) {
+		fmt.Printf("| %s | %.1f s | %.1f s | %.1f s | %.2f |\n", name, median(ours), median(api), median(none), median(ratios(api, ours)))
 	}
 	if s.coldBuilds > 0 {
-		took("build with an empty cache", func(p *program) []float64 { return p.cold })
-		took("CPU time of that", func(p *program) []float64 { return p.coldCPU })
+		took("build with an empty cache", ours.cold.wall, api.cold.wall, none.cold.wall)
+		took("CPU time of that", ours.cold.cpu, api.cold.cpu, none.cold.cpu)
 	}
-	took("build when net/http and encoding/json are in the cache", func(p *program) []float64 { return p.warm })
-	took("CPU time of that", func(p *program) []float64 { return p.warmCPU })
+	took("build after one of net/http and encoding/json alone", ours.warm.wall, api.warm.wall, none.warm.wall)
+	took("CPU time of that", ours.warm.cpu, api.warm.cpu, none.warm.cpu)
 	return nil
 }
 
@@ -140,37 +142,34 @@ func (p *program) prepare() error {
 	return nil
 }
 
-// builds builds all programs, in turns: with an empty cache, and with what the last
-// one of them has left in it. If there are no builds of the first kind, the user's
-// cache serves for the second.
-func builds(s scale, all []*program, cache string) error {
+// builds builds the programs in turns: with an empty cache, and with one in which
+// building the last of them has left the standard library. If there are no builds
+// of the first kind, the user's cache serves for the second.
+func builds(s scale, all []*program, dir string) error {
+	library, scratch := filepath.Join(dir, "library"), filepath.Join(dir, "scratch")
 	for range s.coldBuilds {
 		for _, p := range all {
-			if err := os.RemoveAll(cache); err != nil {
+			if err := os.RemoveAll(library); err != nil {
 				return err
 			}
-			wall, cpu, err := p.build(cache)
-			if err != nil {
+			if err := p.build(library, &p.cold); err != nil {
 				return err
 			}
-			p.cold, p.coldCPU = append(p.cold, wall), append(p.coldCPU, cpu)
 		}
 	}
 	for range s.warmBuilds {
 		for _, p := range all {
-			clone := ""
+			cache := ""
 			if s.coldBuilds > 0 {
-				clone = cache + "-clone"
-				if err := os.CopyFS(clone, os.DirFS(cache)); err != nil {
+				cache = scratch
+				if err := os.CopyFS(cache, os.DirFS(library)); err != nil {
 					return err
 				}
 			}
-			wall, cpu, err := p.build(clone)
-			if err != nil {
+			if err := p.build(cache, &p.warm); err != nil {
 				return err
 			}
-			p.warm, p.warmCPU = append(p.warm, wall), append(p.warmCPU, cpu)
-			if err := os.RemoveAll(clone); err != nil {
+			if err := os.RemoveAll(cache); err != nil {
 				return err
 			}
 		}
@@ -178,27 +177,28 @@ func builds(s scale, all []*program, cache string) error {
 	return nil
 }
 
-// build builds the program with a cache, the user's if it has no name, and returns
-// the seconds that it took.
-func (p *program) build(cache string) (wall, cpu float64, err error) {
+// build builds the program with a cache, the user's if it has no name, and adds
+// what it took.
+func (p *program) build(cache string, took *buildTimes) error {
 	binary := p.dir + ".out"
 	if err := os.RemoveAll(binary); err != nil { // what is there is not linked again
-		return 0, 0, err
+		return err
 	}
 	cmd := exec.Command("go", "build", "-ldflags=-s -w", "-o", binary)
 	cmd.Dir = p.dir
 	cmd.Env = append(os.Environ(), "GOCACHE="+cache)
 	start := time.Now()
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return 0, 0, fmt.Errorf("%s: %w\n%s", cmd, err, out)
+		return fmt.Errorf("%s: %w\n%s", cmd, err, out)
 	}
-	wall = time.Since(start).Seconds()
+	took.wall = append(took.wall, time.Since(start).Seconds())
+	took.cpu = append(took.cpu, (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds())
 	info, err := os.Stat(binary)
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
 	p.size = info.Size()
-	return wall, (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds(), nil
+	return nil
 }
 
 // goTool runs the go command in a folder and returns what it prints.
