@@ -2,13 +2,13 @@ package main
 
 import (
 	"context"
-	"io"
 	"net/url"
 	"strconv"
 
 	contrib "github.com/go-kratos/kratos/contrib/registry/consul/v2"
 	"github.com/hashicorp/consul/api"
 	"github.com/hashicorp/consul/api/watch"
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/discovery"
@@ -115,7 +115,7 @@ func openPlan(_ context.Context, addr string) (follow, error) {
 		if err != nil {
 			return err
 		}
-		plan.LogOutput = io.Discard
+		plan.Logger = hclog.NewNullLogger()
 		plan.Handler = func(_ uint64, value any) {
 			if entries := value.([]*api.ServiceEntry); len(entries) > 0 {
 				seen(entries, entries[0].Service.Port)
