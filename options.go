@@ -79,7 +79,8 @@ type QueryOptions struct {
 	// Known is the [QueryMeta.Fingerprint] of an answer that the caller has. If the
 	// agent gives the same one again, it is not decoded: the method returns an empty
 	// answer, and [QueryMeta.Unchanged] is true. That makes the many waits cheap that
-	// end without a change. Zero means that every answer is decoded.
+	// end without a change. Zero means that every answer is decoded. Any other number
+	// also asks for the Fingerprint of a query that does not block.
 	Known uint64
 }
 
@@ -150,8 +151,8 @@ type QueryMeta struct {
 
 	// Fingerprint stands for the answer of a blocking query in
 	// [QueryOptions.Known]. It is made of all bytes of the answer and of the path of
-	// the request, and means nothing to other processes. It is 0 if the query did not
-	// block, and if nothing was to be decoded, as in a [Raw.Query] that takes the
+	// the request, and means nothing to other processes. It is 0 if the query neither
+	// blocked nor had a Known, and if nothing was to be decoded, as in a [Raw.Query] that takes the
 	// answer as it is.
 	Fingerprint uint64
 

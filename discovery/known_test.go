@@ -22,7 +22,7 @@ func TestKnownAnswers(t *testing.T) {
 		err         error
 	}
 	answers := []answer{
-		{content: "a", index: 5}, // the first one does not wait, and has no fingerprint
+		{content: "a", index: 5}, // from who gives no fingerprint
 		{content: "a", index: 5, fingerprint: 77},
 		{content: "", index: 5, fingerprint: 77, unchanged: true},
 		{content: "", index: 6, fingerprint: 77, unchanged: true},
@@ -52,7 +52,7 @@ func TestKnownAnswers(t *testing.T) {
 		if want := []string{"a<nil>", "b<nil>", "boom", "c<nil>", "d<nil>"}; !slices.Equal(yields, want) {
 			t.Errorf("yielded %q, want %q", yields, want)
 		}
-		want := []uint64{0, 0, 77, 77, 77, 88, 0, 0, 0}
+		want := []uint64{1, 1, 77, 77, 77, 88, 1, 1, 99}
 		if !skips {
 			want = make([]uint64, len(answers))
 		}

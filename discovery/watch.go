@@ -268,12 +268,12 @@ func (w *watcher[T]) ask(ctx context.Context, at position) (T, *consul.QueryMeta
 		defer release()
 		wait = wait && mayWait
 	}
+	if w.skipsKnown {
+		q.Known = max(at.known, 1) // 1 is no answer, but asks for the fingerprint of this one
+	}
 	timeout := answerTimeout
 	if wait {
 		q.WaitIndex, q.WaitHash = at.index, at.hash
-		if w.skipsKnown {
-			q.Known = at.known
-		}
 		timeout += q.WaitTime + q.WaitTime/16
 	}
 	qctx, cancel := context.WithTimeout(ctx, timeout)
