@@ -32,7 +32,10 @@ const maxTries = 3
 // When the connection to an instance fails before anything of the request was
 // sent, another instance is tried, up to three in all, and the one that failed
 // is not picked for a while. Nothing is tried again after that, whatever the
-// method: the instance may have acted on what it got.
+// method: the instance may have acted on what it got. But an [http.Transport]
+// itself sends again what may be sent twice, such as a GET, when a connection
+// ends that it has used before. If it cannot connect again, another instance is
+// tried as above.
 //
 // Each host that is asked for is followed for a while, also one of which Consul
 // does not know. Hosts should not be chosen by strangers.
@@ -124,7 +127,12 @@ type progress struct {
 func newAttempt(req *http.Request, i Instance, body *sharedBody) (*http.Request, *progress) {
 	p := new(progress)
 	ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
-		GetConn:          func(string) { p.traced.Store(true) },
+		// A connection after the first one means that the transport starts over: it
+		// knows that nothing was sent, or that it may be sent twice.
+		GetConn: func(string) {
+			p.traced.Store(true)
+			p.wrote.Store(false)
+		},
 		WroteHeaderField: func(string, []string) { p.wrote.Store(true) },
 		WroteHeaders:     func() { p.wrote.Store(true) },
 	})

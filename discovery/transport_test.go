@@ -218,6 +218,40 @@ func TestTransportTriesOnce(t *testing.T) {
 	}
 }
 
+// TestTransportLosesKeptConnection has an instance stop when it gets its second
+// request on a connection. The transport sends a GET again by itself, and finds
+// that nobody listens; another instance has to be tried.
+func TestTransportLosesKeptConnection(t *testing.T) {
+	for _, method := range []string{"GET", "POST"} {
+		agent, _, c := webClient(t, roundRobin())
+		var requests atomic.Int32
+		var stops *httptest.Server
+		stops = backend(t, agent, "web", "stops", func(w http.ResponseWriter, r *http.Request) {
+			if requests.Add(1) > 1 {
+				stops.Listener.Close()
+				conn, _, _ := w.(http.Hijacker).Hijack()
+				conn.Close()
+			}
+		})
+		backend(t, agent, "web", "stays", echo)
+		failed := 0
+		for range 6 {
+			req, _ := http.NewRequest(method, "http://web/", nil)
+			resp, err := c.Do(req)
+			if err != nil {
+				failed++
+				continue
+			}
+			io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+		}
+		// What is not to be sent twice fails once.
+		if want := map[string]int{"GET": 0, "POST": 1}[method]; failed != want || requests.Load() != 2 {
+			t.Errorf("%s: %d failed after %d requests to the instance that stops; want %d after 2", method, failed, requests.Load(), want)
+		}
+	}
+}
+
 func TestTransportGivesUp(t *testing.T) {
 	agent, r, c := webClient(t, &discovery.ResolverOptions{ExcludeFor: time.Hour})
 	for n := range 5 {
