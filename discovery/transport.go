@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // maxTries is the number of instances that one request is tried on.
@@ -36,6 +37,10 @@ const maxTries = 3
 // itself sends again what may be sent twice, such as a GET, when a connection
 // ends that it has used before. If it cannot connect again, another instance is
 // tried as above.
+//
+// An instance that does not answer before the request's deadline, or before the
+// Timeout of the [http.Client], is not picked for a while either. The end of the
+// request for another reason is not held against it.
 //
 // Each host that is asked for is followed for a while, also one of which Consul
 // does not know. Hosts should not be chosen by strangers.
@@ -90,11 +95,11 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		lastErr = err
 		unsent := nothingSent(err, sent)
-		if ctxErr := req.Context().Err(); ctxErr != nil {
-			if ctxErr == context.Canceled || !unsent {
-				err = context.Canceled // not the instance's fault, as far as one can tell
+		if ended := endOf(req); ended != nil {
+			if body.awaited.Load() {
+				ended = context.Canceled // the caller's fault
 			}
-			done(err)
+			done(ended)
 			break
 		}
 		done(err)
@@ -104,6 +109,25 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	body.end()
 	return nil, lastErr
+}
+
+// endOf returns why a request has ended, whatever became of it: it is
+// [context.DeadlineExceeded] or [context.Canceled], and nil if it has not.
+func endOf(req *http.Request) error {
+	if err := req.Context().Err(); err != nil {
+		return err
+	}
+	select {
+	case <-req.Cancel:
+	default:
+		return nil
+	}
+	// http.Client closes it when its Timeout is over, possibly a moment before
+	// the context ends.
+	if deadline, ok := req.Context().Deadline(); ok && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
+	}
+	return context.Canceled
 }
 
 // serviceOf returns the service that a host stands for. Neither hosts nor the
@@ -167,7 +191,9 @@ func closeBody(req *http.Request) {
 // attempt gets a reader of it. A transport closes what it gets, perhaps after it
 // has returned, so the body itself is closed when its last reader is.
 type sharedBody struct {
-	body io.ReadCloser // nil if there is none
+	req     *http.Request // a copy, since the caller may reuse the request
+	body    io.ReadCloser // nil if there is none
+	awaited atomic.Bool   // a read of it is under way, or was when the request ended
 
 	mu      sync.Mutex
 	current *bodyReader // of the attempt that is under way
@@ -179,7 +205,7 @@ func newSharedBody(req *http.Request) *sharedBody {
 	if req.Body == nil || req.Body == http.NoBody {
 		return &sharedBody{}
 	}
-	return &sharedBody{body: req.Body}
+	return &sharedBody{req: req.WithContext(req.Context()), body: req.Body}
 }
 
 // reader returns the body for one attempt.
@@ -231,7 +257,10 @@ func (r *bodyReader) Read(p []byte) (int, error) {
 	if !mine {
 		return 0, errors.New("discovery: read of a closed request body")
 	}
-	return r.b.body.Read(p)
+	r.b.awaited.Store(true)
+	n, err := r.b.body.Read(p)
+	r.b.awaited.Store(endOf(r.b.req) != nil)
+	return n, err
 }
 
 func (r *bodyReader) Close() error {
