@@ -42,6 +42,10 @@ const maxTries = 3
 // Timeout of the [http.Client], is not picked for a while either. The end of the
 // request for another reason is not held against it.
 //
+// A request counts as load of its instance until the body of the answer was read
+// to its end, failed, or was closed. What becomes of the body is not held against
+// the instance.
+//
 // Each host that is asked for is followed for a while, also one of which Consul
 // does not know. Hosts should not be chosen by strangers.
 func NewTransport(r *Resolver, base http.RoundTripper) http.RoundTripper {
@@ -274,10 +278,15 @@ func (r *bodyReader) Close() error {
 	return nil
 }
 
-// newTrackedBody returns the body of a response that calls done when it is
-// closed. A body that can be written to stays so: it is a connection after 101
-// Switching Protocols.
+// newTrackedBody returns the body of a response that calls done when it was read
+// to its end, has failed, or is closed: not every caller closes what it has read.
+// A body that can be written to stays so: it is a connection after 101 Switching
+// Protocols.
 func newTrackedBody(body io.ReadCloser, done func(error)) io.ReadCloser {
+	if body == nil || body == http.NoBody {
+		done(nil)
+		return body
+	}
 	t := &trackedBody{body, done}
 	if w, ok := body.(io.Writer); ok {
 		return struct {
@@ -291,6 +300,18 @@ func newTrackedBody(body io.ReadCloser, done func(error)) io.ReadCloser {
 type trackedBody struct {
 	io.ReadCloser
 	done func(error)
+}
+
+func (b *trackedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	switch err {
+	case nil:
+	case io.EOF:
+		b.done(nil)
+	default:
+		b.done(context.Canceled) // neither a success nor a failure
+	}
+	return n, err
 }
 
 func (b *trackedBody) Close() error {

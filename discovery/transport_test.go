@@ -15,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/lictor-go/consul"
@@ -419,6 +420,59 @@ func TestTransportLoad(t *testing.T) {
 	}
 	if got := loads(); got != 0 {
 		t.Errorf("load %d with none open", got)
+	}
+}
+
+// TestTransportLoadEnds checks that the load of a request ends when the answer has
+// been read, even if nobody closes it.
+func TestTransportLoadEnds(t *testing.T) {
+	boom := errors.New("boom")
+	for _, test := range []struct {
+		name   string
+		body   io.ReadCloser
+		after  string // what the caller does
+		loaded bool
+	}{
+		{"untouched", io.NopCloser(strings.NewReader("hello")), "", true},
+		{"read in part", io.NopCloser(strings.NewReader("hello")), "3", true},
+		{"read", io.NopCloser(strings.NewReader("hello")), "read", false},
+		{"read and closed", io.NopCloser(strings.NewReader("hello")), "read close", false},
+		{"closed", io.NopCloser(strings.NewReader("hello")), "close", false},
+		{"failed", io.NopCloser(io.MultiReader(strings.NewReader("hel"), iotest.ErrReader(boom))), "read", false},
+		{"empty", http.NoBody, "", false},
+		{"none", nil, "", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			agent := consulmock.New(t)
+			addInstance(agent, "web", "a", "127.0.0.1:1")
+			r := discovery.NewResolver(agent.Client(), nil)
+			defer r.Close()
+			base := roundTripFunc(func(*http.Request) (*http.Response, error) {
+				return &http.Response{StatusCode: 200, Body: test.body}, nil
+			})
+			req, _ := http.NewRequest("GET", "http://web/", nil)
+			resp, err := discovery.NewTransport(r, base).RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, act := range strings.Fields(test.after) {
+				switch act {
+				case "read":
+					io.ReadAll(resp.Body)
+				case "3":
+					resp.Body.Read(make([]byte, 3))
+				case "close":
+					resp.Body.Close()
+				}
+			}
+			i, err := r.Pick(context.Background(), "web")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if loaded := i.Load() != 0; loaded != test.loaded {
+				t.Errorf("load %d", i.Load())
+			}
+		})
 	}
 }
 
