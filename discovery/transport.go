@@ -21,8 +21,10 @@ const maxTries = 3
 // NewTransport returns a transport for [http.Client] that takes the host of a
 // URL for the name of a service, and sends the request to the instance that r
 // picks: http://web/status goes to an instance of web, and so does
-// http://web.service.consul/status. A port in the URL is not used, since the
-// instance's is. A host that is an IP address goes to base as it is.
+// http://web.service.consul/status. Of Consul's names no other form is understood,
+// as with a tag or a datacenter in it: those are options of the resolver. A port
+// in the URL is not used, since the instance's is. A host that is an IP address
+// goes to base as it is.
 //
 // base sends the requests; nil means [http.DefaultTransport]. The header Host
 // stays what the request says, which is the service. With https, base has to
@@ -77,11 +79,16 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if _, err := netip.ParseAddr(req.URL.Hostname()); err == nil {
 		return t.base.RoundTrip(req)
 	}
+	service, err := serviceOf(req.URL.Hostname())
+	if err != nil {
+		closeBody(req)
+		return nil, err
+	}
 	body := newSharedBody(req)
 	var tried []instanceKey
 	var lastErr error
 	for len(tried) < maxTries {
-		instance, done, err := t.resolver.acquire(req.Context(), serviceOf(req.URL.Hostname()), tried)
+		instance, done, err := t.resolver.acquire(req.Context(), service, tried)
 		if err != nil {
 			if lastErr == nil {
 				lastErr = err
@@ -136,13 +143,18 @@ func endOf(req *http.Request) error {
 
 // serviceOf returns the service that a host stands for. Neither hosts nor the
 // names in questions to Consul distinguish letters by case, so they share one
-// watch.
-func serviceOf(host string) string {
-	host = strings.ToLower(strings.TrimSuffix(host, "."))
-	if service := strings.TrimSuffix(host, ".service.consul"); service != "" {
-		return service
+// watch. What else is a name in Consul's domain is refused: it would be taken for
+// a service that nobody has.
+func serviceOf(host string) (string, error) {
+	name := strings.ToLower(strings.TrimSuffix(host, "."))
+	if !strings.HasSuffix(name, ".consul") {
+		return name, nil
 	}
-	return host
+	service, ok := strings.CutSuffix(name, ".service.consul")
+	if !ok || service == "" || strings.Contains(service, ".") {
+		return "", fmt.Errorf("discovery: host %q: want SERVICE or SERVICE.service.consul; tags and datacenters are options of the resolver", host)
+	}
+	return service, nil
 }
 
 // progress is how far a request has come, as far as the transport says.
@@ -333,10 +345,14 @@ func (r *Resolver) DialContext(ctx context.Context, network, address string) (ne
 	if _, err := netip.ParseAddr(host); err == nil {
 		return r.opts.Dial(ctx, network, address)
 	}
+	service, err := serviceOf(host)
+	if err != nil {
+		return nil, err
+	}
 	var tried []instanceKey
 	var lastErr error
 	for len(tried) < maxTries {
-		i, done, err := r.acquire(ctx, serviceOf(host), tried)
+		i, done, err := r.acquire(ctx, service, tried)
 		if err != nil {
 			if lastErr == nil {
 				lastErr = err
@@ -353,7 +369,7 @@ func (r *Resolver) DialContext(ctx context.Context, network, address string) (ne
 			done(nil)
 			return conn, nil
 		}
-		lastErr = fmt.Errorf("discovery: service %q: %w", serviceOf(host), err)
+		lastErr = fmt.Errorf("discovery: service %q: %w", service, err)
 		if ctx.Err() == context.Canceled {
 			err = context.Canceled // not the instance's fault
 		}

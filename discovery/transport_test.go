@@ -534,6 +534,57 @@ func TestDialContext(t *testing.T) {
 	}
 }
 
+// TestHostForms gives hosts of all forms to a transport and to a dialler.
+func TestHostForms(t *testing.T) {
+	agent := consulmock.New(t)
+	for _, service := range []string{"web", "a.b", "consul-web", "consul"} {
+		addInstance(agent, service, service+"-1", "127.0.0.1:1")
+	}
+	connected := errors.New("connected")
+	r := discovery.NewResolver(agent.Client(), &discovery.ResolverOptions{
+		Dial: func(context.Context, string, string) (net.Conn, error) { return nil, connected },
+	})
+	defer r.Close()
+	transport := discovery.NewTransport(r, roundTripFunc(func(req *http.Request) (*http.Response, error) {
+		req.Body.Close()
+		return nil, connected
+	}))
+	for _, test := range []struct {
+		host string
+		ok   bool
+	}{
+		{"web", true},
+		{"WEB.", true},
+		{"web.service.consul", true},
+		{"Web.Service.Consul.", true},
+		{"a.b", true},
+		{"consul-web", true},
+		{"consul", true},
+		{"consul.service.consul", true},
+		{"web.service.dc9.consul", false},
+		{"tag.web.service.consul", false},
+		{"_web._tcp.service.consul", false},
+		{"web.connect.consul", false},
+		{"node1.node.consul", false},
+		{"web.consul", false},
+		{"service.consul", false},
+		{".service.consul", false},
+	} {
+		closed := &closeCounter{ReadCloser: io.NopCloser(strings.NewReader("x"))}
+		req, _ := http.NewRequest("POST", "http://"+test.host+"/", closed)
+		_, err := transport.RoundTrip(req)
+		_, dialErr := r.DialContext(context.Background(), "tcp", test.host+":80")
+		for _, err := range []error{err, dialErr} {
+			if ok := errors.Is(err, connected); ok != test.ok || !ok && !strings.Contains(err.Error(), "want SERVICE or SERVICE.service.consul") {
+				t.Errorf("%s: %v", test.host, err)
+			}
+		}
+		if n := closed.n.Load(); n != 1 {
+			t.Errorf("%s: the body was closed %d times", test.host, n)
+		}
+	}
+}
+
 // TestTransportUnderLoad uses one transport from many goroutines while instances
 // come and go.
 func TestTransportUnderLoad(t *testing.T) {
