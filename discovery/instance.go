@@ -42,7 +42,8 @@ type Instance struct {
 }
 
 // HostPort returns the address for [net.Dial]: host:port, with an IPv6 address
-// in brackets. The host is the node's when the service has no address.
+// in brackets. The host is the node's when the service has no address. Without a
+// port it ends in :0, to which nothing can connect.
 func (i Instance) HostPort() string {
 	host := i.Address
 	if host == "" {

@@ -96,6 +96,11 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			break
 		}
 		tried = append(tried, instance.key())
+		if instance.Port == 0 {
+			lastErr = errNoPort(&instance)
+			done(lastErr)
+			continue
+		}
 		attempt, sent := newAttempt(req, instance, body)
 		resp, err := t.base.RoundTrip(attempt)
 		if err == nil {
@@ -195,6 +200,10 @@ func nothingSent(err error, p *progress) bool {
 	}
 	var op *net.OpError
 	return p.traced.Load() || errors.As(err, &op) && op.Op == "dial"
+}
+
+func errNoPort(i *Instance) error {
+	return fmt.Errorf("discovery: instance %q of service %q has no port", i.ID, i.Service)
 }
 
 func closeBody(req *http.Request) {
@@ -361,8 +370,13 @@ func (r *Resolver) DialContext(ctx context.Context, network, address string) (ne
 		}
 		tried = append(tried, i.key())
 		network, address := network, i.HostPort()
-		if i.SocketPath != "" && i.Port == 0 {
+		switch {
+		case i.Port == 0 && i.SocketPath != "":
 			network, address = "unix", i.SocketPath
+		case i.Port == 0:
+			lastErr = errNoPort(&i)
+			done(lastErr)
+			continue
 		}
 		conn, err := r.opts.Dial(ctx, network, address)
 		if err == nil {

@@ -585,6 +585,34 @@ func TestHostForms(t *testing.T) {
 	}
 }
 
+// TestNoPort has instances that cannot be connected to, alone and beside another.
+func TestNoPort(t *testing.T) {
+	agent, r, c := webClient(t, roundRobin())
+	addInstance(agent, "web", "portless", "127.0.0.1:0")
+	const wanted = `instance "portless" of service "web" has no port`
+	if _, err := c.Get("http://web/"); err == nil || !strings.Contains(err.Error(), wanted) {
+		t.Errorf("request: %v; want %s", err, wanted)
+	}
+	if _, err := r.DialContext(context.Background(), "tcp", "web:80"); err == nil || !strings.Contains(err.Error(), wanted) {
+		t.Errorf("dial: %v; want %s", err, wanted)
+	}
+	s := backend(t, agent, "mixed", "a", echo)
+	addInstance(agent, "mixed", "portless2", "127.0.0.1:0")
+	for range 4 {
+		if got := get(t, c, "http://mixed/").Header.Get("Instance"); got != "a" {
+			t.Errorf("answered by %q", got)
+		}
+		conn, err := r.DialContext(context.Background(), "tcp", "mixed:80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := conn.RemoteAddr().String(), s.Listener.Addr().String(); got != want {
+			t.Errorf("connected to %s, want %s", got, want)
+		}
+		conn.Close()
+	}
+}
+
 // TestTransportUnderLoad uses one transport from many goroutines while instances
 // come and go.
 func TestTransportUnderLoad(t *testing.T) {
