@@ -8,7 +8,8 @@ import (
 
 // Event is something that happened inside this package, for metrics. It is one
 // of [RegisteredEvent], [HealedEvent], [BeatFailedEvent], [DeregisteredEvent],
-// [WatchErrorEvent], [IndexResetEvent] and [InstancesChangedEvent].
+// [WatchErrorEvent], [WatchRecoveredEvent], [IndexResetEvent] and
+// [InstancesChangedEvent].
 //
 // The functions called OnEvent in the options are called by the goroutine to
 // which the event happened, possibly by several at once. They must not block: a
@@ -72,6 +73,15 @@ type WatchErrorEvent struct {
 	RetryIn    time.Duration // until the next query
 }
 
+// WatchRecoveredEvent says that a query of a watch was answered after others had
+// failed.
+type WatchRecoveredEvent struct {
+	Watch      string
+	Datacenter string
+	Failures   int           // in a row
+	Took       time.Duration // since the first of them
+}
+
 // IndexResetEvent says that an answer had a lower index than the one before,
 // whereupon the watch started over.
 type IndexResetEvent struct {
@@ -119,6 +129,11 @@ func (e DeregisteredEvent) log() (slog.Level, string, []slog.Attr) {
 func (e WatchErrorEvent) log() (slog.Level, string, []slog.Attr) {
 	return slog.LevelWarn, "watch failed", []slog.Attr{slog.String("watch", e.Watch), slog.String("datacenter", e.Datacenter),
 		slog.Any("error", e.Err), slog.Int("failures", e.Failures), slog.Duration("retry_in", e.RetryIn)}
+}
+
+func (e WatchRecoveredEvent) log() (slog.Level, string, []slog.Attr) {
+	return slog.LevelInfo, "watch succeeds again", []slog.Attr{slog.String("watch", e.Watch), slog.String("datacenter", e.Datacenter),
+		slog.Int("failures", e.Failures), slog.Duration("took", e.Took)}
 }
 
 func (e IndexResetEvent) log() (slog.Level, string, []slog.Attr) {

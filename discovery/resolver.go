@@ -91,8 +91,8 @@ type ResolverOptions struct {
 	MaxBackoff  time.Duration
 
 	// Logger gets what happens; nil is silent. OnEvent is called with
-	// [InstancesChangedEvent], [WatchErrorEvent] and [IndexResetEvent]; nil is
-	// none.
+	// [InstancesChangedEvent], [WatchErrorEvent], [WatchRecoveredEvent] and
+	// [IndexResetEvent]; nil is none.
 	Logger  *slog.Logger
 	OnEvent func(Event)
 }

@@ -57,7 +57,7 @@ type WatchOptions struct {
 	Name string
 
 	// Logger gets what happens; nil is silent. OnEvent is called with
-	// [WatchErrorEvent] and [IndexResetEvent]; nil is none.
+	// [WatchErrorEvent], [WatchRecoveredEvent] and [IndexResetEvent]; nil is none.
 	Logger  *slog.Logger
 	OnEvent func(Event)
 }
@@ -192,6 +192,7 @@ func (w *watcher[T]) run(ctx context.Context, digest func(T) uint64, yield func(
 		at       position
 		due      time.Time
 		failures int
+		since    time.Time // the first of them
 		last     uint64
 		hasLast  bool
 		dc       = w.opts.Query.Datacenter
@@ -213,7 +214,9 @@ func (w *watcher[T]) run(ctx context.Context, digest func(T) uint64, yield func(
 			// The agent may have been replaced by one that counts from 1, and a
 			// query that waits on the index of its predecessor would find out late.
 			at = position{}
-			failures++
+			if failures++; failures == 1 {
+				since = time.Now()
+			}
 			pause := backoff.pause(failures, retryAfter(err), rand.Float64())
 			resume := time.Now().Add(pause)
 			observe.emit(WatchErrorEvent{w.opts.Name, dc, err, failures, pause})
@@ -222,7 +225,10 @@ func (w *watcher[T]) run(ctx context.Context, digest func(T) uint64, yield func(
 			}
 			continue
 		}
-		failures = 0
+		if failures > 0 {
+			observe.emit(WatchRecoveredEvent{w.opts.Name, dc, failures, time.Since(since)})
+			failures = 0
+		}
 		next, reset := nextPosition(at, meta)
 		if reset {
 			observe.emit(IndexResetEvent{w.opts.Name, dc, at.index, meta.LastIndex})

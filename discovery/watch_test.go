@@ -135,9 +135,13 @@ func TestWatchErrors(t *testing.T) {
 			return "b", 6, boom
 		})
 		var pauses []time.Duration
-		opts := &discovery.WatchOptions{OnEvent: func(e discovery.Event) {
-			if e, ok := e.(discovery.WatchErrorEvent); ok {
+		var recovered []discovery.WatchRecoveredEvent
+		opts := &discovery.WatchOptions{Name: "web", OnEvent: func(e discovery.Event) {
+			switch e := e.(type) {
+			case discovery.WatchErrorEvent:
 				pauses = append(pauses, e.RetryIn)
+			case discovery.WatchRecoveredEvent:
+				recovered = append(recovered, e)
 			}
 		}}
 		yields, errs := 0, 0
@@ -177,6 +181,10 @@ func TestWatchErrors(t *testing.T) {
 			if gap := s.asked[i+1].at - s.asked[i].at; gap < pauses[i-1] {
 				t.Errorf("query %d came after %s, before the pause of %s was over", i+1, gap, pauses[i-1])
 			}
+		}
+		wantRecovered := discovery.WatchRecoveredEvent{Watch: "web", Failures: failing, Took: s.asked[failing+1].at - s.asked[1].at}
+		if len(recovered) != 1 || recovered[0] != wantRecovered {
+			t.Errorf("recovered %+v, want once %+v", recovered, wantRecovered)
 		}
 	})
 }
