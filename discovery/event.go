@@ -100,6 +100,15 @@ type InstancesChangedEvent struct {
 	Held                    int // of them are not in the last answer, but held back; see [ResolverOptions.MinInstances]
 }
 
+// failureLevel returns the level of a failure in a row of so many. An outage has
+// one warning, at its begin; its end is logged too.
+func failureLevel(failures int) slog.Level {
+	if failures > 1 {
+		return slog.LevelDebug
+	}
+	return slog.LevelWarn
+}
+
 func (e RegisteredEvent) log() (slog.Level, string, []slog.Attr) {
 	return slog.LevelInfo, "service registered", []slog.Attr{slog.String("service", e.Service), slog.String("id", e.ID)}
 }
@@ -114,7 +123,7 @@ func (e HealedEvent) log() (slog.Level, string, []slog.Attr) {
 }
 
 func (e BeatFailedEvent) log() (slog.Level, string, []slog.Attr) {
-	return slog.LevelWarn, "heartbeat failed", []slog.Attr{slog.String("service", e.Service), slog.String("id", e.ID),
+	return failureLevel(e.Failures), "heartbeat failed", []slog.Attr{slog.String("service", e.Service), slog.String("id", e.ID),
 		slog.String("check", e.CheckID), slog.Any("error", e.Err), slog.Int("failures", e.Failures), slog.Duration("retry_in", e.RetryIn)}
 }
 
@@ -127,7 +136,7 @@ func (e DeregisteredEvent) log() (slog.Level, string, []slog.Attr) {
 }
 
 func (e WatchErrorEvent) log() (slog.Level, string, []slog.Attr) {
-	return slog.LevelWarn, "watch failed", []slog.Attr{slog.String("watch", e.Watch), slog.String("datacenter", e.Datacenter),
+	return failureLevel(e.Failures), "watch failed", []slog.Attr{slog.String("watch", e.Watch), slog.String("datacenter", e.Datacenter),
 		slog.Any("error", e.Err), slog.Int("failures", e.Failures), slog.Duration("retry_in", e.RetryIn)}
 }
 

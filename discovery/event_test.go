@@ -19,17 +19,19 @@ func TestEventsInLogs(t *testing.T) {
 		{RegisteredEvent{"web", "web-1"}, `level=INFO msg="service registered" service=web id=web-1`},
 		{HealedEvent{"web", "web-1", HealLost, boom, time.Second}, `level=INFO msg="service registered again" service=web id=web-1 took=1s cause=boom`},
 		{HealedEvent{"web", "web-1", HealFailing, boom, time.Second}, `level=INFO msg="heartbeats succeed again" service=web id=web-1 took=1s cause=boom`},
-		{BeatFailedEvent{"web", "web-1", "c", boom, 3, time.Second}, `level=WARN msg="heartbeat failed" service=web id=web-1 check=c error=boom failures=3 retry_in=1s`},
+		{BeatFailedEvent{"web", "web-1", "c", boom, 1, time.Second}, `level=WARN msg="heartbeat failed" service=web id=web-1 check=c error=boom failures=1 retry_in=1s`},
+		{BeatFailedEvent{"web", "web-1", "c", boom, 2, time.Second}, `level=DEBUG msg="heartbeat failed" service=web id=web-1 check=c error=boom failures=2 retry_in=1s`},
 		{DeregisteredEvent{"web", "web-1", nil}, `level=INFO msg="service deregistered" service=web id=web-1`},
 		{DeregisteredEvent{"web", "web-1", boom}, `level=ERROR msg="service not deregistered" service=web id=web-1 error=boom`},
 		{WatchErrorEvent{"web", "dc2", boom, 1, 0}, `level=WARN msg="watch failed" watch=web datacenter=dc2 error=boom failures=1 retry_in=0s`},
+		{WatchErrorEvent{"web", "dc2", boom, 2, 0}, `level=DEBUG msg="watch failed" watch=web datacenter=dc2 error=boom failures=2 retry_in=0s`},
 		{WatchRecoveredEvent{"web", "dc2", 3, time.Minute}, `level=INFO msg="watch succeeds again" watch=web datacenter=dc2 failures=3 took=1m0s`},
 		{IndexResetEvent{"web", "", 9, 2}, `level=INFO msg="index went down" watch=web datacenter="" from=9 to=2`},
 		{InstancesChangedEvent{"web", "dc1", 1, 2, 3, 4, 5}, `level=INFO msg="instances changed" service=web datacenter=dc1 added=1 removed=2 changed=3 total=4 held=5`},
 	} {
 		var buf bytes.Buffer
 		var got Event
-		logger := slog.New(slog.NewTextHandler(&buf, nil))
+		logger := slog.New(slog.NewTextHandler(&buf, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		observer{logger, func(e Event) { got = e }}.emit(test.event)
 		if !strings.HasSuffix(strings.TrimSpace(buf.String()), test.want) {
 			t.Errorf("logged %q, want %q", buf.String(), test.want)

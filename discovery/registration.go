@@ -49,7 +49,8 @@ type RegisterOptions struct {
 	// CloseTimeout bounds Close. 5 seconds if 0 or less.
 	CloseTimeout time.Duration
 
-	// Logger gets what happens; nil is silent. OnEvent is called with
+	// Logger gets what happens; nil is silent. Of failures in a row the first one
+	// is a warning, and the others are for debugging. OnEvent is called with
 	// [RegisteredEvent], [BeatFailedEvent], [HealedEvent] and
 	// [DeregisteredEvent]; nil is none.
 	Logger  *slog.Logger

@@ -90,7 +90,8 @@ type ResolverOptions struct {
 	MinBackoff  time.Duration
 	MaxBackoff  time.Duration
 
-	// Logger gets what happens; nil is silent. OnEvent is called with
+	// Logger gets what happens; nil is silent. Of failures in a row the first one
+	// is a warning, and the others are for debugging. OnEvent is called with
 	// [InstancesChangedEvent], [WatchErrorEvent], [WatchRecoveredEvent] and
 	// [IndexResetEvent]; nil is none.
 	Logger  *slog.Logger

@@ -56,7 +56,8 @@ type WatchOptions struct {
 	// service if it is empty.
 	Name string
 
-	// Logger gets what happens; nil is silent. OnEvent is called with
+	// Logger gets what happens; nil is silent. Of failures in a row the first one
+	// is a warning, and the others are for debugging. OnEvent is called with
 	// [WatchErrorEvent], [WatchRecoveredEvent] and [IndexResetEvent]; nil is none.
 	Logger  *slog.Logger
 	OnEvent func(Event)
