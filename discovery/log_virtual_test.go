@@ -4,12 +4,15 @@ package discovery_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock"
 	"github.com/lictor-go/consul/discovery"
 )
 
@@ -75,5 +78,48 @@ func TestLogOfAnOutage(t *testing.T) {
 			want(t, "failures", debug+1, test.events)
 		}
 		want(t, "recoveries", len(eventsOf[discovery.WatchRecoveredEvent](agent)), 1)
+	})
+}
+
+// TestFailedRegisterIsSilent checks that nothing but the error tells of a failed
+// Register, since nothing is tried again.
+func TestFailedRegisterIsSilent(t *testing.T) {
+	for _, background := range []bool{false, true} {
+		t.Run(fmt.Sprint("background ", background), func(t *testing.T) {
+			bubble(t, func(t *testing.T, agent *fakeAgent) {
+				log := newLogged()
+				agent.Inject(consulmock.Fault{Path: "/v1/agent/service/register", Status: 500})
+				reg, err := discovery.Register(t.Context(), agent.client, webTTL(), &discovery.RegisterOptions{
+					Background: background, Logger: slog.New(log), OnEvent: agent.note,
+				})
+				wanted := ""
+				if background {
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer reg.Close()
+					wanted = "WARN heartbeat failed; INFO service registered"
+				} else if err == nil {
+					t.Fatal("no error")
+				}
+				time.Sleep(10 * time.Second)
+				lines, _ := log.above()
+				want(t, "log", lines, wanted)
+			})
+		})
+	}
+}
+
+// TestFirstReportFails has the agent take the registration, but not the report
+// after it: that is tried again.
+func TestFirstReportFails(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		log := newLogged()
+		agent.Inject(consulmock.Fault{Path: "/v1/agent/check/update/**", Status: 500})
+		agent.register(webTTL(), &discovery.RegisterOptions{Logger: slog.New(log), Status: consul.HealthWarning})
+		time.Sleep(10 * time.Second)
+		lines, _ := log.above()
+		want(t, "log", lines, "INFO service registered; WARN heartbeat failed; INFO heartbeats succeed again")
+		want(t, "health", agent.health(), "warning")
 	})
 }
