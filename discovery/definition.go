@@ -18,6 +18,10 @@ type definition struct {
 	ttl    time.Duration // the shortest
 }
 
+// minTTL is the shortest TTL of a check. It bounds how often there are heartbeats,
+// and nobody means nanoseconds.
+const minTTL = 100 * time.Millisecond
+
 // newDefinition returns a definition that shares nothing with reg. Its checks
 // are in one list and have the IDs that the agent would give them, so that they
 // can be updated and recognised. If reg has none, a TTL check is added unless
@@ -48,6 +52,9 @@ func newDefinition(reg *consul.AgentServiceRegistration, ttl time.Duration) (*de
 		}
 		d.checks = append(d.checks, check.CheckID)
 		if check.TTL > 0 {
+			if check.TTL < minTTL {
+				return nil, fmt.Errorf("discovery: check TTL is %s; want at least %s (is the unit missing?)", check.TTL, minTTL)
+			}
 			d.ttls = append(d.ttls, check.CheckID)
 			if d.ttl == 0 || check.TTL < d.ttl {
 				d.ttl = check.TTL

@@ -47,6 +47,7 @@ func TestDefinitionLosesNothing(t *testing.T) {
 	// Raw JSON has to be JSON, and the only check is moved to the list.
 	reg.Proxy, reg.Connect.SidecarService, reg.Connect.PeerMeta = []byte(`{}`), []byte(`{}`), []byte(`{}`)
 	reg.Checks = nil
+	reg.Check.TTL = time.Minute
 	d, err := newDefinition(&reg, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -109,6 +110,25 @@ func TestDefinitionChecks(t *testing.T) {
 	_, err := newDefinition(&consul.AgentServiceRegistration{Name: "web", Checks: []*consul.AgentServiceCheck{named, named}}, 0)
 	if err == nil || !strings.Contains(err.Error(), `"mine"`) {
 		t.Errorf("two checks of one ID: %v", err)
+	}
+	for _, test := range []struct {
+		check *consul.AgentServiceCheck
+		ttl   time.Duration
+		want  string
+	}{
+		{nil, 15, "15ns"},
+		{ttl(15), 0, "15ns"},
+		{ttl(minTTL - 1), 0, "99.999999ms"},
+		{ttl(minTTL), 0, ""},
+		{nil, minTTL, ""},
+	} {
+		_, err := newDefinition(&consul.AgentServiceRegistration{Name: "web", Check: test.check}, test.ttl)
+		if test.want == "" && err == nil {
+			continue
+		}
+		if want := "discovery: check TTL is " + test.want + "; want at least 100ms (is the unit missing?)"; err == nil || err.Error() != want {
+			t.Errorf("error %v, want %s", err, want)
+		}
 	}
 }
 

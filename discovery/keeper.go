@@ -50,7 +50,7 @@ func (k *keeper) adopt(def *definition) {
 	k.looks = def.hasOtherChecks() || def.ttl == 0 || def.ttl/3 > 3*k.r.opts.PollInterval
 	k.pace = pace{100 * time.Millisecond, 10}
 	if def.ttl > 0 {
-		k.pace.interval = max(min(k.pace.interval, def.ttl/10), time.Millisecond)
+		k.pace.interval = min(k.pace.interval, def.ttl/10)
 	}
 }
 

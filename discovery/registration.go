@@ -112,7 +112,7 @@ type Registration struct {
 // than ctx. To be registered when the agent may come up later than the program,
 // see [RegisterOptions.Background].
 //
-// reg is copied. The Status of its TTL checks is replaced by the reported one.
+// A TTL below 100 ms is an error. reg is copied. The Status of its TTL checks is replaced by the reported one.
 func Register(ctx context.Context, c *consul.Client, reg *consul.AgentServiceRegistration, opts *RegisterOptions) (*Registration, error) {
 	if reg == nil || reg.Name == "" {
 		return nil, errors.New("discovery: AgentServiceRegistration.Name is empty")

@@ -97,6 +97,9 @@ func TestBeats(t *testing.T) {
 			}
 		}
 	}
+	if got := beatInterval(minTTL, 0); got < 25*time.Millisecond {
+		t.Errorf("heartbeats as often as every %s", got)
+	}
 	if early, late := firstBeat(time.Minute, 0), firstBeat(time.Minute, 0.999); late-early < 15*time.Second {
 		t.Errorf("first beats are spread over %s only", late-early)
 	}
