@@ -55,6 +55,9 @@ func newDefinition(reg *consul.AgentServiceRegistration, ttl time.Duration) (*de
 			if check.TTL < minTTL {
 				return nil, fmt.Errorf("discovery: check TTL is %s; want at least %s (is the unit missing?)", check.TTL, minTTL)
 			}
+			if err := checkStatus(check.Status); err != nil && check.Status != "" {
+				return nil, fmt.Errorf("discovery: %w", err)
+			}
 			d.ttls = append(d.ttls, check.CheckID)
 			if d.ttl == 0 || check.TTL < d.ttl {
 				d.ttl = check.TTL

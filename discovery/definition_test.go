@@ -15,7 +15,7 @@ func TestDefinitionSharesNothing(t *testing.T) {
 	v := reflect.ValueOf(&reg).Elem()
 	changeLeaf(v, -1)
 	reg.Check.CheckID, reg.Checks[0].CheckID = "a", "b"
-	reg.Check.TTL = time.Second
+	reg.Check.TTL, reg.Check.Status = time.Second, consul.HealthWarning
 	reg.Proxy, reg.Connect.SidecarService, reg.Connect.PeerMeta = []byte(`{}`), []byte(`{}`), []byte(`{}`)
 	d, err := newDefinition(&reg, 0)
 	if err != nil {
@@ -47,7 +47,7 @@ func TestDefinitionLosesNothing(t *testing.T) {
 	// Raw JSON has to be JSON, and the only check is moved to the list.
 	reg.Proxy, reg.Connect.SidecarService, reg.Connect.PeerMeta = []byte(`{}`), []byte(`{}`), []byte(`{}`)
 	reg.Checks = nil
-	reg.Check.TTL = time.Minute
+	reg.Check.TTL, reg.Check.Status = time.Minute, consul.HealthWarning
 	d, err := newDefinition(&reg, 0)
 	if err != nil {
 		t.Fatal(err)

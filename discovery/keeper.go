@@ -25,6 +25,7 @@ type keeper struct {
 	looks      bool
 	pace       pace
 	due        time.Time // of pace
+	misread    bool      // the last status of the health function was none
 
 	// Since the last round that went well:
 	failures int       // rounds
@@ -245,8 +246,12 @@ func (k *keeper) health(ctx context.Context) (consul.HealthStatus, string) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout(k.r.def.ttl))
 	defer cancel()
-	asked, why := k.r.opts.Health(ctx)
-	switch asked = reportable(asked); {
+	asked, why, err := readStatus(k.r.opts.Health(ctx))
+	if err != nil && !k.misread {
+		k.r.warnOfStatus(err)
+	}
+	k.misread = err != nil
+	switch {
 	case asked != status && worse(asked, status) == asked:
 		return asked, why
 	case asked == status && why != "":

@@ -22,15 +22,15 @@ type RegisterOptions struct {
 	// until it is deregistered, even if its process is gone.
 	TTL time.Duration
 
-	// Status is the first one that is reported. It is by default the worst that
-	// the TTL checks of the service have as their Status, and passing if they
-	// have none.
+	// Status is the first one that is reported: passing, warning or critical. It
+	// is by default the worst that the TTL checks of the service have as their
+	// Status, and passing if they have none.
 	Status consul.HealthStatus
 
 	// Health is asked before the registration and before each heartbeat how the
-	// service is, if it has a TTL check. What is reported is the worse of its answer and of the status
-	// set by SetStatus, with the note of that one. It is never called twice at
-	// the same time. Its context ends after a quarter of the TTL (1 s to 10 s). A
+	// service is, if it has a TTL check. What is reported is the worse of its
+	// answer, which is read as by SetStatus, and of the status set by SetStatus,
+	// with the note of that one. It is never called twice at the same time. Its context ends after a quarter of the TTL (1 s to 10 s). A
 	// function that hangs stops the heartbeats, and the check turns critical when
 	// its TTL is over. Nil means none.
 	Health func(ctx context.Context) (status consul.HealthStatus, note string)
@@ -133,6 +133,9 @@ func Register(ctx context.Context, c *consul.Client, reg *consul.AgentServiceReg
 	if o.Status == "" {
 		o.Status = def.initialStatus()
 	}
+	if err := checkStatus(o.Status); err != nil {
+		return nil, fmt.Errorf("discovery: %w", err)
+	}
 	if reg.Namespace != "" {
 		c = c.WithNamespace(reg.Namespace)
 	}
@@ -151,7 +154,7 @@ func Register(ctx context.Context, c *consul.Client, reg *consul.AgentServiceReg
 		stop:    make(chan struct{}),
 		done:    make(chan struct{}),
 		closed:  make(chan struct{}),
-		status:  reportable(o.Status),
+		status:  o.Status,
 	}
 	k := newKeeper(r)
 	if !o.Background {
@@ -172,17 +175,20 @@ func (r *Registration) ID() string { return r.id }
 
 // SetStatus sets the status that is reported for the TTL checks of the service:
 // at once, and at every heartbeat. It does not wait for the agent. Of statuses
-// that are set faster than they can be reported, the last one is. What is
-// neither passing nor warning is reported as critical. A service without a TTL
-// check has no status to be reported.
+// that are set faster than they can be reported, the last one is. What is none of
+// passing, warning and critical is reported as critical, with an output that says
+// so, and logged. A service without a TTL check has no status to be reported.
 func (r *Registration) SetStatus(status consul.HealthStatus, note string) {
-	status = reportable(status)
+	status, note, err := readStatus(status, note)
 	r.mu.Lock()
 	same := r.status == status && r.note == note
 	r.status, r.note = status, note
 	r.mu.Unlock()
 	if same {
 		return
+	}
+	if err != nil {
+		r.warnOfStatus(err)
 	}
 	select {
 	case r.wake <- struct{}{}:
@@ -326,6 +332,34 @@ func isRefusal(err error) bool {
 	var status *consul.StatusError
 	return errors.As(err, &status) && status.Code/100 == 4 &&
 		!errors.Is(err, consul.ErrRateLimited) && status.Code != 408
+}
+
+// checkStatus returns an error if TTL checks cannot have the status.
+func checkStatus(status consul.HealthStatus) error {
+	if status != reportable(status) {
+		return fmt.Errorf("status %q: want passing, warning or critical", status)
+	}
+	return nil
+}
+
+// readStatus returns what a status and its note are reported as, and an error if
+// TTL checks cannot have the status.
+func readStatus(status consul.HealthStatus, note string) (consul.HealthStatus, string, error) {
+	err := checkStatus(status)
+	if err == nil {
+		return status, note, nil
+	}
+	if note != "" {
+		note = ": " + note
+	}
+	return consul.HealthCritical, err.Error() + note, err
+}
+
+// warnOfStatus logs what was wrong with a status.
+func (r *Registration) warnOfStatus(err error) {
+	if r.opts.Logger != nil {
+		r.opts.Logger.Warn("critical is reported instead of a wrong status", "service", r.name, "id", r.id, "error", err)
+	}
 }
 
 // reportable returns a status that TTL checks can have.

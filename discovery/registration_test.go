@@ -311,8 +311,8 @@ func TestSetStatus(t *testing.T) {
 			{consul.HealthWarning, "disk at 92 %", "warning disk at 92 %"},
 			{consul.HealthCritical, "", "critical"},
 			{consul.HealthPassing, "", "passing"},
-			{consul.HealthMaintenance, "gone fishing", "critical gone fishing"},
-			{"", "", "critical"},
+			{consul.HealthMaintenance, "gone fishing", `critical status "maintenance": want passing, warning or critical: gone fishing`},
+			{"", "", `critical status "": want passing, warning or critical`},
 		} {
 			before := time.Now()
 			reg.SetStatus(test.status, test.note)
@@ -324,7 +324,8 @@ func TestSetStatus(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want(t, "output", checks["service:web-1"].Output, test.note)
+			c := checks["service:web-1"]
+			want(t, "status and output", strings.TrimSpace(string(c.Status)+" "+c.Output), test.want)
 			time.Sleep(5 * time.Minute)
 			want(t, "status after some heartbeats", strings.Fields(agent.health())[0], strings.Fields(test.want)[0])
 		}

@@ -1,7 +1,11 @@
 package discovery_test
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -46,5 +50,83 @@ func TestAnyStatus(t *testing.T) {
 				t.Errorf("weight of %s: %d; want %d", id, got[id], weight)
 			}
 		}
+	}
+}
+
+const noStatus = `status "pass": want passing, warning or critical`
+
+// TestWrongStatusIsRefused registers with words that are no status.
+func TestWrongStatusIsRefused(t *testing.T) {
+	agent := consulmock.New(t)
+	for name, register := range map[string]func() (*discovery.Registration, error){
+		"option": func() (*discovery.Registration, error) {
+			return discovery.Register(context.Background(), agent.Client(), &consul.AgentServiceRegistration{Name: "web"}, &discovery.RegisterOptions{Status: "pass"})
+		},
+		"check": func() (*discovery.Registration, error) {
+			return discovery.Register(context.Background(), agent.Client(), &consul.AgentServiceRegistration{
+				Name: "web", Check: &consul.AgentServiceCheck{TTL: time.Minute, Status: "pass"}}, nil)
+		},
+	} {
+		reg, err := register()
+		if err == nil {
+			reg.Close()
+		}
+		if err == nil || err.Error() != "discovery: "+noStatus {
+			t.Errorf("%s: %v; want %s", name, err, noStatus)
+		}
+	}
+	if n := len(agent.Requests()); n > 0 {
+		t.Errorf("%d requests", n)
+	}
+}
+
+// TestWrongStatusIsCritical sets words that are no status.
+func TestWrongStatusIsCritical(t *testing.T) {
+	ctx := context.Background()
+	agent := consulmock.New(t)
+	var log bytes.Buffer
+	var asked atomic.Value
+	asked.Store(consul.HealthStatus("pass"))
+	web := &consul.AgentServiceRegistration{Name: "web"}
+	reg, err := discovery.Register(ctx, agent.Client(), web, &discovery.RegisterOptions{
+		Health: func(context.Context) (consul.HealthStatus, string) { return asked.Load().(consul.HealthStatus), "fine" },
+		Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect := func(what, want string, warnings int) {
+		t.Helper()
+		// Update reports, and reads the function's answer.
+		if err := reg.Update(ctx, web); err != nil {
+			t.Fatal(err)
+		}
+		checks, err := agent.Client().Agent().Checks(ctx, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := checks["service:web"]
+		if got := string(c.Status) + " " + c.Output; got != want {
+			t.Errorf("%s: %s; want %s", what, got, want)
+		}
+		if n := strings.Count(log.String(), "level=WARN"); n != warnings {
+			t.Errorf("%s: %d warnings, want %d: %s", what, n, warnings, log.String())
+		}
+	}
+	expect("by the function", "critical "+noStatus+": fine", 1)
+	expect("again", "critical "+noStatus+": fine", 1)
+	asked.Store(consul.HealthPassing)
+	expect("by the function, in order", "passing fine", 1)
+	reg.SetStatus("pass", "")
+	expect("by SetStatus", "critical "+noStatus, 2)
+	reg.SetStatus(consul.HealthMaintenance, "so")
+	expect("by SetStatus", `critical status "maintenance": want passing, warning or critical: so`, 3)
+	reg.SetStatus(consul.HealthPassing, "")
+	expect("by SetStatus, in order", "passing fine", 3)
+	if err := reg.Close(); err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(log.String(), "service=web id=web error=") {
+		t.Errorf("logged %s", log.String())
 	}
 }
