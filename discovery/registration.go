@@ -19,16 +19,18 @@ type RegisterOptions struct {
 	// seconds by default. Such a service is deregistered by the agent when its
 	// heartbeats have been missing for ten minutes, or ten TTLs if that is
 	// longer. A negative TTL adds no check: the service then counts as passing
-	// until it is deregistered, even if its process is gone.
+	// until it is deregistered, even if its process is gone. A TTL beside checks
+	// of the service's own is an error.
 	TTL time.Duration
 
 	// Status is the first one that is reported: passing, warning or critical. It
 	// is by default the worst that the TTL checks of the service have as their
-	// Status, and passing if they have none.
+	// Status, and passing if they have none. Without a TTL check it is an error,
+	// and so is Health.
 	Status consul.HealthStatus
 
 	// Health is asked before the registration and before each heartbeat how the
-	// service is, if it has a TTL check. What is reported is the worse of its
+	// service is. What is reported is the worse of its
 	// answer, which is read as by SetStatus, and of the status set by SetStatus,
 	// with the note of that one. It is never called twice at the same time. Its context ends after a quarter of the TTL (1 s to 10 s). A
 	// function that hangs stops the heartbeats, and the check turns critical when
@@ -127,6 +129,9 @@ func Register(ctx context.Context, c *consul.Client, reg *consul.AgentServiceReg
 	if err != nil {
 		return nil, err
 	}
+	if err := o.checkEffect(reg, def); err != nil {
+		return nil, err
+	}
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("discovery: registering service %q: %w", def.reg.ID, err)
 	}
@@ -168,6 +173,22 @@ func Register(ctx context.Context, c *consul.Client, reg *consul.AgentServiceReg
 	lifetime, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	go k.run(lifetime)
 	return r, nil
+}
+
+// checkEffect returns an error if an option has no effect on a service with the
+// checks of the definition: whoever set it expects another thing than what there
+// will be.
+func (o *RegisterOptions) checkEffect(reg *consul.AgentServiceRegistration, def *definition) error {
+	switch {
+	case o.TTL > 0 && len(cloneRegistration(reg).Checks) > 0:
+		return fmt.Errorf("discovery: RegisterOptions.TTL has no effect: service %q has checks of its own", def.reg.ID)
+	case len(def.ttls) > 0:
+	case o.Health != nil:
+		return fmt.Errorf("discovery: RegisterOptions.Health has no effect: service %q has no TTL check", def.reg.ID)
+	case o.Status != "":
+		return fmt.Errorf("discovery: RegisterOptions.Status has no effect: service %q has no TTL check", def.reg.ID)
+	}
+	return nil
 }
 
 // ID returns the ID of the service instance.

@@ -130,3 +130,37 @@ func TestWrongStatusIsCritical(t *testing.T) {
 		t.Errorf("logged %s", log.String())
 	}
 }
+
+// TestOptionsWithoutEffect registers with options that the checks make useless.
+func TestOptionsWithoutEffect(t *testing.T) {
+	agent := consulmock.New(t)
+	health := func(context.Context) (consul.HealthStatus, string) { return consul.HealthPassing, "" }
+	http := &consul.AgentServiceCheck{HTTP: "http://127.0.0.1:9/", Interval: time.Minute}
+	ttl := &consul.AgentServiceCheck{TTL: time.Minute}
+	for _, test := range []struct {
+		name  string
+		check *consul.AgentServiceCheck
+		opts  discovery.RegisterOptions
+		want  string
+	}{
+		{"TTL beside a TTL check", ttl, discovery.RegisterOptions{TTL: time.Minute}, `RegisterOptions.TTL has no effect: service "web" has checks of its own`},
+		{"TTL beside an HTTP check", http, discovery.RegisterOptions{TTL: time.Minute}, `RegisterOptions.TTL has no effect: service "web" has checks of its own`},
+		{"Health beside an HTTP check", http, discovery.RegisterOptions{Health: health}, `RegisterOptions.Health has no effect: service "web" has no TTL check`},
+		{"Health without a check", nil, discovery.RegisterOptions{TTL: -1, Health: health}, `RegisterOptions.Health has no effect: service "web" has no TTL check`},
+		{"Status beside an HTTP check", http, discovery.RegisterOptions{Status: consul.HealthPassing}, `RegisterOptions.Status has no effect: service "web" has no TTL check`},
+		{"no TTL beside an HTTP check", http, discovery.RegisterOptions{TTL: -1}, ""},
+		{"TTL beside an empty check", &consul.AgentServiceCheck{}, discovery.RegisterOptions{TTL: time.Minute, Health: health, Status: consul.HealthWarning}, ""},
+		{"Health beside a TTL check", ttl, discovery.RegisterOptions{Health: health, Status: consul.HealthWarning}, ""},
+	} {
+		reg, err := discovery.Register(context.Background(), agent.Client(), &consul.AgentServiceRegistration{Name: "web", Check: test.check}, &test.opts)
+		got := ""
+		if err != nil {
+			got = strings.TrimPrefix(err.Error(), "discovery: ")
+		} else if err := reg.Close(); err != nil {
+			t.Error(err)
+		}
+		if got != test.want {
+			t.Errorf("%s: %q; want %q", test.name, got, test.want)
+		}
+	}
+}
