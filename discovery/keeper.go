@@ -91,7 +91,7 @@ func (k *keeper) change(ctx context.Context, u update) error {
 		k.adopt(u.def)
 		k.changed = true
 	}
-	k.round(ctx, true, true)
+	err := k.round(ctx, true, true)
 	switch {
 	case u.ctx.Err() != nil:
 		k.nextBeat = time.Now()
@@ -100,7 +100,7 @@ func (k *keeper) change(ctx context.Context, u update) error {
 	case ctx.Err() != nil:
 		return errClosed
 	}
-	return k.r.Err()
+	return err
 }
 
 // keepPace waits if statuses are set too fast. It reports false after Close.
@@ -132,8 +132,9 @@ func (k *keeper) untilNext() time.Duration {
 }
 
 // round reports the status or looks at the agent, registers the service if that
-// shows that it is lost, and sets the times of what comes next.
-func (k *keeper) round(ctx context.Context, beat, look bool) {
+// shows that it is lost, and sets the times of what comes next. It returns the
+// error of the call that failed, if one did.
+func (k *keeper) round(ctx context.Context, beat, look bool) error {
 	first := !k.registered
 	about, err := k.calls(ctx, beat, look && k.looks)
 	reg := k.r.def.reg
@@ -142,11 +143,11 @@ func (k *keeper) round(ctx context.Context, beat, look bool) {
 		k.r.observe.emit(RegisteredEvent{reg.Name, reg.ID})
 	}
 	if ctx.Err() != nil && k.registered {
-		return // Close has begun, or the caller has enough: there will be another round
+		return err // Close has begun, or the caller has enough: there will be another round
 	}
 	now := time.Now()
 	k.r.mu.Lock()
-	k.r.err = err
+	k.r.err, k.r.registered = err, k.registered
 	k.r.mu.Unlock()
 	if err != nil {
 		k.failures++
@@ -155,7 +156,7 @@ func (k *keeper) round(ctx context.Context, beat, look bool) {
 		if k.registered || k.r.opts.Background { // else Register fails, and nothing is tried again
 			k.r.observe.emit(BeatFailedEvent{reg.Name, reg.ID, about, err, k.failures, pause})
 		}
-		return
+		return err
 	}
 	if k.cause != nil && !first {
 		reason := HealFailing
@@ -166,6 +167,7 @@ func (k *keeper) round(ctx context.Context, beat, look bool) {
 	}
 	k.cause, k.failures, k.lost, k.futile = nil, 0, false, false
 	k.schedule(now, beat, look, first)
+	return nil
 }
 
 // schedule sets the times of the next heartbeat and the next look after a round

@@ -83,11 +83,12 @@ type Registration struct {
 	closed chan struct{} // closed when Close has ended, and closeErr is set
 	cancel context.CancelFunc
 
-	mu       sync.Mutex
-	status   consul.HealthStatus
-	note     string
-	err      error // of the last round of calls
-	stopping bool  // stop is closed
+	mu         sync.Mutex
+	status     consul.HealthStatus
+	note       string
+	err        error // of the last round of calls
+	registered bool  // the agent took a definition once
+	stopping   bool  // stop is closed
 
 	closeErr error
 }
@@ -268,11 +269,18 @@ func (r *Registration) Update(ctx context.Context, reg *consul.AgentServiceRegis
 }
 
 // Err returns the error of the last attempt to report the status, or nil if it
-// succeeded.
+// succeeded. With [RegisterOptions.Background] there is an error until the agent
+// has taken the service for the first time.
 func (r *Registration) Err() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.err
+	switch {
+	case r.registered:
+		return r.err
+	case r.err != nil:
+		return fmt.Errorf("discovery: service %q is not registered yet: %w", r.id, r.err)
+	}
+	return fmt.Errorf("discovery: service %q is not registered yet", r.id)
 }
 
 // Close ends the heartbeats and deregisters the service, also when the context

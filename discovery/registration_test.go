@@ -662,9 +662,14 @@ func TestRegisterInBackground(t *testing.T) {
 	bubble(t, func(t *testing.T, agent *fakeAgent) {
 		agent.Stop()
 		reg := agent.register(webTTL(), &discovery.RegisterOptions{Background: true})
+		const notYet = `discovery: service "web-1" is not registered yet`
+		if err := reg.Err(); err == nil || err.Error() != notYet {
+			t.Errorf("before the first attempt: %v", err)
+		}
 		time.Sleep(time.Hour)
-		if reg.Err() == nil {
-			t.Error("no error while the agent is away")
+		failed := eventsOf[discovery.BeatFailedEvent](agent)
+		if err := reg.Err(); err == nil || err.Error() != notYet+": "+failed[0].Err.Error() || errors.Unwrap(err) == nil {
+			t.Errorf("while the agent is away: %v", err)
 		}
 		reg.SetStatus(consul.HealthWarning, "")
 		agent.Start()
@@ -672,6 +677,12 @@ func TestRegisterInBackground(t *testing.T) {
 		want(t, "health", agent.health(), "warning")
 		want(t, "registered", len(eventsOf[discovery.RegisteredEvent](agent)), 1)
 		want(t, "healed", len(eventsOf[discovery.HealedEvent](agent)), 0)
+		want(t, "error", reg.Err(), nil)
+		agent.Stop()
+		time.Sleep(time.Minute)
+		if err := reg.Err(); err == nil || strings.Contains(err.Error(), "yet") {
+			t.Errorf("while the agent is away again: %v", err)
+		}
 	})
 	bubble(t, func(t *testing.T, agent *fakeAgent) {
 		agent.register(webTTL(), &discovery.RegisterOptions{Background: true})
