@@ -117,7 +117,12 @@ type Registration struct {
 //
 // A TTL below 100 ms is an error. reg is copied. The Status of its TTL checks is replaced by the reported one.
 func Register(ctx context.Context, c *consul.Client, reg *consul.AgentServiceRegistration, opts *RegisterOptions) (*Registration, error) {
-	if reg == nil || reg.Name == "" {
+	switch {
+	case ctx == nil:
+		return nil, errNilContext
+	case c == nil:
+		return nil, errNilClient
+	case reg == nil || reg.Name == "":
 		return nil, errors.New("discovery: AgentServiceRegistration.Name is empty")
 	}
 	var o RegisterOptions
@@ -238,7 +243,10 @@ var errClosed = errors.New("the registration is closed")
 // After an error the agent may have either definition; the new one is tried again
 // as a failed heartbeat is. The end of ctx ends the attempt.
 func (r *Registration) Update(ctx context.Context, reg *consul.AgentServiceRegistration) error {
-	if reg == nil || reg.Name == "" {
+	switch {
+	case ctx == nil:
+		return errNilContext
+	case reg == nil || reg.Name == "":
 		return errors.New("discovery: AgentServiceRegistration.Name is empty")
 	}
 	def, err := newDefinition(reg, r.opts.TTL)

@@ -124,7 +124,8 @@ type Resolver struct {
 }
 
 // NewResolver returns a resolver, which asks nothing before it is asked. Nil
-// options mean passing instances only.
+// options mean passing instances only. With a nil client every question is an
+// error.
 func NewResolver(c *consul.Client, opts *ResolverOptions) *Resolver {
 	r := &Resolver{client: c, services: make(map[string]*service)}
 	if opts != nil {
@@ -232,6 +233,10 @@ func (r *Resolver) acquire(ctx context.Context, service string, tried []instance
 // resolver is closed, it ends with ErrClosed.
 func (r *Resolver) Watch(ctx context.Context, service string) iter.Seq2[[]Instance, error] {
 	return func(yield func([]Instance, error) bool) {
+		if ctx == nil {
+			yield(nil, errNilContext)
+			return
+		}
 		s, err := r.use(service)
 		if err != nil {
 			yield(nil, err)
@@ -325,6 +330,9 @@ func (r *Resolver) Close() error {
 // lookUp returns a service and what is known about it, after the agent's first
 // answer.
 func (r *Resolver) lookUp(ctx context.Context, name string) (*service, *view, error) {
+	if ctx == nil {
+		return nil, nil, errNilContext
+	}
 	r.mu.RLock()
 	s := r.services[name]
 	r.mu.RUnlock()
@@ -363,6 +371,9 @@ func (r *Resolver) lookUp(ctx context.Context, name string) (*service, *view, er
 
 // use returns a service that is not forgotten before its release.
 func (r *Resolver) use(name string) (*service, error) {
+	if r.client == nil {
+		return nil, errNilClient
+	}
 	if name == "" {
 		return nil, errors.New("discovery: service is empty")
 	}

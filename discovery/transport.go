@@ -72,9 +72,16 @@ func (t *transport) CloseIdleConnections() {
 
 // RoundTrip implements [http.RoundTripper].
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.URL == nil {
+	var refused error
+	switch {
+	case t.resolver == nil:
+		refused = errors.New("discovery: nil resolver")
+	case req.URL == nil:
+		refused = errors.New("discovery: request without a URL")
+	}
+	if refused != nil {
 		closeBody(req)
-		return nil, errors.New("discovery: request without a URL")
+		return nil, refused
 	}
 	if _, err := netip.ParseAddr(req.URL.Hostname()); err == nil {
 		return t.base.RoundTrip(req)
@@ -347,6 +354,9 @@ func (b *trackedBody) Close() error {
 // Up to three instances are tried. A host that is an IP address is dialled as it
 // is. Connections do not count as load.
 func (r *Resolver) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	if ctx == nil {
+		return nil, errNilContext
+	}
 	host := address
 	if h, _, err := net.SplitHostPort(address); err == nil {
 		host = h

@@ -129,11 +129,30 @@ func cloneQuery(q consul.QueryOptions) consul.QueryOptions {
 // client by default. To follow many services at once use a [Resolver], which
 // shares and bounds them.
 func Watch[T any](ctx context.Context, query Query[T], opts *WatchOptions) iter.Seq2[T, error] {
+	if query == nil {
+		return failed[T](errors.New("discovery: nil query"))
+	}
 	return (&watcher[T]{query: query, opts: opts.withDefaults()}).seq(ctx)
+}
+
+var (
+	errNilClient  = errors.New("discovery: nil client")
+	errNilContext = errors.New("discovery: nil context")
+)
+
+// failed returns a sequence of one error.
+func failed[T any](err error) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var none T
+		yield(none, err)
+	}
 }
 
 // seq returns the watch as a sequence.
 func (w *watcher[T]) seq(ctx context.Context) iter.Seq2[T, error] {
+	if ctx == nil {
+		return failed[T](errNilContext)
+	}
 	return func(yield func(T, error) bool) {
 		h := newHasher()
 		w.run(ctx, func(v T) uint64 { return h.sum(v) }, yield)
@@ -145,6 +164,9 @@ func (w *watcher[T]) seq(ctx context.Context) iter.Seq2[T, error] {
 // failing or warning check. A service without instances is an empty list. For
 // everything else see [Watch].
 func WatchService(ctx context.Context, c *consul.Client, service string, opts *WatchOptions) iter.Seq2[[]*consul.ServiceEntry, error] {
+	if c == nil {
+		return failed[[]*consul.ServiceEntry](errNilClient)
+	}
 	o := opts.withDefaults()
 	if o.Name == "" {
 		o.Name = service
