@@ -16,7 +16,9 @@ import (
 )
 
 var (
-	// ErrNoInstances means that a service has no instance to pick.
+	// ErrNoInstances means that a service has no instance to pick. The error that
+	// wraps it says whether there would have to be a healthy one, and whether the
+	// token may have kept some from being seen.
 	ErrNoInstances = errors.New("no instances")
 
 	// ErrClosed means that a resolver was closed.

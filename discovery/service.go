@@ -62,6 +62,7 @@ type leg struct {
 	answeredAt time.Time
 	failures   int // in a row, that the agent itself answered with
 	err        error
+	filtered   bool          // the token was not allowed to see all that the last answer is about
 	retry      chan struct{} // ends the pause after an error
 }
 
@@ -113,7 +114,15 @@ func (s *service) start(l *leg) {
 	opts.Name = s.name
 	opts.Query.Datacenter = l.datacenter
 	w := &watcher[[]Instance]{
-		query:      s.query,
+		query: func(ctx context.Context, q *consul.QueryOptions) ([]Instance, *consul.QueryMeta, error) {
+			instances, meta, err := s.query(ctx, q)
+			if err == nil {
+				s.mu.Lock()
+				l.filtered = meta.ResultsFilteredByACLs
+				s.mu.Unlock()
+			}
+			return instances, meta, err
+		},
 		opts:       opts,
 		gate:       s.r.slots.pass,
 		skipsKnown: true,
@@ -349,10 +358,30 @@ func (s *service) pick(v *view, choose func([]Instance) int, tried []instanceKey
 		candidates = usable(candidates, tried, now)
 	}
 	if len(candidates) == 0 {
-		return Instance{}, fmt.Errorf("discovery: service %q: %w", s.name, ErrNoInstances)
+		return Instance{}, s.noInstances()
 	}
 	return candidates[choose(candidates)], nil
 }
+
+// noInstances returns an ErrNoInstances that says what is known of the reason.
+func (s *service) noInstances() error {
+	text := fmt.Sprintf("discovery: service %q: no healthy instances", s.name)
+	if s.r.opts.AnyStatus {
+		text = fmt.Sprintf("discovery: service %q: no instances", s.name)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if slices.ContainsFunc(s.legs, func(l *leg) bool { return l.filtered }) {
+		text += " (the token may not be allowed to see all)"
+	}
+	return noInstancesError(text)
+}
+
+type noInstancesError string
+
+func (e noInstancesError) Error() string { return string(e) }
+
+func (e noInstancesError) Unwrap() error { return ErrNoInstances }
 
 // judge takes the feedback about a use of an instance.
 func (s *service) judge(i Instance, err error) {

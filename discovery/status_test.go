@@ -3,6 +3,7 @@ package discovery_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"sync/atomic"
@@ -49,6 +50,37 @@ func TestAnyStatus(t *testing.T) {
 			if got[id] != weight {
 				t.Errorf("weight of %s: %d; want %d", id, got[id], weight)
 			}
+		}
+	}
+}
+
+// TestNoInstances checks what is said of a service without instances to pick.
+func TestNoInstances(t *testing.T) {
+	const hidden = " (the token may not be allowed to see all)"
+	sees := func(service string) consulmock.Token {
+		return consulmock.Token{SecretID: service, Rules: `service "` + service + `" { policy = "read" } node_prefix "" { policy = "read" }`}
+	}
+	agent := consulmock.New(t, consulmock.WithTokens(sees("web"), sees("other")))
+	agent.AddService(&consul.AgentServiceRegistration{Name: "web", Port: 80, Check: &consul.AgentServiceCheck{TTL: time.Hour, Status: consul.HealthCritical}})
+	for _, test := range []struct {
+		opts  discovery.ResolverOptions
+		token string
+		want  string
+	}{
+		{discovery.ResolverOptions{}, "web", "no healthy instances"},
+		{discovery.ResolverOptions{AllowWarning: true}, "web", "no healthy instances"},
+		{discovery.ResolverOptions{AnyStatus: true}, "web", ""},
+		{discovery.ResolverOptions{AnyStatus: true, Query: consul.QueryOptions{Tags: []string{"v2"}}}, "web", "no instances"},
+		{discovery.ResolverOptions{}, "other", "no healthy instances" + hidden},
+		{discovery.ResolverOptions{AnyStatus: true}, "other", "no instances" + hidden},
+	} {
+		r := discovery.NewResolver(agent.Client().WithToken(test.token), &test.opts)
+		_, err := r.Pick(context.Background(), "web")
+		r.Close()
+		switch {
+		case test.want == "" && err == nil:
+		case test.want == "", !errors.Is(err, discovery.ErrNoInstances), err.Error() != `discovery: service "web": `+test.want:
+			t.Errorf("token %s, AllowWarning %t, AnyStatus %t: %v; want %q", test.token, test.opts.AllowWarning, test.opts.AnyStatus, err, test.want)
 		}
 	}
 }
