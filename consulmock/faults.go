@@ -46,8 +46,8 @@ type Fault struct {
 
 	// Path is a pattern for their path, in the syntax of [path.Match]: * stands
 	// for everything up to the next slash. The path is the unescaped one, without
-	// the query. A pattern that ends in /** means everything below. Empty means
-	// any path.
+	// the query. It begins with a slash. A pattern that ends in /** means everything
+	// below. Empty means any path.
 	Path string
 
 	// If is asked about requests that match so far, if it is not nil. Those for
@@ -247,6 +247,9 @@ func (f *Fault) check() error {
 	if _, err := path.Match(f.Path, ""); err != nil {
 		return fmt.Errorf("Path %q: %w", f.Path, err)
 	}
+	if f.Path != "" && f.Path[0] != '/' { // it would match nothing
+		return fmt.Errorf("Path %q: want a slash at the beginning", f.Path)
+	}
 	answers := 0
 	for _, does := range []bool{f.Drop == DropRequest || f.Drop == ResetRequest, f.NoLeader, f.RateLimit != 0, f.Status != 0 || f.Body != ""} {
 		if does {
@@ -306,7 +309,7 @@ func matchPath(pattern, p string) bool {
 
 // cutDoubleStar returns the pattern without the ** at its end.
 func cutDoubleStar(pattern string) (string, bool) {
-	if n := len(pattern); n > 3 && pattern[n-3:] == "/**" {
+	if n := len(pattern); n >= 3 && pattern[n-3:] == "/**" {
 		return pattern[:n-2], true
 	}
 	return "", false

@@ -269,6 +269,7 @@ func TestMatchPath(t *testing.T) {
 		{"/v1/**", "/v1/", true},
 		{"/v1/**", "/v2/x", false},
 		{"/**", "/", true},
+		{"/**", "/v1/a/b", true},
 	}
 	for _, tt := range tests {
 		if got := matchPath(tt.pattern, tt.path); got != tt.want {
@@ -284,6 +285,8 @@ func TestInjectRefuses(t *testing.T) {
 		want  string
 	}{
 		{Fault{Path: "["}, `Path "["`},
+		{Fault{Path: "v1/agent/self"}, `consulmock: Fault: Path "v1/agent/self": want a slash at the beginning`},
+		{Fault{Path: "**"}, `Path "**": want a slash`},
 		{Fault{Status: 500, NoLeader: true}, "more than one answer"},
 		{Fault{Status: 99}, "Status 99"},
 		{Fault{Skip: -1}, "cannot be negative"},

@@ -28,6 +28,9 @@ import (
 // in the message, and is answered with 501. From then on nothing is held. What was recorded but not asked for
 // is logged at the end.
 func Replay(t testing.TB, har string) *Server {
+	if t == nil {
+		panic("consulmock: Replay: nil testing.TB; for programs that are not tests there is NewReplayServer")
+	}
 	t.Helper()
 	s, err := NewReplayServer(har, func(problem string) { t.Errorf("%s", problem) })
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 // [Server.Requests], and no fault applies. It panics if the agent refuses the
 // service.
 func (s *Server) AddService(r *consul.AgentServiceRegistration) {
+	needs("AddService", r)
 	params := url.Values{}
 	if r.ReplaceExistingChecks {
 		params.Set("replace-existing-checks", "true")
@@ -38,6 +39,7 @@ func (s *Server) RemoveService(serviceID string) {
 // AddCheck registers a check with the agent, as PUT /v1/agent/check/register does.
 // It panics if the agent refuses the check. For the rest see [Server.AddService].
 func (s *Server) AddCheck(r *consul.AgentCheckRegistration) {
+	needs("AddCheck", r)
 	s.seed("AddCheck", registerCheck, "", nil, r)
 }
 
@@ -45,13 +47,22 @@ func (s *Server) AddCheck(r *consul.AgentCheckRegistration) {
 // /v1/catalog/register does. It panics if the agent refuses them. For the rest see
 // [Server.AddService].
 func (s *Server) AddNode(r *consul.CatalogRegistration) {
+	needs("AddNode", r)
 	s.seed("AddNode", catalogRegister, "", nil, r)
 }
 
 // RemoveNode takes a node, or a service or a check of it, out of the catalog, as
 // PUT /v1/catalog/deregister does.
 func (s *Server) RemoveNode(r *consul.CatalogDeregistration) {
+	needs("RemoveNode", r)
 	s.seed("RemoveNode", catalogDeregister, "", nil, r)
+}
+
+// needs panics if what a method was given is nil.
+func needs[T any](what string, given *T) {
+	if given == nil {
+		panic(fmt.Sprintf("consulmock: %s: nil %T", what, given))
+	}
 }
 
 // seed sends a request to a handler directly, with a token that may do

@@ -68,9 +68,15 @@ func TestSeedingPanics(t *testing.T) {
 		`AddCheck: ServiceID "x" does not exist`: func() {
 			s.AddCheck(&consul.AgentCheckRegistration{Name: "c", ServiceID: "x", AgentServiceCheck: consul.AgentServiceCheck{TTL: 1}})
 		},
-		"AddNode: Must provide node":                     func() { s.AddNode(&consul.CatalogRegistration{}) },
-		`SetCheckStatus: no check "x"`:                   func() { s.SetCheckStatus("x", consul.HealthPassing, "") },
-		`WithVersion("2.0"): known are 1.8.7 and 1.21.4`: func() { WithVersion("2.0") },
+		"AddNode: Must provide node":                                                       func() { s.AddNode(&consul.CatalogRegistration{}) },
+		`SetCheckStatus: no check "x"`:                                                     func() { s.SetCheckStatus("x", consul.HealthPassing, "") },
+		"AddService: nil *consul.AgentServiceRegistration":                                 func() { s.AddService(nil) },
+		"AddCheck: nil *consul.AgentCheckRegistration":                                     func() { s.AddCheck(nil) },
+		"AddNode: nil *consul.CatalogRegistration":                                         func() { s.AddNode(nil) },
+		"RemoveNode: nil *consul.CatalogDeregistration":                                    func() { s.RemoveNode(nil) },
+		"New: nil testing.TB; for programs that are not tests there is NewServer":          func() { New(nil) },
+		"Replay: nil testing.TB; for programs that are not tests there is NewReplayServer": func() { Replay(nil, "x.har") },
+		`WithVersion("2.0"): known are 1.8.7 and 1.21.4`:                                   func() { WithVersion("2.0") },
 	} {
 		func() {
 			defer func() {

@@ -31,6 +31,9 @@ type Server struct {
 // New returns a started server that is closed when the test ends. If the test
 // has failed by then, the server's state is logged.
 func New(t testing.TB, opts ...Option) *Server {
+	if t == nil {
+		panic("consulmock: New: nil testing.TB; for programs that are not tests there is NewServer")
+	}
 	t.Helper()
 	s := NewServer(opts...)
 	t.Cleanup(func() {
