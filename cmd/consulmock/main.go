@@ -47,6 +47,7 @@ func main() {
 type settings struct {
 	httpAddr, node, nodeID, datacenter, version string
 	nodeMeta                                    metaFlag
+	tokens                                      tokenFlag
 	replay, record, target                      string
 	log                                         bool
 }
@@ -67,10 +68,36 @@ func (m metaFlag) Set(s string) error {
 	return nil
 }
 
+// tokenFlag is a flag of the form secret or secret=rules that may be given
+// repeatedly.
+type tokenFlag []consulmock.Token
+
+// String implements [flag.Value].
+func (t *tokenFlag) String() string { return "" }
+
+// Set implements [flag.Value].
+func (t *tokenFlag) Set(s string) error {
+	secret, rules, ok := strings.Cut(s, "=")
+	token := consulmock.Token{SecretID: secret, Rules: rules}
+	if !ok {
+		token = consulmock.ManagementToken(secret)
+	}
+	if secret == "" {
+		return errors.New("want secret or secret=rules")
+	}
+	*t = append(*t, token)
+	return nil
+}
+
 // versions are those that the fake knows.
 var versions = []string{"1.21.4", "1.8.7"}
 
 var uuid = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+
+const usage = `Usage: consulmock [flags]
+
+Serves a fake Consul agent. HTTP, TCP and UDP checks run at their interval, as those
+of an agent do; in package consulmock they do so only with WithProbes.`
 
 // parse reads the command line. Usage is printed if it asks for help.
 func parse(args []string, stdout io.Writer) (*settings, error) {
@@ -83,13 +110,15 @@ func parse(args []string, stdout io.Writer) (*settings, error) {
 	f.Var(c.nodeMeta, "node-meta", "metadata of the agent's node as `key:value`; may be repeated")
 	f.StringVar(&c.datacenter, "datacenter", "dc1", "`name` of the datacenter")
 	f.StringVar(&c.version, "consul-version", versions[0], "answer as that `release` of Consul does: "+strings.Join(versions, " or "))
+	f.Var(&c.tokens, "token", "turn access control on and accept a token, given as its `secret` if it may do everything,\n"+
+		"or as secret=rules, in Consul's rule language; may be repeated")
 	f.StringVar(&c.replay, "replay", "", "answer from a recording, which is a HAR `file`")
 	f.StringVar(&c.record, "record", "", "record what a real agent answers to a HAR `file`; needs -target")
 	f.StringVar(&c.target, "target", "", "`URL` of the real agent for -record")
 	f.BoolVar(&c.log, "log", false, "log every request with its answer's status and time to standard error")
 	err := f.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(stdout, "Usage: consulmock [flags]")
+		fmt.Fprintf(stdout, "%s\n\n", usage)
 		f.SetOutput(stdout)
 		f.PrintDefaults()
 		return nil, err
@@ -110,6 +139,8 @@ func parse(args []string, stdout io.Writer) (*settings, error) {
 		err = errors.New("-node and -datacenter cannot be empty")
 	case c.nodeID != "" && !uuid.MatchString(c.nodeID):
 		err = fmt.Errorf("-node-id %q: want a UUID in lower case", c.nodeID)
+	case len(c.tokens) > 0 && (c.replay != "" || c.record != ""):
+		err = errors.New("-token has no effect beside -replay and -record")
 	case c.replay != "" && c.record != "":
 		err = errors.New("-replay and -record exclude each other")
 	case (c.record == "") != (c.target == ""):
@@ -156,9 +187,30 @@ func (c *settings) open(stderr io.Writer) (*backend, error) {
 	if c.nodeID != "" {
 		options = append(options, consulmock.WithNodeID(c.nodeID))
 	}
-	s := consulmock.NewServer(options...)
+	if len(c.tokens) > 0 {
+		options = append(options, consulmock.WithTokens(c.tokens...))
+	}
+	s, err := newServer(options)
+	if err != nil {
+		return nil, err
+	}
 	about := fmt.Sprintf("answers as Consul %s, node %s, datacenter %s; its state is at /ui/", c.version, c.node, c.datacenter)
 	return &backend{Handler: s.Handler(), about: about, leaves: true, close: func() error { s.Close(); return nil }}, nil
+}
+
+// newServer is [consulmock.NewServer] for options of which some came from a user: it
+// returns as an error what the package panics with.
+func newServer(options []consulmock.Option) (s *consulmock.Server, err error) {
+	defer func() {
+		switch p := recover().(type) {
+		case nil:
+		case string:
+			err = errors.New(p)
+		default:
+			panic(p)
+		}
+	}()
+	return consulmock.NewServer(options...), nil
 }
 
 // run is the command. It returns the exit status.

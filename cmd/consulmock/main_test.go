@@ -175,6 +175,9 @@ func TestRefusals(t *testing.T) {
 		{"-consul-version 1.2", "want 1.21.4 or 1.8.7"},
 		{"-node-meta a", "want key:value"},
 		{"-node-id x", "want a UUID"},
+		{"-token =x", "want secret or secret=rules"},
+		{"-token x=nonsense", "rules of a token: Failed to parse"},
+		{"-token x -replay y.har", "-token has no effect"},
 		{"-node=", "cannot be empty"},
 		{"-bogus", "bogus"},
 		{"agent", `argument "agent"`},
@@ -220,9 +223,33 @@ func TestHelp(t *testing.T) {
 	if status := run(context.Background(), []string{"-h"}, &out, &stderr); status != 0 || stderr.Len() > 0 {
 		t.Errorf("status %d, %s", status, stderr.String())
 	}
-	for _, name := range []string{"http-addr", "node", "node-id", "node-meta", "datacenter", "consul-version", "replay", "record", "target", "log"} {
+	for _, name := range []string{"http-addr", "node", "node-id", "node-meta", "datacenter", "consul-version", "token", "replay", "record", "target", "log"} {
 		if !strings.Contains(out.String(), "  -"+name) {
 			t.Errorf("-%s is not explained", name)
+		}
+	}
+	if !strings.Contains(out.String(), "HTTP, TCP and UDP checks run at their interval") {
+		t.Errorf("it does not say that checks are run:\n%s", out.String())
+	}
+}
+
+func TestTokens(t *testing.T) {
+	ctx := context.Background()
+	c := start(t, "-token", "root", "-token", `web=service "web" { policy = "write" }`)
+	for _, tt := range []struct {
+		token, service string
+		allowed        bool
+	}{
+		{"root", "web", true},
+		{"root", "db", true},
+		{"web", "web", true},
+		{"web", "db", false},
+		{"", "web", false},
+		{"nobody", "web", false},
+	} {
+		err := client(t, c.url).WithToken(tt.token).Agent().ServiceRegister(ctx, &consul.AgentServiceRegistration{Name: tt.service})
+		if tt.allowed && err != nil || !tt.allowed && !errors.Is(err, consul.ErrPermissionDenied) {
+			t.Errorf("token %q, service %s: %v", tt.token, tt.service, err)
 		}
 	}
 }
