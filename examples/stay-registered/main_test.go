@@ -4,7 +4,11 @@ import (
 	"bytes"
 	"context"
 	"net/http"
+	"os"
+	"os/exec"
+	"runtime"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -70,5 +74,48 @@ func TestRun(t *testing.T) {
 	}
 	if services, err := agent.Client().Agent().Services(limited, nil); err != nil || len(services) != 0 {
 		t.Errorf("left behind: %v, %v", services, err)
+	}
+}
+
+// TestMain makes the test's binary the example itself if the variable is set.
+func TestMain(m *testing.M) {
+	if os.Getenv("RUN_STAY_REGISTERED") != "" {
+		main()
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// TestSignals ends the example in the ways in which terminals, service managers
+// and containers do.
+func TestSignals(t *testing.T) {
+	if runtime.GOOS == "windows" || runtime.GOOS == "plan9" {
+		t.Skip("processes cannot be sent these signals")
+	}
+	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		agent := consulmock.New(t)
+		log := &registeredLog{seen: make(chan struct{})}
+		cmd := exec.Command(os.Args[0], "-drain", "0s")
+		cmd.Env = []string{"RUN_STAY_REGISTERED=1", "CONSUL_HTTP_ADDR=" + agent.URL()}
+		cmd.Stderr = log
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() { done <- cmd.Wait() }()
+		select {
+		case <-log.seen:
+		case err := <-done:
+			t.Fatalf("ended before it was registered: %v", err)
+		}
+		if err := cmd.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Errorf("%s: %v", signal, err)
+		}
+		if services, err := agent.Client().Agent().Services(context.Background(), nil); err != nil || len(services) != 0 {
+			t.Errorf("%s: left behind: %v, %v", signal, services, err)
+		}
 	}
 }
