@@ -242,13 +242,21 @@ func (a *Agent) setTTL(ctx context.Context, prefix, checkID, note string) error 
 }
 
 // UpdateTTL sets a TTL check to a status with an output, and starts its time
-// anew. Agents cut the output at 4 KiB unless the check says otherwise. If the
-// agent has no such TTL check, the error is ErrUnknownCheck.
+// anew. The status is passing, warning or critical; "pass", "warn" and "fail"
+// mean the same, as in the official client. Agents cut the output at 4 KiB unless
+// the check says otherwise. If the agent has no such TTL check, the error is
+// ErrUnknownCheck.
 //
 // PUT /v1/agent/check/update/{check_id}
 func (a *Agent) UpdateTTL(ctx context.Context, checkID string, status HealthStatus, output string) error {
 	switch status {
 	case HealthPassing, HealthWarning, HealthCritical:
+	case "pass":
+		status = HealthPassing
+	case "warn":
+		status = HealthWarning
+	case "fail":
+		status = HealthCritical
 	default:
 		return fmt.Errorf("consul: status %q: want passing, warning or critical", string(status))
 	}

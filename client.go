@@ -87,6 +87,8 @@ func NewClient(cfg Config) (*Client, error) {
 		if err != nil {
 			return nil, fmt.Errorf("consul: Config.TLS: %w", err)
 		}
+		// A Base that was made for HTTP/2 would make the agent speak it.
+		tlsConfig.NextProtos = nil
 		transport = newTransport(addr, tlsConfig)
 	}
 	set.http = &http.Client{Transport: transport, CheckRedirect: checkRedirect}

@@ -110,6 +110,12 @@ func redactAddress(addr string) string {
 // TLSConfig trusts the authorities that the system trusts, and has no client
 // certificate. Files are read once, by NewClient.
 type TLSConfig struct {
+	// Base is what the other fields are laid over, for a configuration that
+	// exists already: those that are set win over it, and its NextProtos are not
+	// used by NewClient. It is cloned and never changed. Nil means an empty one. A
+	// MinVersion of 0 means TLS 1.2.
+	Base *tls.Config `json:"-"`
+
 	// The authorities to trust instead of the system's: a file, every file in a
 	// directory, and PEM blocks. They add up.
 	CAFile string
@@ -132,10 +138,11 @@ type TLSConfig struct {
 	InsecureSkipVerify bool
 }
 
-// Format implements [fmt.Formatter]. It prints the TLSConfig without the key.
+// Format implements [fmt.Formatter]. It prints the TLSConfig without the key
+// and without what is in Base.
 func (t TLSConfig) Format(s fmt.State, verb rune) {
-	fmt.Fprintf(s, "{CAFile:%q CAPath:%q CAPEM:%d bytes CertFile:%q KeyFile:%q CertPEM:%d bytes KeyPEM:%s ServerName:%q InsecureSkipVerify:%t}",
-		t.CAFile, t.CAPath, len(t.CAPEM), t.CertFile, t.KeyFile, len(t.CertPEM), redact(len(t.KeyPEM) > 0), t.ServerName, t.InsecureSkipVerify)
+	fmt.Fprintf(s, "{Base:%s CAFile:%q CAPath:%q CAPEM:%d bytes CertFile:%q KeyFile:%q CertPEM:%d bytes KeyPEM:%s ServerName:%q InsecureSkipVerify:%t}",
+		redact(t.Base != nil), t.CAFile, t.CAPath, len(t.CAPEM), t.CertFile, t.KeyFile, len(t.CertPEM), redact(len(t.KeyPEM) > 0), t.ServerName, t.InsecureSkipVerify)
 }
 
 // ConfigFromEnv returns the Config that the variables of Consul's own tools
@@ -343,10 +350,18 @@ func validToken(token string) bool {
 // Load reads the files and returns what they are for package crypto/tls. NewClient
 // does so by itself; Load is for a [Config.Transport] of the caller's.
 func (t TLSConfig) Load() (*tls.Config, error) {
-	c := &tls.Config{
-		MinVersion:         tls.VersionTLS12,
-		ServerName:         t.ServerName,
-		InsecureSkipVerify: t.InsecureSkipVerify,
+	c := t.Base.Clone()
+	if c == nil {
+		c = &tls.Config{}
+	}
+	if c.MinVersion == 0 {
+		c.MinVersion = tls.VersionTLS12
+	}
+	if t.ServerName != "" {
+		c.ServerName = t.ServerName
+	}
+	if t.InsecureSkipVerify {
+		c.InsecureSkipVerify = true
 	}
 	if err := t.loadCAs(c); err != nil {
 		return nil, err
@@ -357,20 +372,22 @@ func (t TLSConfig) Load() (*tls.Config, error) {
 	if (len(t.CertPEM) == 0) != (len(t.KeyPEM) == 0) {
 		return nil, errors.New("CertPEM and KeyPEM: one is set without the other")
 	}
+	var cert tls.Certificate
+	var err error
 	switch {
 	case len(t.CertPEM) > 0:
-		cert, err := tls.X509KeyPair(t.CertPEM, t.KeyPEM)
-		if err != nil {
+		if cert, err = tls.X509KeyPair(t.CertPEM, t.KeyPEM); err != nil {
 			return nil, fmt.Errorf("CertPEM and KeyPEM: %w", err)
 		}
-		c.Certificates = []tls.Certificate{cert}
 	case t.CertFile != "":
-		cert, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
-		if err != nil {
+		if cert, err = tls.LoadX509KeyPair(t.CertFile, t.KeyFile); err != nil {
 			return nil, fmt.Errorf("CertFile %s and KeyFile %s: %w", t.CertFile, t.KeyFile, err)
 		}
-		c.Certificates = []tls.Certificate{cert}
+	default:
+		return c, nil
 	}
+	c.Certificates = []tls.Certificate{cert}
+	c.GetClientCertificate = nil // of a Base; it would win
 	return c, nil
 }
 

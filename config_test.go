@@ -231,6 +231,8 @@ func TestMalformedConfig(t *testing.T) {
 		"cert only":         {Config{TLS: TLSConfig{CertFile: garbage}}, []string{"CertFile and KeyFile"}},
 		"key PEM only":      {Config{TLS: TLSConfig{KeyPEM: []byte("s3cr3t")}}, []string{"CertPEM and KeyPEM"}},
 		"garbage pair":      {Config{TLS: TLSConfig{CertFile: garbage, KeyFile: garbage}}, []string{garbage}},
+		"no CA over a base": {Config{TLS: TLSConfig{Base: &tls.Config{}, CAFile: missing}}, []string{"Config.TLS", missing}},
+		"cert over a base":  {Config{TLS: TLSConfig{Base: &tls.Config{}, CertPEM: []byte("x")}}, []string{"CertPEM and KeyPEM"}},
 		"garbage PEM pair":  {Config{TLS: TLSConfig{CertPEM: []byte("x"), KeyPEM: []byte("s3cr3t")}}, []string{"CertPEM"}},
 	} {
 		_, err := NewClient(tt.cfg)
@@ -370,6 +372,7 @@ func TestTLS(t *testing.T) {
 	}))
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: clients, ClientAuth: tls.RequireAndVerifyClientCert}
 	server.Config.ErrorLog = discardLog()
+	server.EnableHTTP2 = true
 	server.StartTLS()
 	defer server.Close()
 
@@ -388,6 +391,14 @@ func TestTLS(t *testing.T) {
 	file("cas/1.pem", otherCA.pem)
 	file("cas/2.pem", ca.pem)
 	certFile, keyFile := file("cert", clientCert), file("key", clientKey)
+	clientPair, err := tls.X509KeyPair(clientCert, clientKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := func(serverName string, protocols ...string) *tls.Config {
+		return &tls.Config{RootCAs: clients, Certificates: []tls.Certificate{clientPair}, ServerName: serverName, NextProtos: protocols}
+	}
+	noCertificate := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &tls.Certificate{}, nil }
 
 	tests := []struct {
 		name  string
@@ -402,6 +413,14 @@ func TestTLS(t *testing.T) {
 		{"wrong authority", TLSConfig{CAPEM: otherCA.pem, CertPEM: clientCert, KeyPEM: clientKey}, []string{"certificate signed by unknown authority"}},
 		{"wrong server name", TLSConfig{CAPEM: ca.pem, CertPEM: clientCert, KeyPEM: clientKey, ServerName: "x.consul"}, []string{"x.consul"}},
 		{"no client certificate", TLSConfig{CAPEM: ca.pem}, []string{"certificate required"}},
+		{"base", TLSConfig{Base: base("")}, nil},
+		{"base for HTTP/2", TLSConfig{Base: base("", "h2")}, nil},
+		{"base with a wrong server name", TLSConfig{Base: base("x.consul")}, []string{"x.consul"}},
+		{"server name over base", TLSConfig{Base: base("x.consul"), ServerName: "server.dc1.consul"}, nil},
+		{"authority over base", TLSConfig{Base: base(""), CAPEM: otherCA.pem}, []string{"certificate signed by unknown authority"}},
+		{"client certificate over base", TLSConfig{Base: &tls.Config{RootCAs: clients, GetClientCertificate: noCertificate}, CertPEM: clientCert, KeyPEM: clientKey}, nil},
+		{"any certificate over base", TLSConfig{Base: &tls.Config{Certificates: []tls.Certificate{clientPair}}, InsecureSkipVerify: true}, nil},
+		{"base that accepts any certificate", TLSConfig{Base: &tls.Config{Certificates: []tls.Certificate{clientPair}, InsecureSkipVerify: true}, ServerName: "x.consul"}, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -417,5 +436,26 @@ func TestTLS(t *testing.T) {
 				t.Errorf("got %q, %v", leader, err)
 			}
 		})
+	}
+}
+
+func TestTLSLoad(t *testing.T) {
+	c, err := TLSConfig{}.Load()
+	if err != nil || c.MinVersion != tls.VersionTLS12 || c.RootCAs != nil || c.Certificates != nil || c.InsecureSkipVerify {
+		t.Errorf("without anything: %+v, %v", c, err)
+	}
+	base := &tls.Config{ServerName: "base", NextProtos: []string{"h2"}}
+	c, err = TLSConfig{Base: base, ServerName: "server.dc1.consul", InsecureSkipVerify: true}.Load()
+	if err != nil || c.MinVersion != tls.VersionTLS12 || c.ServerName != "server.dc1.consul" || !c.InsecureSkipVerify || len(c.NextProtos) != 1 {
+		t.Errorf("over a base: %+v, %v", c, err)
+	}
+	if base.MinVersion != 0 || base.ServerName != "base" || base.InsecureSkipVerify {
+		t.Errorf("the base has changed: %+v", base)
+	}
+	if c, err = (TLSConfig{Base: &tls.Config{MinVersion: tls.VersionTLS13}}).Load(); err != nil || c.MinVersion != tls.VersionTLS13 {
+		t.Errorf("a base with a version of its own: %+v, %v", c, err)
+	}
+	if _, err := NewClient(Config{Address: "https://consul", TLS: TLSConfig{Base: base}}); err != nil || len(base.NextProtos) != 1 {
+		t.Errorf("NewClient: %v, base %+v", err, base)
 	}
 }

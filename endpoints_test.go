@@ -409,6 +409,19 @@ func TestEndpoints(t *testing.T) {
 	}
 }
 
+// TestUpdateTTLWords has the words that the official client also takes.
+func TestUpdateTTLWords(t *testing.T) {
+	client, asked := newTestAgent(t, Config{}, canned{})
+	for word, want := range map[HealthStatus]string{"pass": "passing", "warn": "warning", "fail": "critical", "critical": "critical"} {
+		if err := client.Agent().UpdateTTL(context.Background(), "c", word, ""); err != nil {
+			t.Errorf("%s: %v", word, err)
+		}
+		if want := `{"Status":"` + want + `","Output":""}`; !sameJSON(asked.Body, want) {
+			t.Errorf("%s: sent %s, want %s", word, asked.Body, want)
+		}
+	}
+}
+
 func show(v any) string {
 	data, err := json.Marshal(v)
 	return fmt.Sprintf("%s %v", data, err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -422,7 +423,7 @@ func TestSecretsDoNotShow(t *testing.T) {
 		fmt.Fprintf(w, "you said %s", said)
 	}
 	cfg := Config{
-		Token: secret, BasicAuth: url.UserPassword("u", secret), TLS: TLSConfig{KeyPEM: []byte(secret)},
+		Token: secret, BasicAuth: url.UserPassword("u", secret), TLS: TLSConfig{KeyPEM: []byte(secret), Base: &tls.Config{ServerName: secret}},
 		Header: http.Header{"Authorization": {secret}},
 	}
 	plain := cfg
