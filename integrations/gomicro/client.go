@@ -55,15 +55,17 @@ func clientConfig(o *registry.Options, s *settings) (consul.Config, error) {
 	case secure && !strings.Contains(cfg.Address, "://"):
 		cfg.Address = "https://" + cfg.Address
 	}
-	if cfg.Transport != nil || len(addrs) < 2 && o.TLSConfig == nil {
+	if o.TLSConfig != nil {
+		cfg.TLS = consul.TLSConfig{Base: o.TLSConfig}
+	}
+	if cfg.Transport != nil || len(addrs) < 2 {
 		return cfg, nil
 	}
-	tlsConfig := o.TLSConfig.Clone()
-	if tlsConfig == nil {
-		if tlsConfig, err = cfg.TLS.Load(); err != nil {
-			return cfg, fmt.Errorf("gomicro: %w", err)
-		}
+	tlsConfig, err := cfg.TLS.Load()
+	if err != nil {
+		return cfg, fmt.Errorf("gomicro: %w", err)
 	}
+	tlsConfig.NextProtos = nil // the connections are for HTTP/1
 	cfg.Transport = newTransport(addrs, tlsConfig)
 	return cfg, nil
 }
@@ -97,23 +99,16 @@ func hostPorts(addrs []string) ([]string, error) {
 // answer is in the way of the next.
 const dialTimeout = 3 * time.Second
 
-// newTransport returns a transport that connects to one of the addresses, or to
-// that of the request if there are none.
+// newTransport returns a transport that connects to one of the addresses. It
+// takes no proxy from the environment, which would be asked for the first only.
 func newTransport(addrs []string, tlsConfig *tls.Config) *http.Transport {
-	t := &http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
-		TLSClientConfig:     tlsConfig,
-		TLSHandshakeTimeout: 10 * time.Second,
+	d := &agents{addrs: addrs, tls: tlsConfig}
+	return &http.Transport{
+		DialContext:         d.dial,
+		DialTLSContext:      d.dialTLS,
 		MaxIdleConnsPerHost: 100,
 		IdleConnTimeout:     90 * time.Second,
 	}
-	if len(addrs) > 1 {
-		d := &agents{addrs: addrs, tls: tlsConfig}
-		t.Proxy = nil // which would be asked for the first address only
-		t.DialContext = d.dial
-		t.DialTLSContext = d.dialTLS
-	}
-	return t
 }
 
 // agents are the addresses of several agents, any of which will do. It keeps to

@@ -32,8 +32,9 @@ func TestAddrs(t *testing.T) {
 		"secure":                      {[]registry.Option{secure}, "https://env:1", false},
 		"secure, with an address":     {[]registry.Option{secure, registry.Addrs("a:1")}, "https://a:1", false},
 		"secure, two":                 {[]registry.Option{secure, registry.Addrs("a:1", "b:1")}, "https://a:1", true},
-		"TLS":                         {[]registry.Option{tlsConfig, registry.Addrs("a:1")}, "https://a:1", true},
-		"TLS, default agent":          {[]registry.Option{tlsConfig, Config(consul.Config{})}, "https://127.0.0.1:8501", true},
+		"TLS":                         {[]registry.Option{tlsConfig, registry.Addrs("a:1")}, "https://a:1", false},
+		"TLS, two":                    {[]registry.Option{tlsConfig, registry.Addrs("a:1", "b:1")}, "https://a:1", true},
+		"TLS, default agent":          {[]registry.Option{tlsConfig, Config(consul.Config{})}, "https://127.0.0.1:8501", false},
 		"secure, http configured":     {[]registry.Option{secure, Config(consul.Config{Address: "http://cfg:1"})}, "https://cfg:1", false},
 		"https configured, addresses": {[]registry.Option{Config(consul.Config{Address: "https://cfg:1"}), registry.Addrs("a:1")}, "https://a:1", false},
 	} {
@@ -45,6 +46,9 @@ func TestAddrs(t *testing.T) {
 		cfg, err := clientConfig(&o, &s)
 		if err != nil || cfg.Address != c.want || (cfg.Transport != nil) != c.transport {
 			t.Errorf("%s: address %q, transport %t, error %v; want %q, %t", name, cfg.Address, cfg.Transport != nil, err, c.want, c.transport)
+		}
+		if (cfg.TLS.Base != nil) != strings.HasPrefix(name, "TLS") {
+			t.Errorf("%s: the configuration of TLS is %v", name, cfg.TLS.Base)
 		}
 		if _, err := consul.NewClient(cfg); err != nil {
 			t.Errorf("%s: %v", name, err)
