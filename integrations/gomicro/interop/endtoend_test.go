@@ -2,14 +2,12 @@ package interop
 
 import (
 	"context"
-	"math/rand/v2"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"os"
-	"os/exec"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,6 +22,7 @@ import (
 
 	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/conformance/agent"
+	"github.com/lictor-go/consul/conformance/outage"
 	"github.com/lictor-go/consul/consulmock"
 	"github.com/lictor-go/consul/integrations/gomicro"
 )
@@ -32,8 +31,11 @@ import (
 const (
 	envAdapter = "GOMICRO_TEST_ADAPTER" // a key of adapters
 	envAgent   = "GOMICRO_TEST_AGENT"   // host:port
+	envName    = "GOMICRO_TEST_NAME"
 	envID      = "GOMICRO_TEST_ID"
 	envCheck   = "GOMICRO_TEST_CHECK" // ttl or tcp
+
+	envKill = "INTEROP_KILL" // for TestKill
 )
 
 // adapter is one of the two registries.
@@ -86,7 +88,7 @@ func serve() {
 	}
 	id := os.Getenv(envID)
 	s := server.NewRPCServer(
-		server.Name("greeter"), server.Id(id), server.Address("127.0.0.1:0"),
+		server.Name(os.Getenv(envName)), server.Id(id), server.Address("127.0.0.1:0"),
 		server.Registry(a.registry(opts...)), server.Broker(broker.NewMemoryBroker()),
 		server.RegisterInterval(interval), server.RegisterTTL(ttl),
 	)
@@ -96,29 +98,7 @@ func serve() {
 	if err := s.Start(); err != nil {
 		panic(err)
 	}
-	os.Stdin.Read(make([]byte, 1)) // ends with the test
-}
-
-// startServer starts a server process and returns what kills it at once.
-func startServer(t *testing.T, adapter, address, id, check string) (kill func()) {
-	t.Helper()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), envAdapter+"="+adapter, envAgent+"="+address, envID+"="+id, envCheck+"="+check)
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	kill = func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-		stdin.Close()
-	}
-	t.Cleanup(kill)
-	return kill
+	outage.Serve()
 }
 
 // scenario is how an instance is watched over, and what happens before it is
@@ -127,122 +107,146 @@ type scenario struct {
 	name   string
 	check  string
 	outage time.Duration // of the client's way to its agent, a second before the kill
+	after  time.Duration // for how long calls go on when the agent has noticed the kill
 }
 
-var scenarios = []scenario{
-	{"TCP check, 1 s", "tcp", 0},
-	{"TTL 15 s, refreshed every 5 s", "ttl", 0},
-	{"TCP check, 1 s; agent away for 8 s before", "tcp", 8 * time.Second},
-}
+var (
+	tcpCheck  = scenario{"TCP check every 1 s", "tcp", 0, 5 * time.Second}
+	scenarios = []scenario{
+		tcpCheck,
+		{"TTL of 15 s, refreshed every 5 s", "ttl", 0, 5 * time.Second},
+		{"TCP check every 1 s, the client's agent away for 8 s before", "tcp", 8 * time.Second, 55 * time.Second},
+	}
+)
 
-// TestKill has two server processes and calls flowing to them, kills one, and
-// reports for how long calls fail. The client calls every 10 ms and does not try
-// again by itself. With GOMICRO_TEST_OFFICIAL it does so with the plugin too.
-func TestKill(t *testing.T) {
+// TestCalls has two server processes and calls flowing to them, and kills one (as
+// with kill -9): calls fail until the agent has noticed, and no longer.
+func TestCalls(t *testing.T) {
+	test := func(t *testing.T, c *consul.Client, address string) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		results, err := killOne(ctx, "this", "greeter", tcpCheck, 0, c, address)
+		check(t, err)
+		if r := results["this"]; r.Lag > 4*time.Second {
+			t.Errorf("calls failed for %s, of that %s after the agent had noticed: %v", r.Last, r.Lag, r.Errors)
+		}
+	}
 	t.Run("fake", func(t *testing.T) {
 		fake := consulmock.New(t, consulmock.WithProbes(true))
 		u, err := url.Parse(fake.URL())
 		check(t, err)
-		killOne(t, "this", scenarios[0], fake.Client(), u.Host)
+		test(t, fake.Client(), u.Host)
 	})
 	t.Run("real agent", func(t *testing.T) {
-		agent.Binary(t)
-		for _, s := range scenarios {
-			for name := range adapters {
-				t.Run(s.name+"/"+name, func(t *testing.T) {
-					if name == "official" && os.Getenv("GOMICRO_TEST_OFFICIAL") == "" {
-						t.Skip("for comparison only; set GOMICRO_TEST_OFFICIAL to see it")
-					}
-					t.Parallel()
-					a := agent.Start(t, agent.Options{})
-					// For some seconds after its start an agent does not pass on
-					// what its checks find.
-					<-time.After(5 * time.Second)
-					killOne(t, name, s, a.Client(), a.Addr)
-				})
-			}
-		}
+		a := agent.Start(t, agent.Options{})
+		test(t, a.Client(), a.Addr)
 	})
 }
 
-func killOne(t *testing.T, adapter string, s scenario, c *consul.Client, address string) {
-	var down atomic.Bool
-	forward := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: address})
-	forward.ErrorHandler = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }
-	way := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if down.Load() {
-			panic(http.ErrAbortHandler)
+// TestKill does so several times with each registry and in each scenario, and
+// prints for how long calls failed.
+func TestKill(t *testing.T) {
+	if os.Getenv(envKill) == "" {
+		t.Skip("takes two minutes: set " + envKill + "=1")
+	}
+	const runs = 5
+	for _, s := range scenarios {
+		a := agent.Start(t, agent.Options{})
+		// For some seconds after its start an agent does not pass on what its
+		// checks find.
+		time.Sleep(5 * time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+		defer cancel()
+		all := outage.Repeat(t, 2*runs, func(run int) (map[string]outage.Result, error) {
+			name := []string{"this", "official"}[run%2]
+			// The kills are spread over the time between two refreshes.
+			after := time.Duration(run/2) * interval / runs
+			return killOne(ctx, name, fmt.Sprintf("greeter-%d", run), s, after, a.Client(), a.Addr)
+		})
+		t.Logf("%s, %d kills each, Consul %s\n%s", s.name, runs, a.Version, outage.Table(all))
+	}
+}
+
+// killOne starts two servers and a client, and kills one of the servers.
+func killOne(ctx context.Context, adapter, service string, s scenario, after time.Duration, c *consul.Client, address string) (map[string]outage.Result, error) {
+	way := newWay(address)
+	defer way.close()
+	ids := []string{service + "-1", service + "-2"}
+	var kill func()
+	for _, id := range ids {
+		var err error
+		kill, err = outage.Start(envAdapter+"="+adapter, envAgent+"="+address, envName+"="+service, envID+"="+id, envCheck+"="+s.check)
+		if err != nil {
+			return nil, err
 		}
-		forward.ServeHTTP(w, r)
-	}))
-	defer way.CloseClientConnections()
-	u, err := url.Parse(way.URL)
-	check(t, err)
-
-	startServer(t, adapter, address, "1", s.check)
-	kill := startServer(t, adapter, address, "2", s.check)
-	waitForInstances(t, c, 2)
-
-	call := caller(adapters[adapter].registry(registry.Addrs(u.Host)))
-	deadline := time.Now().Add(20 * time.Second)
-	for seen := map[string]bool{}; len(seen) < 2; {
+		defer kill()
+	}
+	if err := outage.AwaitInstances(ctx, c, service, len(ids)); err != nil {
+		return nil, err
+	}
+	call := caller(adapters[adapter].registry(registry.Addrs(way.address())), service)
+	for seen := map[string]bool{}; len(seen) < len(ids); {
 		id, err := call()
 		if err == nil {
 			seen[id] = true
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("called %v after 20 s, error %v", seen, err)
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("called %v, error %w", seen, err)
 		}
 	}
-	<-time.After(time.Duration(rand.Int64N(int64(interval)))) // anywhere between two refreshes
+	time.Sleep(after)
 	if s.outage > 0 {
-		down.Store(true)
-		way.CloseClientConnections()
-		<-time.After(s.outage)
-		down.Store(false)
-		<-time.After(time.Second)
+		way.setDown(true)
+		time.Sleep(s.outage)
+		way.setDown(false)
+		time.Sleep(time.Second)
 	}
-	kill()
-	start := time.Now()
-	var last time.Duration
-	calls, failed := 0, 0
-	others := map[string]int{} // errors of calls that did not go to the killed server
-	ticker := time.NewTicker(10 * time.Millisecond)
-	defer ticker.Stop()
-	quiet, atLeast := 4*time.Second, 4*time.Second
-	switch {
-	case s.outage > 0 && adapter == "official":
-		atLeast = 50 * time.Second
-	case s.outage > 0 || s.check == "ttl":
-		atLeast = ttl + 2*time.Second
-	}
-	for time.Since(start)-last < quiet || time.Since(start) < atLeast {
-		<-ticker.C
-		calls++
-		_, err := call()
-		switch {
-		case err == nil:
-		case strings.Contains(err.Error(), "connection refused"):
-			failed++
-			last = time.Since(start)
-		default:
-			others[err.Error()]++
+	return outage.Kill{
+		Client: c, Service: service, Kill: kill, Every: 10 * time.Millisecond, After: s.after,
+		Callers: map[string]func() error{adapter: func() error {
+			_, err := call()
+			return err
+		}},
+	}.Measure(ctx)
+}
+
+// way is the client's way to its agent, which can be cut.
+type way struct {
+	server *httptest.Server
+	down   atomic.Bool
+}
+
+func newWay(address string) *way {
+	w := &way{}
+	forward := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: address})
+	forward.ErrorHandler = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }
+	w.server = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if w.down.Load() {
+			panic(http.ErrAbortHandler)
 		}
+		forward.ServeHTTP(rw, r)
+	}))
+	return w
+}
+
+func (w *way) address() string { return w.server.Listener.Addr().String() }
+
+func (w *way) setDown(down bool) {
+	w.down.Store(down)
+	if down {
+		w.server.CloseClientConnections()
 	}
-	t.Logf("%s, %s: calls failed for %s (%d of %d), others %v", s.name, adapter, last.Round(100*time.Millisecond), failed, calls, others)
-	// What Consul itself takes, and a pause after an outage.
-	limit := 4*tcpInterval + s.outage
-	if s.check == "ttl" {
-		limit = ttl + 3*time.Second
-	}
-	if adapter == "this" && last > limit {
-		t.Errorf("calls failed for %s, more than %s", last, limit)
-	}
+}
+
+// close does not wait for those who still ask.
+func (w *way) close() {
+	w.server.Listener.Close()
+	w.server.CloseClientConnections()
 }
 
 // caller returns a function that calls the service once and returns the ID of
 // the server that answered.
-func caller(r registry.Registry) func() (string, error) {
+func caller(r registry.Registry, service string) func() (string, error) {
 	c := client.NewClient(
 		client.Selector(selector.NewSelector(selector.Registry(r), selector.SetStrategy(selector.RoundRobin))),
 		client.Broker(broker.NewMemoryBroker()),
@@ -251,22 +255,7 @@ func caller(r registry.Registry) func() (string, error) {
 	)
 	return func() (string, error) {
 		var rsp Response
-		err := c.Call(context.Background(), c.NewRequest("greeter", "Greeter.Hello", &Request{}), &rsp)
+		err := c.Call(context.Background(), c.NewRequest(service, "Greeter.Hello", &Request{}), &rsp)
 		return rsp.ID, err
-	}
-}
-
-func waitForInstances(t *testing.T, c *consul.Client, n int) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	q := &consul.QueryOptions{PassingOnly: true, WaitTime: time.Second}
-	for {
-		entries, meta, err := c.Health().Service(ctx, "greeter", q)
-		check(t, err)
-		if len(entries) == n {
-			return
-		}
-		q.WaitIndex = meta.LastIndex
 	}
 }

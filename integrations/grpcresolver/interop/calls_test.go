@@ -7,10 +7,7 @@ import (
 	"math"
 	"net"
 	"os"
-	"os/exec"
 	"slices"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -23,6 +20,7 @@ import (
 
 	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/conformance/agent"
+	"github.com/lictor-go/consul/conformance/outage"
 	"github.com/lictor-go/consul/consulmock"
 	"github.com/lictor-go/consul/discovery"
 	"github.com/lictor-go/consul/integrations/grpcresolver"
@@ -35,26 +33,34 @@ const (
 	envName  = "INTEROP_NAME"
 	envID    = "INTEROP_ID"
 
-	envKill = "INTEROP_KILL"
+	envInterval = "INTEROP_INTERVAL" // of checks, as time.Duration writes it
+
+	envKill = "INTEROP_KILL" // for TestKill
 )
+
+const checkInterval = 10 * time.Second
 
 func TestMain(m *testing.M) {
 	if os.Getenv(envAgent) == "" {
 		m.Run()
 		return
 	}
-	client, err := consul.NewClient(consul.Config{Address: os.Getenv(envAgent)})
-	if err == nil {
-		_, err = serve(client, os.Getenv(envName), os.Getenv(envID), nil)
-	}
+	interval, err := time.ParseDuration(os.Getenv(envInterval))
 	if err != nil {
 		panic(err)
 	}
-	select {}
+	client, err := consul.NewClient(consul.Config{Address: os.Getenv(envAgent)})
+	if err != nil {
+		panic(err)
+	}
+	if _, err = serve(client, os.Getenv(envName), os.Getenv(envID), nil, interval); err != nil {
+		panic(err)
+	}
+	outage.Serve()
 }
 
 // serve starts a gRPC server and registers it by hand.
-func serve(c *consul.Client, name, id string, weights *consul.AgentWeights) (stop func(), err error) {
+func serve(c *consul.Client, name, id string, weights *consul.AgentWeights, interval time.Duration) (stop func(), err error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -65,7 +71,7 @@ func serve(c *consul.Client, name, id string, weights *consul.AgentWeights) (sto
 	r, err := discovery.Register(context.Background(), c, &consul.AgentServiceRegistration{
 		ID: id, Name: name, Address: "127.0.0.1", Port: l.Addr().(*net.TCPAddr).Port, Weights: weights,
 		Checks: []*consul.AgentServiceCheck{
-			{TCP: l.Addr().String(), Interval: 10 * time.Second, Status: consul.HealthPassing},
+			{TCP: l.Addr().String(), Interval: interval, Status: consul.HealthPassing},
 			{TTL: 20 * time.Second, Status: consul.HealthPassing},
 		},
 	}, nil)
@@ -90,7 +96,7 @@ func dial(t *testing.T, b resolver.Builder, target, policy string) grpc_health_v
 func TestPolicies(t *testing.T) {
 	test := func(t *testing.T, c *consul.Client) {
 		for id, weight := range map[string]int{"heavy": 3, "light": 1} {
-			stop, err := serve(c, "web", id, &consul.AgentWeights{Passing: weight, Warning: 1})
+			stop, err := serve(c, "web", id, &consul.AgentWeights{Passing: weight, Warning: 1}, checkInterval)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -128,123 +134,102 @@ func TestPolicies(t *testing.T) {
 	t.Run("real", func(t *testing.T) { test(t, agent.Start(t, agent.Options{}).Client()) })
 }
 
-// TestKill kills one of two instances (as with kill -9) while clients call them every
-// 5 ms, several times, and prints how long calls failed.
+var killPolicies = []string{"round_robin", "pick_first"}
+
+// TestCalls kills one of two instances (as with kill -9) while clients call them:
+// calls go on.
+func TestCalls(t *testing.T) {
+	test := func(t *testing.T, c *consul.Client, address string) {
+		callers := map[string]grpc_health_v1.HealthClient{}
+		for _, policy := range killPolicies {
+			callers[policy] = dial(t, grpcresolver.New(&grpcresolver.Options{Client: c}), "consul:///web", policy)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		results, err := killOne(ctx, c, address, "web", time.Second, 0, callers)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for policy, r := range results {
+			if r.Last > 4*time.Second {
+				t.Errorf("%s: calls failed for %s: %v", policy, r.Last, r.Errors)
+			}
+		}
+	}
+	t.Run("fake", func(t *testing.T) {
+		fake := consulmock.New(t, consulmock.WithProbes(true))
+		test(t, fake.Client(), fake.URL())
+	})
+	t.Run("real", func(t *testing.T) {
+		a := agent.Start(t, agent.Options{})
+		test(t, a.Client(), a.Addr)
+	})
+}
+
+// TestKill does so several times with each resolver, and prints for how long calls
+// failed.
 func TestKill(t *testing.T) {
 	if os.Getenv(envKill) == "" {
-		t.Skip("takes 40 s: set " + envKill + "=1")
+		t.Skip("takes half a minute: set " + envKill + "=1")
 	}
 	a := agent.Start(t, agent.Options{})
 	client := a.Client()
-	const runs = 5
-	var (
-		wg      sync.WaitGroup
-		mu      sync.Mutex
-		results = map[string][]outage{}
-	)
-	for n := range runs {
-		name := fmt.Sprintf("web-%d", n)
-		callers := map[string]grpc_health_v1.HealthClient{}
-		for _, policy := range []string{"round_robin", "pick_first"} {
-			callers["ours, "+policy] = dial(t, grpcresolver.New(&grpcresolver.Options{Client: client}), "consul:///"+name, policy)
-			callers["theirs, "+policy] = dial(t, theirs, "consul://"+a.Addr+"/"+name+"?healthy=true", policy)
-		}
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			for caller, o := range kill(t, client, a.Addr, name, callers) {
-				mu.Lock()
-				results[caller] = append(results[caller], o)
-				mu.Unlock()
-			}
-		}()
-	}
-	wg.Wait()
-	var table strings.Builder
-	fmt.Fprintf(&table, "%-20s  last failed call after the kill: median, max; failed calls: most, of all\n", "")
-	for _, caller := range []string{"ours, round_robin", "theirs, round_robin", "ours, pick_first", "theirs, pick_first"} {
-		list := results[caller]
-		if len(list) != runs {
-			t.Fatalf("%s: %d results", caller, len(list))
-		}
-		slices.SortFunc(list, func(a, b outage) int { return cmp.Compare(a.last, b.last) })
-		most := 0
-		for _, o := range list {
-			most = max(most, o.failed)
-		}
-		fmt.Fprintf(&table, "%-20s  %6.3f s  %6.3f s  %4d of %d\n",
-			caller, list[runs/2].last.Seconds(), list[runs-1].last.Seconds(), most, list[runs-1].calls)
-	}
-	t.Logf("%d kills each\n%s", runs, table.String())
-}
-
-// outage is what happened to calls after the kill.
-type outage struct {
-	last          time.Duration // the last failed one
-	failed, calls int
-}
-
-func kill(t *testing.T, client *consul.Client, address, name string, callers map[string]grpc_health_v1.HealthClient) map[string]outage {
-	var servers []*exec.Cmd
-	for n := range 2 {
-		s := exec.Command(os.Args[0])
-		s.Env = append(os.Environ(), envAgent+"="+address, envName+"="+name, fmt.Sprintf("%s=%s-%d", envID, name, n))
-		if err := s.Start(); err != nil {
-			t.Error(err)
-			return nil
-		}
-		defer func() {
-			s.Process.Kill()
-			s.Wait()
-		}()
-		servers = append(servers, s)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	const runs = 7
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	for entries := 0; entries < len(servers); time.Sleep(50 * time.Millisecond) {
-		list, _, err := client.Health().Service(ctx, name, &consul.QueryOptions{PassingOnly: true})
-		if entries = len(list); ctx.Err() != nil {
-			t.Error("no two instances: ", err)
-			return nil
+	all := outage.Repeat(t, runs, func(run int) (map[string]outage.Result, error) {
+		name := fmt.Sprintf("web-%d", run)
+		callers := map[string]grpc_health_v1.HealthClient{}
+		for _, policy := range killPolicies {
+			callers[policy+", ours"] = dial(t, grpcresolver.New(&grpcresolver.Options{Client: client}), "consul:///"+name, policy)
+			callers[policy+", theirs"] = dial(t, theirs, "consul://"+a.Addr+"/"+name+"?healthy=true", policy)
 		}
+		// The kills are spread over the time between two checks.
+		return killOne(ctx, client, a.Addr, name, checkInterval, time.Duration(run)*checkInterval/runs, callers)
+	})
+	t.Logf("%d kills, Consul %s\n%s", runs, a.Version, outage.Table(all))
+}
+
+// killOne starts two servers and kills the one that pick_first has chosen.
+func killOne(ctx context.Context, c *consul.Client, address, name string, interval, after time.Duration, callers map[string]grpc_health_v1.HealthClient) (map[string]outage.Result, error) {
+	kills := map[string]func(){} // by ID
+	for n := range 2 {
+		id := fmt.Sprintf("%s-%d", name, n)
+		kill, err := outage.Start(envAgent+"="+address, envName+"="+name, envID+"="+id, fmt.Sprintf("%s=%s", envInterval, interval))
+		if err != nil {
+			return nil, err
+		}
+		defer kill()
+		kills[id] = kill
 	}
-	for who, c := range callers {
+	if err := outage.AwaitInstances(ctx, c, name, len(kills)); err != nil {
+		return nil, err
+	}
+	calls := map[string]func() error{}
+	for who, caller := range callers {
 		for range 50 {
-			if _, err := c.Check(ctx, &grpc_health_v1.HealthCheckRequest{}, grpc.WaitForReady(true)); err != nil {
-				t.Errorf("%s: before the kill: %v", who, err)
+			if _, err := caller.Check(ctx, &grpc_health_v1.HealthCheckRequest{}, grpc.WaitForReady(true)); err != nil {
+				return nil, fmt.Errorf("%s, before the kill: %w", who, err)
 			}
 			time.Sleep(5 * time.Millisecond)
 		}
+		calls[who] = func() error {
+			ctx, cancel := context.WithTimeout(ctx, time.Second)
+			defer cancel()
+			_, err := caller.Check(ctx, &grpc_health_v1.HealthCheckRequest{})
+			return err
+		}
 	}
-	// The first instance is the one that pick_first has chosen, if its port is the
-	// lower one in the order of texts; otherwise it is not affected.
-	outages := map[string]outage{}
-	var (
-		wg sync.WaitGroup
-		mu sync.Mutex
-	)
-	killed := time.Now()
-	servers[0].Process.Kill()
-	for who, c := range callers {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			var o outage
-			for time.Since(killed) < 25*time.Second {
-				callCtx, cancel := context.WithTimeout(ctx, time.Second)
-				_, err := c.Check(callCtx, &grpc_health_v1.HealthCheckRequest{})
-				cancel()
-				if o.calls++; err != nil {
-					o.failed++
-					o.last = time.Since(killed)
-				}
-				time.Sleep(5 * time.Millisecond)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			outages[who] = o
-		}()
+	time.Sleep(after)
+	entries, _, err := c.Health().Service(ctx, name, nil)
+	if err != nil {
+		return nil, err
 	}
-	wg.Wait()
-	return outages
+	// Both resolvers list addresses in the order of their texts.
+	victim := slices.MinFunc(entries, func(a, b *consul.ServiceEntry) int {
+		return cmp.Compare(discovery.InstanceOf(a).HostPort(), discovery.InstanceOf(b).HostPort())
+	}).Service.ID
+	return outage.Kill{
+		Client: c, Service: name, Kill: kills[victim], Callers: calls, Every: 5 * time.Millisecond, After: 5 * time.Second,
+	}.Measure(ctx)
 }

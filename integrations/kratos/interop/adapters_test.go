@@ -37,6 +37,7 @@ type adapter interface {
 type options struct {
 	noTCPChecks    bool
 	allDatacenters bool
+	interval       time.Duration // ours only; 0 means the default
 }
 
 // adapters make an adapter for the agent behind a transport.
@@ -46,7 +47,7 @@ var adapters = map[string]func(http.RoundTripper, string, options) (adapter, err
 		if err != nil {
 			return nil, err
 		}
-		return kratosv2.New(c, &kratos.Options{NoTCPChecks: o.noTCPChecks, AllDatacenters: o.allDatacenters}), nil
+		return kratosv2.New(c, &kratos.Options{Interval: o.interval, NoTCPChecks: o.noTCPChecks, AllDatacenters: o.allDatacenters}), nil
 	},
 	"theirs": func(transport http.RoundTripper, address string, o options) (adapter, error) {
 		c, err := api.NewClient(&api.Config{Address: address, HttpClient: &http.Client{Transport: transport}})

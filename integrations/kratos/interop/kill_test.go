@@ -1,17 +1,13 @@
 package interop
 
 import (
-	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	nethttp "net/http"
 	"net/url"
 	"os"
-	"os/exec"
-	"slices"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -22,6 +18,8 @@ import (
 
 	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/conformance/agent"
+	"github.com/lictor-go/consul/conformance/outage"
+	"github.com/lictor-go/consul/consulmock"
 )
 
 // The variables that make the test program a server.
@@ -31,7 +29,9 @@ const (
 	envName    = "INTEROP_NAME"
 	envID      = "INTEROP_ID"
 
-	envKill = "INTEROP_KILL"
+	envInterval = "INTEROP_INTERVAL" // of checks, as time.Duration writes it
+
+	envKill = "INTEROP_KILL" // for TestKill
 )
 
 // runServer runs a kratos app if this process is to be a server.
@@ -52,169 +52,127 @@ func runServer() bool {
 	web.HandleFunc("/id", func(w nethttp.ResponseWriter, _ *nethttp.Request) { fmt.Fprintf(w, "%q", os.Getenv(envID)) })
 	l, endpoint = listen("grpc")
 	calls := grpc.NewServer(grpc.Listener(l), grpc.Endpoint(endpoint))
-	r, err := open(&nethttp.Transport{}, os.Getenv(envAgent), options{})
+	checks, err := time.ParseDuration(os.Getenv(envInterval))
 	if err != nil {
 		panic(err)
 	}
+	r, err := open(&nethttp.Transport{}, os.Getenv(envAgent), options{interval: checks})
+	if err != nil {
+		panic(err)
+	}
+	go func() {
+		outage.Serve()
+		os.Exit(0)
+	}()
 	if err := frame.New(frame.ID(os.Getenv(envID)), frame.Name(os.Getenv(envName)), frame.Registrar(r), frame.Server(web, calls)).Run(); err != nil {
 		panic(err)
 	}
 	return true
 }
 
-// TestKill kills one of two instances of a service (as with kill -9) while clients
-// call it every 20 ms, several times, and prints how long calls failed. All options
-// are the defaults, which are the same for both adapters: the agent connects to the
-// endpoints every 10 s.
+// TestCalls kills one of two instances of a service (as with kill -9) while clients
+// call it: calls fail until the agent has noticed, and no longer.
+func TestCalls(t *testing.T) {
+	test := func(t *testing.T, c *consul.Client, address string) {
+		results, err := killOne(testContext(t), "ours", address, "calls", c, time.Second, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, r := range results {
+			if r.Lag > 4*time.Second {
+				t.Errorf("%s: calls failed for %s, of that %s after the agent had noticed: %v", name, r.Last, r.Lag, r.Errors)
+			}
+		}
+	}
+	t.Run("fake", func(t *testing.T) {
+		fake := consulmock.New(t, consulmock.WithProbes(true))
+		test(t, fake.Client(), fake.URL())
+	})
+	t.Run("real", func(t *testing.T) {
+		a := agent.Start(t, agent.Options{})
+		test(t, a.Client(), "http://"+a.Addr)
+	})
+}
+
+// TestKill does so several times with each adapter, and prints for how long calls
+// failed. All options are the defaults, which are the same for both adapters: the
+// agent connects to the endpoints every 10 s.
 func TestKill(t *testing.T) {
 	if os.Getenv(envKill) == "" {
-		t.Skip("takes 40 s: set " + envKill + "=1")
+		t.Skip("takes a minute: set " + envKill + "=1")
 	}
-	address := "http://" + agent.Start(t, agent.Options{}).Addr
+	a := agent.Start(t, agent.Options{})
 	const runs = 7
-	var (
-		wg      sync.WaitGroup
-		mu      sync.Mutex
-		results = map[string][]outage{}
-	)
-	for name := range adapters {
-		for n := range runs {
-			wg.Add(1)
-			go func() {
-				defer wg.Done()
-				web, calls := kill(t, name, address, fmt.Sprintf("%s-%d", name, n), time.Duration(n)*1500*time.Millisecond)
-				mu.Lock()
-				defer mu.Unlock()
-				results[name+" HTTP"] = append(results[name+" HTTP"], web)
-				results[name+" gRPC"] = append(results[name+" gRPC"], calls)
-			}()
-		}
-	}
-	wg.Wait()
-	var table strings.Builder
-	fmt.Fprintf(&table, "%-11s  %s\n", "", "last failed call after   of that, after the      failed calls")
-	fmt.Fprintf(&table, "%-11s  %s\n", "", "the kill: median, max    agent noticed: max      of all: median")
-	for _, name := range []string{"ours HTTP", "theirs HTTP", "ours gRPC", "theirs gRPC"} {
-		list := results[name]
-		if len(list) != runs {
-			t.Fatalf("%s: %d results", name, len(list))
-		}
-		slices.SortFunc(list, func(a, b outage) int { return cmp.Compare(a.last, b.last) })
-		median, longest, lag := list[runs/2], list[runs-1], time.Duration(0)
-		for _, o := range list {
-			lag = max(lag, o.lag)
-		}
-		fmt.Fprintf(&table, "%-11s  %6.2f s  %6.2f s     %6.2f s               %4d of %d\n",
-			name, median.last.Seconds(), longest.last.Seconds(), lag.Seconds(), median.failed, median.calls)
-	}
-	t.Logf("%d kills each\n%s", runs, table.String())
+	all := outage.Repeat(t, 2*runs, func(run int) (map[string]outage.Result, error) {
+		name := []string{"ours", "theirs"}[run%2]
+		// The kills are spread over the time between two checks.
+		after := time.Duration(run/2) * 10 * time.Second / runs
+		return killOne(testContext(t), name, "http://"+a.Addr, fmt.Sprintf("%s-%d", name, run), a.Client(), 0, after)
+	})
+	t.Logf("%d kills each, Consul %s\n%s", runs, a.Version, outage.Table(all))
 }
 
-// outage is what happened to calls after the kill.
-type outage struct {
-	last          time.Duration // the last failed one
-	lag           time.Duration // of it, after the agent had noticed
-	failed, calls int
-}
-
-func kill(t *testing.T, name, address, service string, after time.Duration) (web, calls outage) {
-	servers := make([]*exec.Cmd, 2)
+// killOne starts two servers and clients, and kills one of the servers. The interval
+// is that of the checks; 0 means the default.
+func killOne(ctx context.Context, name, address, service string, c *consul.Client, interval, after time.Duration) (map[string]outage.Result, error) {
+	const servers = 2
+	var kill func()
 	for n := range servers {
-		servers[n] = exec.Command(os.Args[0])
-		servers[n].Env = append(os.Environ(), envAdapter+"="+name, envAgent+"="+address, envName+"="+service, fmt.Sprintf("%s=%s-%d", envID, service, n))
-		if err := servers[n].Start(); err != nil {
-			t.Error(err)
-			return
+		var err error
+		kill, err = outage.Start(envAdapter+"="+name, envAgent+"="+address, envName+"="+service,
+			fmt.Sprintf("%s=%s-%d", envID, service, n), fmt.Sprintf("%s=%s", envInterval, interval))
+		if err != nil {
+			return nil, err
 		}
-		defer func() {
-			servers[n].Process.Kill()
-			servers[n].Wait()
-		}()
+		defer kill()
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	look, err := consul.NewClient(consul.Config{Address: address})
+	if err := outage.AwaitInstances(ctx, c, service, servers); err != nil {
+		return nil, err
+	}
+	callers, stop, err := newCallers(ctx, name, address, service)
 	if err != nil {
-		t.Error(err)
-		return
+		return nil, err
 	}
-	defer look.CloseIdleConnections()
-	r, err := adapters[name](&nethttp.Transport{}, address, options{})
-	if err != nil {
-		t.Error(err)
-		return
-	}
-	for {
-		list, _ := r.GetService(ctx, service)
-		if len(list) == len(servers) {
-			break
-		}
-		if ctx.Err() != nil {
-			t.Errorf("%s has no two instances", service)
-			return
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	client, err := http.NewClient(ctx, http.WithEndpoint("discovery:///"+service), http.WithDiscovery(r), http.WithBlock(), http.WithTimeout(time.Second))
-	if err != nil {
-		t.Error(err)
-		return
-	}
-	defer client.Close()
-	conn, err := grpc.DialInsecure(ctx, grpc.WithEndpoint("discovery:///"+service), grpc.WithDiscovery(r), grpc.WithTimeout(time.Second))
-	if err != nil {
-		t.Error(err)
-		return
-	}
-	defer conn.Close()
-	health := grpc_health_v1.NewHealthClient(conn)
-	callers := []func() error{
-		func() error { var id string; return client.Invoke(ctx, "GET", "/id", nil, &id) },
-		func() error { _, err := health.Check(ctx, &grpc_health_v1.HealthCheckRequest{}); return err },
-	}
-	for _, call := range callers { // connections to both instances
+	defer stop()
+	for who, call := range callers { // connections to both instances
 		for range 20 {
 			if err := call(); err != nil {
-				t.Error("before the kill: ", err)
+				return nil, fmt.Errorf("%s, before the kill: %w", who, err)
 			}
 			time.Sleep(20 * time.Millisecond)
 		}
 	}
 	time.Sleep(after)
-	outages := make([]outage, len(callers))
-	var wg sync.WaitGroup
-	var noticed time.Duration
-	killed := time.Now()
-	servers[0].Process.Kill()
-	wg.Add(1)
-	go func() {
-		defer wg.Done()
-		for time.Since(killed) < 25*time.Second {
-			entries, _, err := look.Health().Service(ctx, service, &consul.QueryOptions{PassingOnly: true})
-			if err == nil && len(entries) < len(servers) {
-				noticed = time.Since(killed)
-				return
-			}
-			time.Sleep(10 * time.Millisecond)
+	return outage.Kill{
+		Client: c, Service: service, Kill: kill, Callers: callers, Every: 20 * time.Millisecond, After: 5 * time.Second,
+	}.Measure(ctx)
+}
+
+// newCallers returns clients of the service for HTTP and for gRPC.
+func newCallers(ctx context.Context, name, address, service string) (callers map[string]func() error, stop func(), err error) {
+	r, err := adapters[name](&nethttp.Transport{}, address, options{})
+	if err != nil {
+		return nil, nil, err
+	}
+	client, err := http.NewClient(ctx, http.WithEndpoint("discovery:///"+service), http.WithDiscovery(r), http.WithBlock(), http.WithTimeout(time.Second))
+	if err != nil {
+		return nil, nil, err
+	}
+	conn, err := grpc.DialInsecure(ctx, grpc.WithEndpoint("discovery:///"+service), grpc.WithDiscovery(r), grpc.WithTimeout(time.Second))
+	if err != nil {
+		client.Close()
+		return nil, nil, err
+	}
+	stop = func() {
+		client.Close()
+		conn.Close()
+		if c, ok := r.(io.Closer); ok {
+			c.Close()
 		}
-	}()
-	for n, call := range callers {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			for time.Since(killed) < 25*time.Second {
-				outages[n].calls++
-				if err := call(); err != nil {
-					outages[n].failed++
-					outages[n].last = time.Since(killed)
-				}
-				time.Sleep(20 * time.Millisecond)
-			}
-		}()
 	}
-	wg.Wait()
-	for n := range outages {
-		outages[n].lag = max(0, outages[n].last-noticed)
-	}
-	return outages[0], outages[1]
+	health := grpc_health_v1.NewHealthClient(conn)
+	return map[string]func() error{
+		"HTTP, " + name: func() error { var id string; return client.Invoke(ctx, "GET", "/id", nil, &id) },
+		"gRPC, " + name: func() error { _, err := health.Check(ctx, &grpc_health_v1.HealthCheckRequest{}); return err },
+	}, stop, nil
 }
