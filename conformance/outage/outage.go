@@ -77,10 +77,11 @@ type Kill struct {
 
 // Result is what happened to the calls of a caller after the kill.
 type Result struct {
-	Last   time.Duration // when the last call failed
-	Lag    time.Duration // of that, what was after the agent had noticed
-	Failed int
-	Errors map[string]int // how often each failed
+	Noticed time.Duration // when the agent noticed
+	Last    time.Duration // when the last call failed
+	Lag     time.Duration // of that, what was after the agent had noticed
+	Failed  int
+	Errors  map[string]int // how often each was the error of a call
 }
 
 // Measure kills the instance, and returns what happened to the calls of each
@@ -124,7 +125,7 @@ func (k Kill) Measure(ctx context.Context) (map[string]Result, error) {
 	close(done)
 	wg.Wait()
 	for name, r := range results {
-		r.Lag = max(0, r.Last-noticed)
+		r.Noticed, r.Lag = noticed, max(0, r.Last-noticed)
 		results[name] = r
 	}
 	return results, err
@@ -166,17 +167,19 @@ func Repeat(t testing.TB, runs int, kill func(run int) (map[string]Result, error
 	return all
 }
 
-// Table returns a table of results, in the order of the names.
+// Table returns a table of results, in the order of the names. There are two
+// figures in each field: the median and the most of all runs.
 func Table(all map[string][]Result) string {
 	var b strings.Builder
-	b.WriteString("| | last failed call after the kill: median, max | of that, after the agent had noticed: median, max | failed calls: median, most |\n|---|---|---|---|\n")
+	b.WriteString("| | the agent noticed after | last failed call | of that, after the agent had noticed | failed calls |\n|---|---|---|---|---|\n")
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		list := slices.Clone(all[name])
+		noticed := func(r Result) time.Duration { return r.Noticed }
 		last := func(r Result) time.Duration { return r.Last }
 		lag := func(r Result) time.Duration { return r.Lag }
 		failed := func(r Result) int { return r.Failed }
-		fmt.Fprintf(&b, "| %s | %s | %s | %d, %d |\n",
-			name, spread(list, last), spread(list, lag), failed(median(list, failed)), failed(list[len(list)-1]))
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %d, %d |\n",
+			name, spread(list, noticed), spread(list, last), spread(list, lag), failed(median(list, failed)), failed(list[len(list)-1]))
 	}
 	return b.String()
 }

@@ -45,8 +45,8 @@ type adapter struct {
 }
 
 var adapters = map[string]adapter{
-	"this":     {gomicro.NewRegistry, gomicro.TCPCheck},
-	"official": {official.NewRegistry, official.TCPCheck},
+	"ours":   {gomicro.NewRegistry, gomicro.TCPCheck},
+	"theirs": {official.NewRegistry, official.TCPCheck},
 }
 
 func TestMain(m *testing.M) {
@@ -125,9 +125,9 @@ func TestCalls(t *testing.T) {
 	test := func(t *testing.T, c *consul.Client, address string) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		results, err := killOne(ctx, "this", "greeter", tcpCheck, 0, c, address)
+		results, err := killOne(ctx, "ours", "greeter", tcpCheck, 0, c, address)
 		check(t, err)
-		if r := results["this"]; r.Lag > 4*time.Second {
+		if r := results["ours"]; r.Lag > 4*time.Second {
 			t.Errorf("calls failed for %s, of that %s after the agent had noticed: %v", r.Last, r.Lag, r.Errors)
 		}
 	}
@@ -149,7 +149,7 @@ func TestKill(t *testing.T) {
 	if os.Getenv(envKill) == "" {
 		t.Skip("takes two minutes: set " + envKill + "=1")
 	}
-	const runs = 5
+	const runs = 10
 	for _, s := range scenarios {
 		a := agent.Start(t, agent.Options{})
 		// For some seconds after its start an agent does not pass on what its
@@ -158,7 +158,7 @@ func TestKill(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
 		all := outage.Repeat(t, 2*runs, func(run int) (map[string]outage.Result, error) {
-			name := []string{"this", "official"}[run%2]
+			name := []string{"ours", "theirs"}[run%2]
 			// The kills are spread over the time between two refreshes.
 			after := time.Duration(run/2) * interval / runs
 			return killOne(ctx, name, fmt.Sprintf("greeter-%d", run), s, after, a.Client(), a.Addr)

@@ -174,7 +174,7 @@ func TestKill(t *testing.T) {
 	}
 	a := agent.Start(t, agent.Options{})
 	client := a.Client()
-	const runs = 7
+	const runs = 10
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	all := outage.Repeat(t, runs, func(run int) (map[string]outage.Result, error) {
