@@ -289,3 +289,46 @@ func endedContext(s *scene) error {
 	}
 	return nil
 }
+
+// TestHeldUp registers an instance again while the agent is slow to deregister. With
+// kratos's adapter that holds up all other instances too. It happens in real time:
+// the one that waits for a mutex does not let a bubble's time pass.
+func TestHeldUp(t *testing.T) {
+	for name := range adapters {
+		t.Run(name, func(t *testing.T) {
+			agent := consulmock.New(t)
+			a := newAdapter(t, name, agent.Transport(), "", options{noTCPChecks: true})
+			instance := func(id string) *registry.ServiceInstance {
+				return &registry.ServiceInstance{ID: id, Name: "web", Endpoints: []string{"http://10.0.0.1:80"}}
+			}
+			ctx := testContext(t)
+			if err := a.Register(ctx, instance("1")); err != nil {
+				t.Fatal(err)
+			}
+			hang := make(chan struct{})
+			agent.Inject(consulmock.Fault{Path: "/v1/agent/service/deregister/*", Hang: hang})
+			again, other := make(chan error, 1), make(chan error, 1)
+			go func() { again <- a.Register(ctx, instance("1")) }()
+			held := false
+			select {
+			case err := <-again: // ours does not deregister it
+				again <- err
+			case <-time.After(time.Second):
+			}
+			go func() { other <- a.Register(ctx, instance("2")) }()
+			select {
+			case err := <-other:
+				other <- err
+			case <-time.After(time.Second):
+				held = true
+			}
+			close(hang)
+			if err := errors.Join(<-again, <-other, a.Deregister(ctx, instance("1")), a.Deregister(ctx, instance("2"))); err != nil {
+				t.Error(err)
+			}
+			if held != (name == "theirs") {
+				t.Errorf("held up: %t", held)
+			}
+		})
+	}
+}
