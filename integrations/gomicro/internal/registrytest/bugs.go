@@ -122,7 +122,7 @@ func testOutage(t *T) {
 	w.want("create", one)
 	p.setDown(true)
 	t.register(t.registry(), two, registry.RegisterTTL(time.Minute))
-	<-time.After(300 * time.Millisecond) // the outage itself
+	<-time.After(100 * time.Millisecond) // the outage itself
 	p.setDown(false)
 	w.wantWithin(4500*time.Millisecond, "update", two)
 }
