@@ -158,6 +158,7 @@ func (c *channel) apply() {
 	if c.known && slices.EqualFunc(c.endpoints, c.latest, endpoint.equal) {
 		return
 	}
+	isFirst := !c.known
 	c.known, c.endpoints = true, c.latest
 	c.impatient.Stop()
 	state := resolver.State{ServiceConfig: c.config}
@@ -169,11 +170,14 @@ func (c *channel) apply() {
 			Attributes: e.attributes(),
 		})
 	}
-	// An error says that the balancer does not like the list. Asking again would
-	// bring the same one.
-	_ = c.cc.UpdateState(state)
+	// What gRPC says of an empty list by itself does not name the service, so calls
+	// that wait for the first list get the error alone.
+	if len(c.endpoints) > 0 || !isFirst {
+		// An error says that the balancer does not like the list. Asking again would
+		// bring the same one.
+		_ = c.cc.UpdateState(state)
+	}
 	if len(c.endpoints) == 0 {
-		// What gRPC says of an empty list by itself does not name the service.
 		c.cc.ReportError(fmt.Errorf("grpcresolver: Consul has no %sinstance of service %q", c.adjective(), c.target.watch.service))
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"net"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -230,6 +231,27 @@ func TestEmptied(t *testing.T) {
 		again := serve(t, c, "2", nil).addr
 		if addr, err := call(t.Context(), conn); addr != again {
 			t.Errorf("afterwards: %s, %v; want %s", addr, err, again)
+		}
+	})
+}
+
+// TestNoInstanceYet has the very first call fail with an error that names the
+// service, and calls succeed when there is an instance.
+func TestNoInstanceYet(t *testing.T) {
+	onEachAgent(t, func(t *testing.T, c *consul.Client) {
+		conns := map[string]*grpc.ClientConn{}
+		for _, policy := range []string{"round_robin", "pick_first", weighted.Name} {
+			conns[policy] = dial(t, c, "consul:///web?lb="+policy)
+			_, err := grpc_health_v1.NewHealthClient(conns[policy]).Check(t.Context(), &grpc_health_v1.HealthCheckRequest{})
+			if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), `no healthy instance of service "web"`) {
+				t.Errorf("%s: %v", policy, err)
+			}
+		}
+		server := serve(t, c, "1", nil).addr
+		for policy, conn := range conns {
+			if addr, err := call(t.Context(), conn); addr != server {
+				t.Errorf("%s: %s, %v; want %s", policy, addr, err, server)
+			}
 		}
 	})
 }

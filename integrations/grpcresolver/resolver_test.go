@@ -205,14 +205,15 @@ func TestSchemeAndPolicy(t *testing.T) {
 	if s := build(t, b, "lictor:///web").awaitAddrs(t, "10.0.0.1:80"); s.ServiceConfig == nil {
 		t.Error("no service config with a policy")
 	}
-	_, plain := onFake(t, nil)
+	agent, plain := onFake(t, nil)
+	agent.AddService(web("1", "10.0.0.1", 80, consul.HealthPassing))
 	c := newConn()
 	r, err := tryBuild(plain, "consul:///web", c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	if s := c.awaitAddrs(t); s.ServiceConfig != nil {
+	if s := c.awaitAddrs(t, "10.0.0.1:80"); s.ServiceConfig != nil {
 		t.Error("a service config without a policy would overrule grpc.WithDefaultServiceConfig")
 	}
 }
@@ -296,7 +297,7 @@ func TestClientToken(t *testing.T) {
 	agent.AddService(web("1", "10.0.0.1", 80, consul.HealthPassing))
 	b := grpcresolver.New(&grpcresolver.Options{Client: agent.Client()})
 	build(t, b, "consul://may-read@/web").awaitAddrs(t, "10.0.0.1:80")
-	build(t, b, "consul:///web").awaitAddrs(t) // filtered, not refused
+	build(t, b, "consul:///web").awaitError(t, "no healthy instance") // filtered, not refused
 }
 
 // TestEnvironment takes the agent from the environment.

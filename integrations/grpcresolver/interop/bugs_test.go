@@ -310,7 +310,7 @@ func emptyOnce(s *scene) error {
 	if err != nil {
 		return err
 	}
-	if err := c.await(func() bool { return len(c.states) > 0 }); err != nil {
+	if err := c.await(func() bool { return len(c.states)+len(c.errs) > 0 }); err != nil {
 		return err
 	}
 	for len(s.agent.Requests()) < 8 {
@@ -318,8 +318,8 @@ func emptyOnce(s *scene) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if n := len(c.states); n > 1 {
-		return fmt.Errorf("%d empty states", n)
+	if n := len(c.states) + len(c.errs); n > 1 {
+		return fmt.Errorf("%d empty states, %d errors", len(c.states), len(c.errs))
 	}
 	return nil
 }
