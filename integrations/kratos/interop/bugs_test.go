@@ -305,21 +305,26 @@ func TestHeldUp(t *testing.T) {
 			if err := a.Register(ctx, instance("1")); err != nil {
 				t.Fatal(err)
 			}
-			hang := make(chan struct{})
-			agent.Inject(consulmock.Fault{Path: "/v1/agent/service/deregister/*", Hang: hang})
+			hang, asked := make(chan struct{}), make(chan struct{})
+			agent.Inject(consulmock.Fault{Path: "/v1/agent/service/deregister/*", Hang: hang, If: func(*http.Request) bool {
+				close(asked)
+				return true
+			}})
 			again, other := make(chan error, 1), make(chan error, 1)
 			go func() { again <- a.Register(ctx, instance("1")) }()
-			held := false
+			soon := patience
 			select {
 			case err := <-again: // ours does not deregister it
 				again <- err
-			case <-time.After(time.Second):
+			case <-asked:
+				soon = time.Second
 			}
 			go func() { other <- a.Register(ctx, instance("2")) }()
+			held := false
 			select {
 			case err := <-other:
 				other <- err
-			case <-time.After(time.Second):
+			case <-time.After(soon):
 				held = true
 			}
 			close(hang)
