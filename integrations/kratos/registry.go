@@ -95,7 +95,7 @@ const (
 
 	// maxBackoff bounds the pause after queries that failed, and with it the time for
 	// which watchers are blind when the agent is back. It is local, as a rule.
-	maxBackoff = 5 * time.Second
+	maxBackoff = 2 * time.Second
 )
 
 // Registry registers instances and finds them. Its methods may be called

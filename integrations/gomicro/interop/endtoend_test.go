@@ -3,12 +3,8 @@ package interop
 import (
 	"context"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
 	"net/url"
 	"os"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -169,8 +165,8 @@ func TestKill(t *testing.T) {
 
 // killOne starts two servers and a client, and kills one of the servers.
 func killOne(ctx context.Context, adapter, service string, s scenario, after time.Duration, c *consul.Client, address string) (map[string]outage.Result, error) {
-	way := newWay(address)
-	defer way.close()
+	way := outage.NewWay(address)
+	defer way.Close()
 	ids := []string{service + "-1", service + "-2"}
 	var kill func()
 	for _, id := range ids {
@@ -184,7 +180,7 @@ func killOne(ctx context.Context, adapter, service string, s scenario, after tim
 	if err := outage.AwaitInstances(ctx, c, service, len(ids)); err != nil {
 		return nil, err
 	}
-	call := caller(adapters[adapter].registry(registry.Addrs(way.address())), service)
+	call := caller(adapters[adapter].registry(registry.Addrs(way.Address())), service)
 	for seen := map[string]bool{}; len(seen) < len(ids); {
 		id, err := call()
 		if err == nil {
@@ -196,9 +192,9 @@ func killOne(ctx context.Context, adapter, service string, s scenario, after tim
 	}
 	time.Sleep(after)
 	if s.outage > 0 {
-		way.setDown(true)
+		way.SetDown(true)
 		time.Sleep(s.outage)
-		way.setDown(false)
+		way.SetDown(false)
 		time.Sleep(time.Second)
 	}
 	return outage.Kill{
@@ -208,40 +204,6 @@ func killOne(ctx context.Context, adapter, service string, s scenario, after tim
 			return err
 		}},
 	}.Measure(ctx)
-}
-
-// way is the client's way to its agent, which can be cut.
-type way struct {
-	server *httptest.Server
-	down   atomic.Bool
-}
-
-func newWay(address string) *way {
-	w := &way{}
-	forward := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: address})
-	forward.ErrorHandler = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }
-	w.server = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if w.down.Load() {
-			panic(http.ErrAbortHandler)
-		}
-		forward.ServeHTTP(rw, r)
-	}))
-	return w
-}
-
-func (w *way) address() string { return w.server.Listener.Addr().String() }
-
-func (w *way) setDown(down bool) {
-	w.down.Store(down)
-	if down {
-		w.server.CloseClientConnections()
-	}
-}
-
-// close does not wait for those who still ask.
-func (w *way) close() {
-	w.server.Listener.Close()
-	w.server.CloseClientConnections()
 }
 
 // caller returns a function that calls the service once and returns the ID of

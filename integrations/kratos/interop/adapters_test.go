@@ -37,7 +37,7 @@ type adapter interface {
 type options struct {
 	noTCPChecks    bool
 	allDatacenters bool
-	interval       time.Duration // ours only; 0 means the default
+	interval       time.Duration // 0 means the default
 }
 
 // adapters make an adapter for the agent behind a transport.
@@ -55,6 +55,9 @@ var adapters = map[string]func(http.RoundTripper, string, options) (adapter, err
 			return nil, err
 		}
 		opts := []contrib.Option{contrib.WithHealthCheck(!o.noTCPChecks)}
+		if o.interval > 0 {
+			opts = append(opts, contrib.WithHealthCheckInterval(int(o.interval.Seconds())))
+		}
 		if o.allDatacenters {
 			opts = append(opts, contrib.WithDatacenter(contrib.MultiDatacenter))
 		}

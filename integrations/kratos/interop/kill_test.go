@@ -8,6 +8,7 @@ import (
 	nethttp "net/http"
 	"net/url"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -70,11 +71,26 @@ func runServer() bool {
 	return true
 }
 
+// killing is how often the agent connects to the endpoints, and what happens before
+// an instance is killed.
+type killing struct {
+	name     string
+	interval time.Duration
+	outage   time.Duration // of the clients' way to their agent, a second before the kill
+	after    time.Duration // for how long calls go on when the agent has noticed the kill
+}
+
+var killings = []killing{
+	{"the default options", 10 * time.Second, 0, 5 * time.Second},
+	{"an interval of 1 s, the clients' agent away for 8 s before", time.Second, 8 * time.Second, 20 * time.Second},
+}
+
 // TestCalls kills one of two instances of a service (as with kill -9) while clients
 // call it: calls fail until the agent has noticed, and no longer.
 func TestCalls(t *testing.T) {
 	test := func(t *testing.T, c *consul.Client, address string) {
-		results, err := killOne(testContext(t), c, address, "calls", "ours", []string{"ours"}, time.Second, 0)
+		s := killing{interval: time.Second, after: 5 * time.Second}
+		results, err := killOne(testContext(t), c, address, "calls", "ours", []string{"ours"}, s, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -96,32 +112,35 @@ func TestCalls(t *testing.T) {
 
 // TestKill does so several times, and prints for how long calls failed. There are
 // clients with both adapters for each kill, so that it is the same for them; the
-// servers have the one or the other. All options are the defaults, which are the
-// same for both adapters: the agent connects to the endpoints every 10 s.
+// servers have the one or the other.
 func TestKill(t *testing.T) {
 	if os.Getenv(envKill) == "" {
-		t.Skip("takes a minute: set " + envKill + "=1")
+		t.Skip("takes a minute and a half: set " + envKill + "=1")
 	}
 	a := agent.Start(t, agent.Options{})
 	const runs = 10
 	both := []string{"ours", "theirs"}
-	all := outage.Repeat(t, runs, func(run int) (map[string]outage.Result, error) {
-		// The kills are spread over the time between two checks.
-		after := time.Duration(run) * 10 * time.Second / runs
-		return killOne(testContext(t), a.Client(), "http://"+a.Addr, fmt.Sprintf("web-%d", run), both[run%2], both, 0, after)
-	})
-	t.Logf("%d kills, Consul %s\n%s", runs, a.Version, outage.Table(all))
+	for n, s := range killings {
+		all := outage.Repeat(t, runs, func(run int) (map[string]outage.Result, error) {
+			// The kills are spread over the time between two checks.
+			after := time.Duration(run) * s.interval / runs
+			return killOne(testContext(t), a.Client(), "http://"+a.Addr, fmt.Sprintf("web-%d-%d", n, run), both[run%2], both, s, after)
+		})
+		t.Logf("%s, %d kills, Consul %s\n%s", s.name, runs, a.Version, outage.Table(all))
+	}
 }
 
 // killOne starts two servers, and clients with each of some adapters, and kills one
-// of the servers. The interval is that of the checks; 0 means the default.
-func killOne(ctx context.Context, c *consul.Client, address, service, server string, clients []string, interval, after time.Duration) (map[string]outage.Result, error) {
+// of the servers.
+func killOne(ctx context.Context, c *consul.Client, address, service, server string, clients []string, s killing, after time.Duration) (map[string]outage.Result, error) {
+	way := outage.NewWay(strings.TrimPrefix(address, "http://"))
+	defer way.Close()
 	const servers = 2
 	var kill func()
 	for n := range servers {
 		var err error
 		kill, err = outage.Start(envAdapter+"="+server, envAgent+"="+address, envName+"="+service,
-			fmt.Sprintf("%s=%s-%d", envID, service, n), fmt.Sprintf("%s=%s", envInterval, interval))
+			fmt.Sprintf("%s=%s-%d", envID, service, n), fmt.Sprintf("%s=%s", envInterval, s.interval))
 		if err != nil {
 			return nil, err
 		}
@@ -132,7 +151,7 @@ func killOne(ctx context.Context, c *consul.Client, address, service, server str
 	}
 	callers := map[string]func() error{}
 	for _, name := range clients {
-		stop, err := addCallers(ctx, callers, name, address, service)
+		stop, err := addCallers(ctx, callers, name, "http://"+way.Address(), service)
 		if err != nil {
 			return nil, err
 		}
@@ -147,8 +166,14 @@ func killOne(ctx context.Context, c *consul.Client, address, service, server str
 		}
 	}
 	time.Sleep(after)
+	if s.outage > 0 {
+		way.SetDown(true)
+		time.Sleep(s.outage)
+		way.SetDown(false)
+		time.Sleep(time.Second)
+	}
 	return outage.Kill{
-		Client: c, Service: service, Kill: kill, Callers: callers, Every: 20 * time.Millisecond, After: 5 * time.Second,
+		Client: c, Service: service, Kill: kill, Callers: callers, Every: 20 * time.Millisecond, After: s.after,
 	}.Measure(ctx)
 }
 
