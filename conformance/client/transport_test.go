@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"crypto/tls"
 	"net/http"
 	"net/url"
 	"os"
@@ -43,6 +44,12 @@ func TestTLS(t *testing.T) {
 	caFile := write(t, dir, "ca.pem", ca.CertPEM)
 	certFile, keyFile := write(t, dir, "cert.pem", cert.CertPEM), write(t, dir, "key.pem", cert.KeyPEM)
 
+	// As made for gRPC: agents speak HTTP/2 to those who ask for it.
+	base := &tls.Config{NextProtos: []string{"h2"}}
+	pair, err := tls.X509KeyPair(cert.CertPEM, cert.KeyPEM)
+	check(t, err)
+	base.Certificates = []tls.Certificate{pair}
+
 	for _, c := range []struct {
 		name string
 		tls  consul.TLSConfig
@@ -52,6 +59,8 @@ func TestTLS(t *testing.T) {
 		{"directory", consul.TLSConfig{CAPath: caDir, CertFile: certFile, KeyFile: keyFile}, nil},
 		{"PEM", consul.TLSConfig{CAPEM: ca.CertPEM, CertPEM: cert.CertPEM, KeyPEM: cert.KeyPEM}, nil},
 		{"no verification", consul.TLSConfig{InsecureSkipVerify: true, CertPEM: cert.CertPEM, KeyPEM: cert.KeyPEM}, nil},
+		{"base", consul.TLSConfig{Base: base, CAPEM: ca.CertPEM}, nil},
+		{"wrong authority over base", consul.TLSConfig{Base: base, CAPEM: otherCA.CertPEM}, []string{"certificate signed by unknown authority"}},
 		{"wrong authority", consul.TLSConfig{CAPEM: otherCA.CertPEM, CertPEM: cert.CertPEM, KeyPEM: cert.KeyPEM},
 			[]string{"certificate signed by unknown authority"}},
 		{"system's authorities", consul.TLSConfig{CertPEM: cert.CertPEM, KeyPEM: cert.KeyPEM},
