@@ -25,8 +25,8 @@ import (
 // failure is replayed as a connection that ends.
 //
 // A request that was never recorded fails the test, with the nearest recorded one
-// in the message, and is answered with 501. From then on nothing is held. What was recorded but not asked for
-// is logged at the end.
+// in the message, and is answered with 501. From then on nothing is held. What was
+// recorded but not asked for is logged at the end.
 func Replay(t testing.TB, har string) *Server {
 	if t == nil {
 		panic("consulmock: Replay: nil testing.TB; for programs that are not tests there is NewReplayServer")

@@ -30,11 +30,11 @@ type RegisterOptions struct {
 	Status consul.HealthStatus
 
 	// Health is asked before the registration and before each heartbeat how the
-	// service is. What is reported is the worse of its
-	// answer, which is read as by SetStatus, and of the status set by SetStatus,
-	// with the note of that one. It is never called twice at the same time. Its context ends after a quarter of the TTL (1 s to 10 s). A
-	// function that hangs stops the heartbeats, and the check turns critical when
-	// its TTL is over. Nil means none.
+	// service is. What is reported is the worse of its answer, which is read as by
+	// SetStatus, and of the status set by SetStatus, with the note of that one. It
+	// is never called twice at the same time. Its context ends after a quarter of
+	// the TTL (1 s to 10 s). A function that hangs stops the heartbeats, and the
+	// check turns critical when its TTL is over. Nil means none.
 	Health func(ctx context.Context) (status consul.HealthStatus, note string)
 
 	// Background makes Register return at once, without waiting for the agent,
@@ -108,14 +108,15 @@ type Registration struct {
 // they have a Status.
 //
 // ctx bounds the first registration only, and so do 10 seconds for each of its
-// calls: an agent whose servers have no leader may not answer. After its end the service stays
-// registered, and healthy while the program drains, until Close is called. An
-// error means that the service is not registered, or that it is unknown whether
-// it is; Register has then tried to remove it, which may take a second longer
-// than ctx. To be registered when the agent may come up later than the program,
-// see [RegisterOptions.Background].
+// calls: an agent whose servers have no leader may not answer. After its end the
+// service stays registered, and healthy while the program drains, until Close is
+// called. An error means that the service is not registered, or that it is
+// unknown whether it is; Register has then tried to remove it, which may take a
+// second longer than ctx. To be registered when the agent may come up later than
+// the program, see [RegisterOptions.Background].
 //
-// A TTL below 100 ms is an error. reg is copied. The Status of its TTL checks is replaced by the reported one.
+// A TTL below 100 ms is an error. reg is copied. The Status of its TTL checks is
+// replaced by the reported one.
 func Register(ctx context.Context, c *consul.Client, reg *consul.AgentServiceRegistration, opts *RegisterOptions) (*Registration, error) {
 	switch {
 	case ctx == nil:

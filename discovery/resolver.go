@@ -186,8 +186,9 @@ func (r *Resolver) Pick(ctx context.Context, service string) (Instance, error) {
 }
 
 // PickKey is Pick for things that shall stay with the same instance: it returns
-// the same one for the same key, in every process, for as long as it is healthy.
-// When an instance goes, only its keys move. The balancer is not asked.
+// the same one for the same key, in every process, for as long as it is healthy,
+// and was not seen failing by [Resolver.Acquire] just now. When an instance goes,
+// only its keys move. The balancer is not asked.
 func (r *Resolver) PickKey(ctx context.Context, service, key string) (Instance, error) {
 	s, v, err := r.lookUp(ctx, service)
 	if err != nil {

@@ -17,7 +17,8 @@ import (
 // Query is a blocking query: it asks with the options q, whose WaitIndex,
 // WaitHash and WaitTime the watch has set, and returns the answer with its
 // metadata. If they say that the answer is unchanged, because the Query has set
-// [consul.QueryOptions.Known], the answer may be anything. It must obey ctx. Nil metadata counts as an answer without an index.
+// [consul.QueryOptions.Known], the answer may be anything. It must obey ctx. Nil
+// metadata counts as an answer without an index.
 //
 // Most methods of [consul.Health] and [consul.Catalog] become a Query with a
 // function literal around them, and some are one:
