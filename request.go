@@ -34,9 +34,9 @@ type call struct {
 	out    any     // nil, *[]byte, io.Writer, or something to be decoded from JSON
 
 	// A blocking query's time to answer; 0 for no bound but the context's. lost
-	// says that its connection has ended before.
+	// says that its connection has ended before; nil unless it blocks.
 	timeout time.Duration
-	lost    atomic.Bool
+	lost    *atomic.Bool
 
 	// isAnswer says which answers with another status than 2xx are not errors.
 	isAnswer func(*http.Response) bool
@@ -194,7 +194,8 @@ func (c *Client) send(ctx context.Context, r *call) (resp *http.Response, cancel
 	sendCtx := ctx
 	if r.timeout > 0 {
 		sendCtx, cancel = context.WithTimeout(ctx, r.timeout)
-		sendCtx = sendOnce(sendCtx, cancel, &r.lost)
+		r.lost = new(atomic.Bool)
+		sendCtx = sendOnce(sendCtx, cancel, r.lost)
 	}
 	req, err := c.newRequest(sendCtx, r)
 	if err != nil {
@@ -306,7 +307,7 @@ func (c *Client) fail(ctx context.Context, r *call, err error) error {
 		err = outer.Err
 	}
 	switch ended := ctx.Err(); {
-	case ended == nil && r.lost.Load():
+	case ended == nil && r.lost != nil && r.lost.Load():
 		err = fmt.Errorf("the connection ended before the answer: %w", io.ErrUnexpectedEOF)
 	case ended != nil && !errors.Is(err, ended):
 		// Package net/http says the cause of the end instead, if there is one.
