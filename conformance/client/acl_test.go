@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
-	"github.com/lictor-go/consul/conformance/agent"
+	"github.com/lictor-go/consul/internal/agent"
 )
 
 // newToken makes a token with a policy of the rules.

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
-	"github.com/lictor-go/consul/conformance/agent"
+	"github.com/lictor-go/consul/internal/agent"
 )
 
 // TestKnown waits twice for what does not change, and then for what does. Only

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
-	"github.com/lictor-go/consul/conformance/agent"
+	"github.com/lictor-go/consul/internal/agent"
 )
 
 func TestMain(m *testing.M) { os.Exit(agent.Main(m)) }

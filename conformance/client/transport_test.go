@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
-	"github.com/lictor-go/consul/conformance/agent"
+	"github.com/lictor-go/consul/internal/agent"
 )
 
 // write puts data into a file of the test's.

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
-	"github.com/lictor-go/consul/conformance/agent"
 	"github.com/lictor-go/consul/discovery"
+	"github.com/lictor-go/consul/internal/agent"
 )
 
 // TestManyServices follows 300 services from one process through an agent that

@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
-	"github.com/lictor-go/consul/conformance/agent"
 	"github.com/lictor-go/consul/discovery"
+	"github.com/lictor-go/consul/internal/agent"
 )
 
 var runs = flag.Int("runs", 1, "how often TestHealing repeats each scenario")

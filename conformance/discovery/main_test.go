@@ -16,8 +16,8 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
-	"github.com/lictor-go/consul/conformance/agent"
 	"github.com/lictor-go/consul/discovery"
+	"github.com/lictor-go/consul/internal/agent"
 )
 
 // TestMain lets tests run at once: they mostly wait.

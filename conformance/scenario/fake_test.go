@@ -13,9 +13,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/lictor-go/consul/conformance/agent"
 	"github.com/lictor-go/consul/conformance/recording"
 	"github.com/lictor-go/consul/consulmock"
+	"github.com/lictor-go/consul/internal/agent"
 )
 
 // unplayable are the scenarios that the fake cannot play, with the reason.

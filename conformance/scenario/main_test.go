@@ -4,7 +4,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/lictor-go/consul/conformance/agent"
+	"github.com/lictor-go/consul/internal/agent"
 )
 
 func TestMain(m *testing.M) { os.Exit(agent.Main(m)) }

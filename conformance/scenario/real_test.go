@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lictor-go/consul/conformance/agent"
 	"github.com/lictor-go/consul/conformance/recording"
+	"github.com/lictor-go/consul/internal/agent"
 )
 
 // realTarget is real agents of the recording's version.

@@ -3,11 +3,9 @@ module github.com/lictor-go/consul/integrations/gomicro
 go 1.23
 
 require (
-	github.com/lictor-go/consul v0.0.0
+	github.com/lictor-go/consul v0.1.0
 	go-micro.dev/v4 v4.11.0
 )
-
-require github.com/lictor-go/consul/conformance v0.0.0 // for tests
 
 require (
 	github.com/google/uuid v1.3.0 // indirect
@@ -18,7 +16,4 @@ require (
 	golang.org/x/sys v0.18.0 // indirect
 )
 
-replace (
-	github.com/lictor-go/consul => ../../
-	github.com/lictor-go/consul/conformance => ../../conformance
-)
+replace github.com/lictor-go/consul => ../../

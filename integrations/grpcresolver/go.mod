@@ -3,12 +3,11 @@ module github.com/lictor-go/consul/integrations/grpcresolver
 go 1.24.0
 
 require (
-	github.com/lictor-go/consul v0.0.0
+	github.com/lictor-go/consul v0.1.0
 	google.golang.org/grpc v1.77.0
 )
 
 require (
-	github.com/lictor-go/consul/conformance v0.0.0
 	golang.org/x/net v0.46.1-0.20251013234738-63d1a5100f82 // indirect
 	golang.org/x/sys v0.37.0 // indirect
 	golang.org/x/text v0.30.0 // indirect
@@ -16,7 +15,4 @@ require (
 	google.golang.org/protobuf v1.36.10 // indirect
 )
 
-replace (
-	github.com/lictor-go/consul => ../../
-	github.com/lictor-go/consul/conformance => ../../conformance
-)
+replace github.com/lictor-go/consul => ../../

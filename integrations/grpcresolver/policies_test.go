@@ -18,10 +18,10 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/lictor-go/consul"
-	"github.com/lictor-go/consul/conformance/agent"
 	"github.com/lictor-go/consul/consulmock"
 	"github.com/lictor-go/consul/integrations/grpcresolver"
 	"github.com/lictor-go/consul/integrations/grpcresolver/weighted"
+	"github.com/lictor-go/consul/internal/agent"
 )
 
 // onEachAgent runs the test with the fake and with a real agent, if there is one.

@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lictor-go/consul/conformance/agent"
 	"github.com/lictor-go/consul/consulmock"
+	"github.com/lictor-go/consul/internal/agent"
 )
 
 // TestExamples runs the programs on the fake, and on a real agent if there is

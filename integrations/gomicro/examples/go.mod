@@ -3,9 +3,8 @@ module github.com/lictor-go/consul/integrations/gomicro/examples
 go 1.23
 
 require (
-	github.com/lictor-go/consul v0.0.0
-	github.com/lictor-go/consul/conformance v0.0.0
-	github.com/lictor-go/consul/integrations/gomicro v0.0.0
+	github.com/lictor-go/consul v0.1.0
+	github.com/lictor-go/consul/integrations/gomicro v0.1.0
 	go-micro.dev/v4 v4.11.0
 )
 
@@ -52,6 +51,5 @@ require (
 
 replace (
 	github.com/lictor-go/consul => ../../../
-	github.com/lictor-go/consul/conformance => ../../../conformance
 	github.com/lictor-go/consul/integrations/gomicro => ../
 )

@@ -17,10 +17,10 @@ import (
 	"go-micro.dev/v4/server"
 
 	"github.com/lictor-go/consul"
-	"github.com/lictor-go/consul/conformance/agent"
 	"github.com/lictor-go/consul/conformance/outage"
 	"github.com/lictor-go/consul/consulmock"
 	"github.com/lictor-go/consul/integrations/gomicro"
+	"github.com/lictor-go/consul/internal/agent"
 )
 
 // The variables that make the test program a go-micro server.

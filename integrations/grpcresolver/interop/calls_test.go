@@ -19,12 +19,12 @@ import (
 	"google.golang.org/grpc/resolver"
 
 	"github.com/lictor-go/consul"
-	"github.com/lictor-go/consul/conformance/agent"
 	"github.com/lictor-go/consul/conformance/outage"
 	"github.com/lictor-go/consul/consulmock"
 	"github.com/lictor-go/consul/discovery"
 	"github.com/lictor-go/consul/integrations/grpcresolver"
 	"github.com/lictor-go/consul/integrations/grpcresolver/weighted"
+	"github.com/lictor-go/consul/internal/agent"
 )
 
 // The variables that make the test program a server.

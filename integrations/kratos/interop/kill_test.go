@@ -18,9 +18,9 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/lictor-go/consul"
-	"github.com/lictor-go/consul/conformance/agent"
 	"github.com/lictor-go/consul/conformance/outage"
 	"github.com/lictor-go/consul/consulmock"
+	"github.com/lictor-go/consul/internal/agent"
 )
 
 // The variables that make the test program a server.

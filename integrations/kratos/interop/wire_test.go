@@ -11,10 +11,10 @@ import (
 	registryv3 "github.com/go-kratos/kratos/v3/registry"
 
 	"github.com/lictor-go/consul"
-	"github.com/lictor-go/consul/conformance/agent"
 	"github.com/lictor-go/consul/consulmock"
 	"github.com/lictor-go/consul/integrations/kratos"
 	"github.com/lictor-go/consul/integrations/kratos/kratosv3"
+	"github.com/lictor-go/consul/internal/agent"
 )
 
 // TestWire registers through each adapter and reads through each: kratos's own one,

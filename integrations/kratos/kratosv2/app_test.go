@@ -17,9 +17,9 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/lictor-go/consul"
-	"github.com/lictor-go/consul/conformance/agent"
 	"github.com/lictor-go/consul/consulmock"
 	"github.com/lictor-go/consul/integrations/kratos/kratosv2"
+	"github.com/lictor-go/consul/internal/agent"
 )
 
 const (

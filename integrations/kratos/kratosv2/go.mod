@@ -4,9 +4,8 @@ go 1.23
 
 require (
 	github.com/go-kratos/kratos/v2 v2.9.2
-	github.com/lictor-go/consul v0.0.0
-	github.com/lictor-go/consul/conformance v0.0.0
-	github.com/lictor-go/consul/integrations/kratos v0.0.0
+	github.com/lictor-go/consul v0.1.0
+	github.com/lictor-go/consul/integrations/kratos v0.1.0
 	google.golang.org/grpc v1.61.1
 )
 
@@ -32,5 +31,3 @@ replace (
 	github.com/lictor-go/consul => ../../../
 	github.com/lictor-go/consul/integrations/kratos => ../
 )
-
-replace github.com/lictor-go/consul/conformance => ../../../conformance

@@ -8,9 +8,9 @@ import (
 	"github.com/go-kratos/kratos/v3/registry"
 
 	"github.com/lictor-go/consul"
-	"github.com/lictor-go/consul/conformance/agent"
 	"github.com/lictor-go/consul/consulmock"
 	"github.com/lictor-go/consul/integrations/kratos/kratosv3"
+	"github.com/lictor-go/consul/internal/agent"
 )
 
 // onEachAgent runs the test with the fake and with a real agent, if there is one.

@@ -5,8 +5,8 @@ import (
 	"testing"
 
 	"github.com/lictor-go/consul"
-	"github.com/lictor-go/consul/conformance/agent"
 	"github.com/lictor-go/consul/consulmock"
+	"github.com/lictor-go/consul/internal/agent"
 )
 
 // OnAgents runs a test on the fakes of both versions, and on a real agent if there

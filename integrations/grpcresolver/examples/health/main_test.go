@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/lictor-go/consul/conformance/agent"
 	"github.com/lictor-go/consul/consulmock"
+	"github.com/lictor-go/consul/internal/agent"
 )
 
 func TestHealth(t *testing.T) {

@@ -9,8 +9,8 @@ import (
 
 	"github.com/go-kratos/kratos/v3/log"
 
-	"github.com/lictor-go/consul/conformance/agent"
 	"github.com/lictor-go/consul/consulmock"
+	"github.com/lictor-go/consul/internal/agent"
 )
 
 func TestHelloworld(t *testing.T) {
