@@ -44,6 +44,7 @@ func TestTransportHungInstance(t *testing.T) {
 			c.Timeout = time.Minute
 			req := request(t.Context(), nil)
 			canceled := make(chan struct{})
+			//lint:ignore SA1019 http.Client itself uses it for its Timeout
 			req.Cancel = canceled
 			time.AfterFunc(time.Second, func() { close(canceled) })
 			return c.Do(req)
@@ -90,6 +91,7 @@ func TestTransportTimeoutOfOtherTransports(t *testing.T) {
 		r := discovery.NewResolver(agent.client, nil)
 		defer r.Close()
 		base := roundTripFunc(func(req *http.Request) (*http.Response, error) {
+			//lint:ignore SA1019 http.Client itself uses it for its Timeout
 			<-req.Cancel
 			return nil, errors.New("cancelled")
 		})

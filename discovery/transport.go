@@ -141,6 +141,7 @@ func endOf(req *http.Request) error {
 		return err
 	}
 	select {
+	//lint:ignore SA1019 http.Client itself uses it for its Timeout
 	case <-req.Cancel:
 	default:
 		return nil
