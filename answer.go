@@ -9,6 +9,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -66,7 +67,7 @@ func (r *call) isKnown() bool { return r.known != 0 && r.known == r.fingerprint 
 // takeBody takes the body of a good answer into the call's out.
 func (c *Client) takeBody(resp *http.Response, r *call) error {
 	if r.out == nil {
-		if mediaType(resp.Header) == "text/html" {
+		if strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") {
 			return errors.New("the answer is a web page; want that of a Consul agent")
 		}
 		_, err := io.CopyN(io.Discard, resp.Body, maxDrain)
