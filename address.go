@@ -21,7 +21,9 @@ type address struct {
 	socket string  // of a unix address
 }
 
-func parseAddress(s string) (address, error) {
+// parseAddress parses an address. It has the given scheme, or http, if it names
+// none.
+func parseAddress(s, unnamed string) (address, error) {
 	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
 		return address{}, fmt.Errorf("address %q: blanks and control characters are not allowed", redactAddress(s))
 	}
@@ -31,7 +33,10 @@ func parseAddress(s string) (address, error) {
 	}
 	scheme, rest, hasScheme := strings.Cut(s, "://")
 	if !hasScheme {
-		scheme, rest = "http", s
+		scheme, rest = unnamed, s
+		if scheme == "" {
+			scheme = "http"
+		}
 	}
 	switch scheme {
 	case "http", "https":
@@ -89,7 +94,11 @@ func parseHostPort(s string, isBare bool) (hostport, problem string) {
 			return "", "malformed host or port"
 		}
 		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-			return "", fmt.Sprintf("port %q is not a number from 1 to 65535", port)
+			problem = fmt.Sprintf("port %q is not a number from 1 to 65535", port)
+			if rest := strings.TrimLeft(port, "0123456789"); rest != "" && rest != port {
+				problem += " (a path begins with a slash)"
+			}
+			return "", problem
 		}
 	}
 	if strings.HasPrefix(s, "[") && !isIPv6(host) {

@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -29,7 +30,7 @@ func TestAddress(t *testing.T) {
 		{"unix://@abstract", "http://localhost", "@abstract"},
 	}
 	for _, tt := range tests {
-		a, err := parseAddress(tt.in)
+		a, err := parseAddress(tt.in, "")
 		if err != nil {
 			t.Errorf("%q: %v", tt.in, err)
 			continue
@@ -52,6 +53,7 @@ func TestMalformedAddress(t *testing.T) {
 		"consul:65536":               `port "65536"`,
 		"consul:+80":                 `port "+80"`,
 		"consul:":                    `port ""`,
+		"consul:8500prefix":          "a path begins with a slash",
 		"a:b:c":                      "malformed host or port",
 		"[::1":                       "malformed host",
 		"[::1]x:80":                  "malformed host",
@@ -80,12 +82,57 @@ func TestMalformedAddress(t *testing.T) {
 	}
 }
 
+// TestScheme has addresses with and without a scheme of their own, and wishes for
+// TLS in other fields.
+func TestScheme(t *testing.T) {
+	cas := TLSConfig{CAPEM: newAuthority(t).pem}
+	for _, tt := range []struct {
+		cfg   Config
+		url   string   // empty: an error
+		words []string // of the error
+	}{
+		{Config{Address: "consul"}, "http://consul:8500", nil},
+		{Config{Address: "consul", Scheme: "http"}, "http://consul:8500", nil},
+		{Config{Scheme: "https"}, "https://127.0.0.1:8500", nil},
+		{Config{Address: "consul", Scheme: "https"}, "https://consul:8500", nil},
+		{Config{Address: "consul:8501", Scheme: "https"}, "https://consul:8501", nil},
+		{Config{Address: "consul:8501/prefix/", Scheme: "https"}, "https://consul:8501/prefix", nil},
+		{Config{Address: "::1", Scheme: "https", TLS: cas}, "https://[::1]:8500", nil},
+		{Config{Address: "https://consul", Scheme: "https"}, "https://consul", nil},
+		// An address wins over the scheme, but never to leave TLS out.
+		{Config{Address: "https://consul:8501", Scheme: "http"}, "https://consul:8501", nil},
+		{Config{Address: "https://consul:8501", Scheme: "http", TLS: cas}, "https://consul:8501", nil},
+		{Config{Address: "http://consul:8501", Scheme: "https"}, "", []string{"Config.Scheme is https", `Config.Address is "http://consul:8501"`, "want https://"}},
+		{Config{Address: "unix:///s", Scheme: "https"}, "", []string{"Config.Scheme is https", `"unix:///s"`}},
+		{Config{Address: "unix:///s", Scheme: "http"}, "http://localhost", nil},
+		{Config{Address: "consul:8501", TLS: cas}, "", []string{"Config.TLS is set", `"consul:8501"`, "https://", "Config.Scheme", "CONSUL_HTTP_SSL"}},
+		{Config{Address: "http://consul:8501", TLS: cas}, "", []string{"Config.TLS is set", `"http://consul:8501"`}},
+		{Config{Address: "http://consul:8501", TLS: cas, Scheme: "http"}, "", []string{"Config.TLS is set"}},
+		{Config{Address: "unix:///s", TLS: cas}, "", []string{"Config.TLS is set", `"unix:///s"`}},
+		{Config{TLS: cas, Transport: http.DefaultTransport}, "", []string{"Config.TLS is set"}},
+		{Config{Address: "consul", Scheme: "HTTPS"}, "", []string{`Config.Scheme is "HTTPS"`, "want http or https"}},
+		{Config{Address: "consul", Scheme: "https://"}, "", []string{`Config.Scheme is "https://"`}},
+		{Config{Address: "u:s3cr3t@consul", Scheme: "https"}, "", []string{"BasicAuth"}},
+	} {
+		client, err := NewClient(tt.cfg)
+		if tt.url == "" {
+			wantError(t, err, append(tt.words, "consul: Config.")...)
+			continue
+		}
+		if err != nil {
+			t.Errorf("%v: %v", tt.cfg, err)
+		} else if got := client.base.String(); got != tt.url {
+			t.Errorf("%v: got %s, want %s", tt.cfg, got, tt.url)
+		}
+	}
+}
+
 func FuzzAddress(f *testing.F) {
 	for _, s := range []string{"", ":1", "[::1%e]:1/a%20b", "unix:///s", "https://h:1/p", "a@b:c", "http://[", "%"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		a, err := parseAddress(s)
+		a, err := parseAddress(s, "")
 		if err != nil {
 			return
 		}
@@ -99,7 +146,7 @@ func FuzzAddress(f *testing.F) {
 		if u.Host != a.url.Host || u.EscapedPath() != a.url.EscapedPath() || u.RawQuery != "" || u.User != nil {
 			t.Fatalf("%q gives %q, which means %+v", s, a.url.String(), u)
 		}
-		if again, err := parseAddress(a.url.String()); err != nil || again != a {
+		if again, err := parseAddress(a.url.String(), "https"); err != nil || again != a {
 			t.Fatalf("%q becomes %q, which becomes %+v (%v)", s, a.url.String(), again, err)
 		}
 	})

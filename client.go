@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"reflect"
 	"runtime"
 	"strings"
 	"time"
@@ -45,9 +46,9 @@ type settings struct {
 // files that cfg names, but sends nothing. It keeps nothing of cfg that the
 // caller may change later, but the Transport.
 func NewClient(cfg Config) (*Client, error) {
-	addr, err := parseAddress(cfg.Address)
+	addr, err := cfg.endpoint()
 	if err != nil {
-		return nil, fmt.Errorf("consul: Config.Address: %w", err)
+		return nil, err
 	}
 	if cfg.WaitTime < 0 {
 		return nil, fmt.Errorf("consul: Config.WaitTime is %s; want 0 or more", cfg.WaitTime)
@@ -82,6 +83,9 @@ func NewClient(cfg Config) (*Client, error) {
 		return nil, errors.New("consul: Config.Token: " + badToken)
 	}
 	transport := cfg.Transport
+	if isNil(transport) {
+		return nil, fmt.Errorf("consul: Config.Transport is a nil %T; want one that works, or nil itself", transport)
+	}
 	if transport == nil {
 		tlsConfig, err := cfg.TLS.Load()
 		if err != nil {
@@ -99,6 +103,16 @@ func NewClient(cfg Config) (*Client, error) {
 		namespace:  cfg.Namespace,
 		partition:  cfg.Partition,
 	}, nil
+}
+
+// isNil reports whether rt is a nil pointer or function in an interface that is
+// not nil, which would panic at the first request.
+func isNil(rt http.RoundTripper) bool {
+	switch v := reflect.ValueOf(rt); v.Kind() {
+	case reflect.Pointer, reflect.Func, reflect.Map, reflect.Slice, reflect.Chan:
+		return v.IsNil()
+	}
+	return false
 }
 
 // newTransport returns a transport for many parallel blocking queries to one

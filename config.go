@@ -18,9 +18,15 @@ import (
 type Config struct {
 	// Address is the agent's: host:port, http://host:port, https://host:port or
 	// unix:///path/to/socket. A path after the port is kept as a prefix of every
-	// request's path. Empty means 127.0.0.1:8500. A bare host means port 8500;
-	// with http:// or https:// a missing port means 80 or 443.
+	// request's path. Empty means 127.0.0.1:8500. Without a scheme a missing port
+	// means 8500, also if Scheme is https; with http:// or https:// it means 80 or
+	// 443.
 	Address string
+
+	// Scheme is that of an Address that names none: http or https. Empty means
+	// http. An Address with https:// wins over the Scheme http; one with http:// or
+	// unix:// and the Scheme https is an error, because it would leave TLS out.
+	Scheme string
 
 	// Token is sent in the header X-Consul-Token. Empty means none.
 	Token string `json:"-"`
@@ -44,7 +50,8 @@ type Config struct {
 	// agent. Nil means none.
 	BasicAuth *url.Userinfo `json:"-"`
 
-	// TLS is used with https:// addresses.
+	// TLS is used with https:// addresses. With any other address it has to be
+	// empty: settings of TLS that have no effect are an error.
 	TLS TLSConfig
 
 	// Transport replaces the built-in transport. Address then only shapes URLs,
@@ -63,8 +70,8 @@ type Config struct {
 
 // Format implements [fmt.Formatter]. It prints the Config without its secrets.
 func (c Config) Format(s fmt.State, verb rune) {
-	fmt.Fprintf(s, "consul.Config{Address:%q Datacenter:%q Namespace:%q Partition:%q WaitTime:%s TokenFile:%q Token:%s BasicAuth:%s TLS:%v}",
-		redactAddress(c.Address), c.Datacenter, c.Namespace, c.Partition, c.WaitTime, c.TokenFile,
+	fmt.Fprintf(s, "consul.Config{Address:%q Scheme:%q Datacenter:%q Namespace:%q Partition:%q WaitTime:%s TokenFile:%q Token:%s BasicAuth:%s TLS:%v}",
+		redactAddress(c.Address), c.Scheme, c.Datacenter, c.Namespace, c.Partition, c.WaitTime, c.TokenFile,
 		redact(c.Token != ""), redact(c.BasicAuth != nil), c.TLS)
 }
 
@@ -83,6 +90,10 @@ func redact(set bool) string {
 // CONSUL_TLS_SERVER_NAME, CONSUL_NAMESPACE and CONSUL_PARTITION. An empty
 // variable counts as not set.
 //
+// A program may change fields of the result. Scheme is https if the variables
+// demand TLS, so that another Address does not lose it. TokenFile wins over Token:
+// clear it to give another token.
+//
 // A malformed value is an error that names the variable. Files are not read
 // before NewClient.
 func ConfigFromEnv() (Config, error) {
@@ -100,7 +111,7 @@ func ConfigFromEnv() (Config, error) {
 			ServerName: os.Getenv("CONSUL_TLS_SERVER_NAME"),
 		},
 	}
-	addr, err := parseAddress(cfg.Address)
+	addr, err := parseAddress(cfg.Address, "")
 	if err != nil {
 		return Config{}, fmt.Errorf("consul: CONSUL_HTTP_ADDR: %w", err)
 	}
@@ -127,6 +138,9 @@ func ConfigFromEnv() (Config, error) {
 		}
 		addr.url.Scheme = "https"
 		cfg.Address = addr.url.String()
+	}
+	if addr.url.Scheme == "https" {
+		cfg.Scheme = "https"
 	}
 	verify, err := envBool("CONSUL_HTTP_SSL_VERIFY", true)
 	if err != nil {
@@ -161,4 +175,28 @@ const badToken = "a token has no blanks or control characters inside"
 // validToken reports whether the token can be sent in a header.
 func validToken(token string) bool {
 	return !strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f })
+}
+
+// endpoint returns where the agent is. It is an error if anything in the Config
+// demands TLS and the address has none.
+func (c Config) endpoint() (address, error) {
+	switch c.Scheme {
+	case "", "http", "https":
+	default:
+		return address{}, fmt.Errorf("consul: Config.Scheme is %q; want http or https", c.Scheme)
+	}
+	addr, err := parseAddress(c.Address, c.Scheme)
+	switch {
+	case err != nil:
+		return address{}, fmt.Errorf("consul: Config.Address: %w", err)
+	case addr.url.Scheme == "https":
+		return addr, nil
+	case c.Scheme == "https":
+		return address{}, fmt.Errorf("consul: Config.Scheme is https, but Config.Address is %q; want https:// in it, or no scheme, or another Config.Scheme",
+			c.Address)
+	case c.TLS.isSet():
+		return address{}, fmt.Errorf("consul: Config.TLS is set, but Config.Address is %q, where it has no effect; "+
+			"want https:// in the address, or https as Config.Scheme (CONSUL_HTTP_SSL=true), or an empty Config.TLS", c.Address)
+	}
+	return addr, nil
 }

@@ -82,6 +82,32 @@ func TestMalformedEnv(t *testing.T) {
 		_, err := ConfigFromEnv()
 		wantError(t, err, "CONSUL_HTTP_SSL", "CONSUL_HTTP_ADDR")
 	})
+	t.Run("another address does not lose TLS", func(t *testing.T) {
+		for name, value := range map[string]string{"CONSUL_HTTP_SSL": "true", "CONSUL_HTTP_ADDR": "https://consul:8501"} {
+			clearEnv(t)
+			t.Setenv(name, value)
+			cfg, err := ConfigFromEnv()
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg.Address = "other:8501"
+			if client, err := NewClient(cfg); err != nil || client.base.String() != "https://other:8501" {
+				t.Errorf("%s=%s: %v, %v", name, value, client, err)
+			}
+			cfg.Address = "http://other:8501"
+			_, err = NewClient(cfg)
+			wantError(t, err, "Config.Scheme is https")
+		}
+	})
+	t.Run("no scheme without TLS", func(t *testing.T) {
+		clearEnv(t)
+		for _, addr := range []string{"", "consul:80", "http://consul:80", "unix:///s"} {
+			t.Setenv("CONSUL_HTTP_ADDR", addr)
+			if cfg, err := ConfigFromEnv(); err != nil || cfg.Scheme != "" {
+				t.Errorf("%s: scheme %q, %v", addr, cfg.Scheme, err)
+			}
+		}
+	})
 	t.Run("http:// does not undo CONSUL_HTTP_SSL", func(t *testing.T) {
 		clearEnv(t)
 		t.Setenv("CONSUL_HTTP_ADDR", "http://consul:8501")
@@ -110,23 +136,25 @@ func TestMalformedConfig(t *testing.T) {
 		cfg   Config
 		words []string
 	}{
+		"typed nil":         {Config{Transport: (*http.Transport)(nil)}, []string{"Config.Transport", "nil *http.Transport"}},
+		"nil func":          {Config{Transport: roundTripper(nil)}, []string{"Config.Transport", "nil consul.roundTripper"}},
 		"negative wait":     {Config{WaitTime: -1}, []string{"WaitTime", "-1ns"}},
 		"negative bound":    {Config{MaxResponseBytes: -5}, []string{"MaxResponseBytes", "-5"}},
 		"token":             {Config{Token: "s3cr3t\r\nX: y"}, []string{"Config.Token", "control"}},
 		"no token file":     {Config{TokenFile: missing}, []string{"TokenFile", missing}},
 		"empty token file":  {Config{TokenFile: empty}, []string{"TokenFile", empty, "is empty"}},
-		"no CA":             {Config{TLS: TLSConfig{CAFile: missing}}, []string{"Config.TLS", missing}},
-		"CA without PEM":    {Config{TLS: TLSConfig{CAFile: garbage}}, []string{garbage, "no PEM certificate"}},
-		"CAPEM without PEM": {Config{TLS: TLSConfig{CAPEM: []byte("garbage")}}, []string{"CAPEM", "no PEM certificate"}},
-		"no CAPath":         {Config{TLS: TLSConfig{CAPath: missing}}, []string{"CAPath", missing}},
-		"empty CAPath":      {Config{TLS: TLSConfig{CAPath: emptyDir}}, []string{"CAPath", "no files", emptyDir}},
-		"garbage in CAPath": {Config{TLS: TLSConfig{CAPath: dir}}, []string{"no PEM certificate"}},
-		"cert only":         {Config{TLS: TLSConfig{CertFile: garbage}}, []string{"CertFile and KeyFile"}},
-		"key PEM only":      {Config{TLS: TLSConfig{KeyPEM: []byte("s3cr3t")}}, []string{"CertPEM and KeyPEM"}},
-		"garbage pair":      {Config{TLS: TLSConfig{CertFile: garbage, KeyFile: garbage}}, []string{garbage}},
-		"no CA over a base": {Config{TLS: TLSConfig{Base: &tls.Config{}, CAFile: missing}}, []string{"Config.TLS", missing}},
-		"cert over a base":  {Config{TLS: TLSConfig{Base: &tls.Config{}, CertPEM: []byte("x")}}, []string{"CertPEM and KeyPEM"}},
-		"garbage PEM pair":  {Config{TLS: TLSConfig{CertPEM: []byte("x"), KeyPEM: []byte("s3cr3t")}}, []string{"CertPEM"}},
+		"no CA":             {Config{Address: "https://consul", TLS: TLSConfig{CAFile: missing}}, []string{"Config.TLS", missing}},
+		"CA without PEM":    {Config{Address: "https://consul", TLS: TLSConfig{CAFile: garbage}}, []string{garbage, "no PEM certificate"}},
+		"CAPEM without PEM": {Config{Address: "https://consul", TLS: TLSConfig{CAPEM: []byte("garbage")}}, []string{"CAPEM", "no PEM certificate"}},
+		"no CAPath":         {Config{Address: "https://consul", TLS: TLSConfig{CAPath: missing}}, []string{"CAPath", missing}},
+		"empty CAPath":      {Config{Address: "https://consul", TLS: TLSConfig{CAPath: emptyDir}}, []string{"CAPath", "no files", emptyDir}},
+		"garbage in CAPath": {Config{Address: "https://consul", TLS: TLSConfig{CAPath: dir}}, []string{"no PEM certificate"}},
+		"cert only":         {Config{Address: "https://consul", TLS: TLSConfig{CertFile: garbage}}, []string{"CertFile and KeyFile"}},
+		"key PEM only":      {Config{Address: "https://consul", TLS: TLSConfig{KeyPEM: []byte("s3cr3t")}}, []string{"CertPEM and KeyPEM"}},
+		"garbage pair":      {Config{Address: "https://consul", TLS: TLSConfig{CertFile: garbage, KeyFile: garbage}}, []string{garbage}},
+		"no CA over a base": {Config{Address: "https://consul", TLS: TLSConfig{Base: &tls.Config{}, CAFile: missing}}, []string{"Config.TLS", missing}},
+		"cert over a base":  {Config{Address: "https://consul", TLS: TLSConfig{Base: &tls.Config{}, CertPEM: []byte("x")}}, []string{"CertPEM and KeyPEM"}},
+		"garbage PEM pair":  {Config{Address: "https://consul", TLS: TLSConfig{CertPEM: []byte("x"), KeyPEM: []byte("s3cr3t")}}, []string{"CertPEM"}},
 	} {
 		_, err := NewClient(tt.cfg)
 		wantError(t, err, append(tt.words, "consul: Config.")...)

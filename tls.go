@@ -49,6 +49,13 @@ func (t TLSConfig) Format(s fmt.State, verb rune) {
 		redact(t.Base != nil), t.CAFile, t.CAPath, len(t.CAPEM), t.CertFile, t.KeyFile, len(t.CertPEM), redact(len(t.KeyPEM) > 0), t.ServerName, t.InsecureSkipVerify)
 }
 
+// isSet reports whether any field is set.
+func (t TLSConfig) isSet() bool {
+	return t.Base != nil || t.CAFile != "" || t.CAPath != "" || len(t.CAPEM) > 0 ||
+		t.CertFile != "" || t.KeyFile != "" || len(t.CertPEM) > 0 || len(t.KeyPEM) > 0 ||
+		t.ServerName != "" || t.InsecureSkipVerify
+}
+
 // Load reads the files and returns what they are for package crypto/tls. NewClient
 // does so by itself; Load is for a [Config.Transport] of the caller's.
 func (t TLSConfig) Load() (*tls.Config, error) {

@@ -15,6 +15,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 	"time"
 )
@@ -147,6 +148,29 @@ func TestTLS(t *testing.T) {
 				t.Errorf("got %q, %v", leader, err)
 			}
 		})
+	}
+}
+
+// TestTLSIsSet sets each field alone: each must count where TLS is demanded.
+func TestTLSIsSet(t *testing.T) {
+	for i := range reflect.TypeFor[TLSConfig]().NumField() {
+		var c TLSConfig
+		switch f := reflect.ValueOf(&c).Elem().Field(i); f.Interface().(type) {
+		case string:
+			f.SetString("x")
+		case []byte:
+			f.SetBytes([]byte("x"))
+		case bool:
+			f.SetBool(true)
+		default:
+			f.Set(reflect.New(f.Type().Elem()))
+		}
+		if !c.isSet() {
+			t.Errorf("%+v counts as no settings", c)
+		}
+	}
+	if (TLSConfig{CAPEM: []byte{}, CertPEM: []byte{}, KeyPEM: []byte{}}).isSet() {
+		t.Error("empty slices count as settings")
 	}
 }
 
