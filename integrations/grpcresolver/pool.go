@@ -3,6 +3,7 @@ package grpcresolver
 import (
 	"cmp"
 	"net/url"
+	"strings"
 	"sync"
 
 	"github.com/lictor-go/consul"
@@ -131,13 +132,13 @@ func (p *pool) config() (consul.Config, error) {
 func (k agentKey) apply(cfg consul.Config) consul.Config {
 	switch {
 	case k.socket != "":
-		cfg.Address = "unix://" + k.socket
+		cfg.Address, cfg.Scheme, cfg.TLS = "unix://"+k.socket, "", consul.TLSConfig{} // a socket has no TLS
 	case k.tls:
 		cfg.Address = "https://" + k.address
 	case k.address != "":
 		cfg.Address = k.address
 	}
-	if k.insecure {
+	if k.insecure && usesTLS(cfg) {
 		cfg.TLS.InsecureSkipVerify = true
 	}
 	switch {
@@ -150,4 +151,13 @@ func (k agentKey) apply(cfg consul.Config) consul.Config {
 		cfg.BasicAuth = url.UserPassword(k.user, k.password)
 	}
 	return cfg
+}
+
+// usesTLS reports whether a client for cfg would speak https.
+func usesTLS(cfg consul.Config) bool {
+	scheme, _, named := strings.Cut(cfg.Address, "://")
+	if !named {
+		scheme = cfg.Scheme
+	}
+	return scheme == "https"
 }

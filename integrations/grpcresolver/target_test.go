@@ -1,6 +1,7 @@
 package grpcresolver
 
 import (
+	"fmt"
 	"net/url"
 	"strings"
 	"testing"
@@ -113,6 +114,43 @@ func TestAgentOfTarget(t *testing.T) {
 		}
 		if cfg.Datacenter != "dc9" {
 			t.Errorf("%s: the rest of the configuration is lost", test.in)
+		}
+	}
+}
+
+// TestTargetWithAndWithoutTLS makes clients for targets that say something about
+// TLS where there is none, and the other way round.
+func TestTargetWithAndWithoutTLS(t *testing.T) {
+	plain := consul.Config{Address: "base:8500"}
+	secure := consul.Config{Address: "https://base:8501", Scheme: "https", TLS: consul.TLSConfig{ServerName: "server.dc1.consul"}}
+	for _, test := range []struct {
+		in       string
+		base     consul.Config
+		client   string
+		insecure bool
+	}{
+		{"consul://h:80/s?insecure=true", plain, "http://h:80", false}, // nothing to verify
+		{"consul:///s?insecure=true", plain, "http://base:8500", false},
+		{"consul://h:80/s?tls=true&insecure=true", plain, "https://h:80", true},
+		{"consul:///s?insecure=true", secure, "https://base:8501", true},
+		{"consul://h:80/s?insecure=true", secure, "https://h:80", true},
+		{"consul://h:80/s", secure, "https://h:80", false},
+		{"consul:///s?socket=/run/s", secure, "http://localhost", false}, // a socket has no TLS
+	} {
+		u, err := url.Parse(test.in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parsed, err := parseTarget(u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg := parsed.agent.apply(test.base)
+		if cfg.TLS.InsecureSkipVerify != test.insecure {
+			t.Errorf("%s over %s: InsecureSkipVerify is %t", test.in, test.base.Address, cfg.TLS.InsecureSkipVerify)
+		}
+		if c, err := consul.NewClient(cfg); err != nil || !strings.Contains(fmt.Sprint(c), test.client) {
+			t.Errorf("%s over %s: client %v, %v; want %s", test.in, test.base.Address, c, err, test.client)
 		}
 	}
 }
