@@ -33,6 +33,7 @@ type Client struct {
 // behind pointers so that printing a struct with a Client in it shows addresses.
 type settings struct {
 	http      *http.Client
+	wrapped   http.RoundTripper // what Config.WrapTransport is around; nil without it
 	base      url.URL
 	header    http.Header
 	basicAuth *url.Userinfo
@@ -82,18 +83,15 @@ func NewClient(cfg Config) (*Client, error) {
 	if !validToken(token) {
 		return nil, errors.New("consul: Config.Token: " + badToken)
 	}
-	transport := cfg.Transport
-	if isNil(transport) {
-		return nil, fmt.Errorf("consul: Config.Transport is a nil %T; want one that works, or nil itself", transport)
+	transport, err := cfg.transport(addr)
+	if err != nil {
+		return nil, err
 	}
-	if transport == nil {
-		tlsConfig, err := cfg.TLS.Load()
-		if err != nil {
-			return nil, fmt.Errorf("consul: Config.TLS: %w", err)
+	if cfg.WrapTransport != nil {
+		set.wrapped = transport
+		if transport = cfg.WrapTransport(transport); transport == nil || isNil(transport) {
+			return nil, errors.New("consul: Config.WrapTransport returned nil; want a RoundTripper")
 		}
-		// A Base that was made for HTTP/2 would make the agent speak it.
-		tlsConfig.NextProtos = nil
-		transport = newTransport(addr, tlsConfig)
 	}
 	set.http = &http.Client{Transport: transport, CheckRedirect: checkRedirect}
 	return &Client{
@@ -103,6 +101,24 @@ func NewClient(cfg Config) (*Client, error) {
 		namespace:  cfg.Namespace,
 		partition:  cfg.Partition,
 	}, nil
+}
+
+// transport returns the transport of a client for the address, without what is
+// around it.
+func (c Config) transport(addr address) (http.RoundTripper, error) {
+	if isNil(c.Transport) {
+		return nil, fmt.Errorf("consul: Config.Transport is a nil %T; want one that works, or nil itself", c.Transport)
+	}
+	if c.Transport != nil {
+		return c.Transport, nil
+	}
+	tlsConfig, err := c.TLS.Load()
+	if err != nil {
+		return nil, fmt.Errorf("consul: Config.TLS: %w", err)
+	}
+	// A Base that was made for HTTP/2 would make the agent speak it.
+	tlsConfig.NextProtos = nil
+	return newTransport(addr, tlsConfig), nil
 }
 
 // isNil reports whether rt is a nil pointer or function in an interface that is
@@ -189,8 +205,14 @@ func (c *Client) WithPartition(partition string) *Client {
 }
 
 // CloseIdleConnections closes the connections that are not in use, also those
-// of the client's copies.
-func (c *Client) CloseIdleConnections() { c.http.CloseIdleConnections() }
+// of the client's copies. Both [Config.Transport] and what Config.WrapTransport
+// returned are told, if they have a method CloseIdleConnections.
+func (c *Client) CloseIdleConnections() {
+	c.http.CloseIdleConnections()
+	if t, ok := c.wrapped.(interface{ CloseIdleConnections() }); ok {
+		t.CloseIdleConnections()
+	}
+}
 
 // Agent returns the endpoints of the local agent.
 func (c *Client) Agent() *Agent { return &Agent{c} }

@@ -60,6 +60,13 @@ type Config struct {
 	// proxy from the environment unless the address is a unix socket.
 	Transport http.RoundTripper `json:"-"`
 
+	// WrapTransport is called once, by NewClient, and returns what the client sends
+	// its requests through: a RoundTripper around the one that it is given, for
+	// traces, metrics or signatures. That is Transport or the built-in transport,
+	// of whatever type. What it returns sees each request as it is sent, the header
+	// X-Consul-Token included, so it must not record all headers. Nil means none.
+	WrapTransport func(http.RoundTripper) http.RoundTripper `json:"-"`
+
 	// Header is added to every request.
 	Header http.Header `json:"-"`
 

@@ -68,19 +68,24 @@ func ExampleTLSConfig() {
 	// Output: 127.0.0.1:8300 <nil>
 }
 
-// A RoundTripper of the caller's sees every request: for traces, metrics, a proxy.
-func ExampleConfig_transport() {
+// A RoundTripper around the client's sees every request: for traces, metrics or
+// signatures.
+func ExampleConfig_wrapTransport() {
 	agent := consulmock.NewServer()
 	defer agent.Close()
-	base := agent.Transport() // in earnest, an http.Transport
 
-	client, err := consul.NewClient(consul.Config{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
-		resp, err := base.RoundTrip(r)
-		if err == nil {
-			fmt.Println(r.Method, r.URL.Path, resp.StatusCode)
-		}
-		return resp, err
-	})})
+	client, err := consul.NewClient(consul.Config{
+		Address: agent.URL(),
+		WrapTransport: func(base http.RoundTripper) http.RoundTripper {
+			return roundTripper(func(r *http.Request) (*http.Response, error) {
+				resp, err := base.RoundTrip(r)
+				if err == nil {
+					fmt.Println(r.Method, r.URL.Path, resp.StatusCode)
+				}
+				return resp, err
+			})
+		},
+	})
 	if err != nil {
 		log.Fatal(err)
 	}
