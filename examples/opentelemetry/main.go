@@ -1,8 +1,8 @@
-// Opentelemetry hands the events of package discovery to OpenTelemetry as
-// metrics. It follows the services that it is told to and prints what has been
-// measured every now and then; a real program would give the reader an exporter
-// of its choice. The agent is the one that Consul's own environment variables
-// name, or the local one:
+// Opentelemetry hands the events of package discovery to OpenTelemetry as metrics,
+// and the requests of the client as spans. It follows the services that it is told
+// to, prints each span, and every now and then what has been measured; a real
+// program would use exporters of its choice. The agent is the one that Consul's own
+// environment variables name, or the local one:
 //
 //	go run . web db
 package main
@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"os/signal"
 	"syscall"
@@ -22,6 +23,7 @@ import (
 	"github.com/lictor-go/consul/discovery"
 	sdk "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
 func main() {
@@ -37,12 +39,15 @@ func main() {
 	}
 }
 
-// run follows services and prints metrics until ctx ends.
-func run(ctx context.Context, cfg consul.Config, services []string, interval time.Duration, out io.Writer) error {
-	client, err := consul.NewClient(cfg)
+// run follows services and prints spans and metrics until ctx ends.
+func run(ctx context.Context, cfg consul.Config, services []string, interval time.Duration, w io.Writer) error {
+	out := log.New(w, "", 0)
+	tracer := sdktrace.NewTracerProvider(sdktrace.WithSyncer(printer{out}))
+	client, err := consul.NewClient(traced(cfg, tracer))
 	if err != nil {
 		return err
 	}
+	defer client.CloseIdleConnections()
 	reader := sdk.NewManualReader()
 	provider := sdk.NewMeterProvider(sdk.WithReader(reader))
 	m, err := newMetrics(provider.Meter("github.com/lictor-go/consul/discovery"))
@@ -62,7 +67,7 @@ func run(ctx context.Context, cfg consul.Config, services []string, interval tim
 	for {
 		select {
 		case <-ctx.Done():
-			return provider.Shutdown(context.Background())
+			return errors.Join(provider.Shutdown(context.Background()), tracer.Shutdown(context.Background()))
 		case <-tick.C:
 		}
 		var measured metricdata.ResourceMetrics
@@ -78,7 +83,7 @@ func run(ctx context.Context, cfg consul.Config, services []string, interval tim
 				if err != nil {
 					return err
 				}
-				fmt.Fprintf(out, "%s %s\n", metric.Name, data)
+				out.Printf("%s %s", metric.Name, data)
 			}
 		}
 	}

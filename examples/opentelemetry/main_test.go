@@ -20,20 +20,32 @@ func TestRun(t *testing.T) {
 	r, w := io.Pipe()
 	done := make(chan error, 1)
 	go func() {
-		done <- run(ctx, consul.Config{Transport: agent.Transport()}, []string{"web"}, 10*time.Millisecond, w)
+		cfg := consul.Config{Transport: agent.Transport(), Token: "s3cr3t"}
+		done <- run(ctx, cfg, []string{"web"}, 10*time.Millisecond, w)
 		w.Close()
 	}()
+	missing := map[string]func(line string) bool{
+		"the gauge": func(line string) bool {
+			return strings.HasPrefix(line, "consul.instances ") && strings.Contains(line, `"Value":1`)
+		},
+		"the span": func(line string) bool { return strings.HasPrefix(line, "span GET /v1/health/service/web took ") },
+	}
 	lines := bufio.NewScanner(r)
-	for {
-		if !lines.Scan() {
-			t.Fatal("the gauge was not printed")
+	for lines.Scan() {
+		for what, is := range missing {
+			if is(lines.Text()) {
+				delete(missing, what)
+			}
 		}
-		if strings.HasPrefix(lines.Text(), "consul.instances ") && strings.Contains(lines.Text(), `"Value":1`) {
-			break
+		if strings.Contains(lines.Text(), "s3cr3t") {
+			t.Errorf("the token is printed: %s", lines.Text())
+		}
+		if len(missing) == 0 {
+			cancel()
 		}
 	}
-	cancel()
-	for lines.Scan() {
+	for what := range missing {
+		t.Errorf("%s was not printed", what)
 	}
 	if err := <-done; err != nil {
 		t.Error(err)
