@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"reflect"
 	"runtime"
 	"strings"
@@ -23,7 +22,7 @@ const (
 // Client talks to one agent. Its methods may be called concurrently.
 type Client struct {
 	*settings
-	token      *string
+	token      *tokenSource
 	datacenter string
 	namespace  string
 	partition  string
@@ -70,18 +69,9 @@ func NewClient(cfg Config) (*Client, error) {
 		auth := *cfg.BasicAuth
 		set.basicAuth = &auth
 	}
-	token := strings.TrimSpace(cfg.Token)
-	if cfg.TokenFile != "" {
-		data, err := os.ReadFile(cfg.TokenFile)
-		if err != nil {
-			return nil, fmt.Errorf("consul: Config.TokenFile: %w", err)
-		}
-		if token = strings.TrimSpace(string(data)); token == "" {
-			return nil, fmt.Errorf("consul: Config.TokenFile: %s is empty", cfg.TokenFile)
-		}
-	}
-	if !validToken(token) {
-		return nil, errors.New("consul: Config.Token: " + badToken)
+	token, err := newTokenSource(cfg)
+	if err != nil {
+		return nil, err
 	}
 	transport, err := cfg.transport(addr)
 	if err != nil {
@@ -96,7 +86,7 @@ func NewClient(cfg Config) (*Client, error) {
 	set.http = &http.Client{Transport: transport, CheckRedirect: checkRedirect}
 	return &Client{
 		settings:   set,
-		token:      &token,
+		token:      token,
 		datacenter: cfg.Datacenter,
 		namespace:  cfg.Namespace,
 		partition:  cfg.Partition,
@@ -172,11 +162,10 @@ func (c Client) Format(s fmt.State, verb rune) {
 }
 
 // WithToken returns a copy of the client that sends the token, or none if it is
-// empty. The copy shares the client's connections.
+// empty, whatever Config.TokenFile says. The copy shares the client's connections.
 func (c *Client) WithToken(token string) *Client {
 	d := *c
-	token = strings.TrimSpace(token)
-	d.token = &token
+	d.token = &tokenSource{token: strings.TrimSpace(token)}
 	return &d
 }
 

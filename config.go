@@ -31,8 +31,12 @@ type Config struct {
 	// Token is sent in the header X-Consul-Token. Empty means none.
 	Token string `json:"-"`
 
-	// TokenFile is a file that holds the token. It is read once, by NewClient,
-	// and wins over Token.
+	// TokenFile is a file that holds the token. It wins over Token. NewClient reads
+	// it, and requests read it again, at most once a second, so that a token that
+	// is replaced needs no restart. A 401 or 403 makes the next request read it at
+	// once. If it is missing, unreadable or empty later on, the last token stays in
+	// use, and errors with 401 and 403 mention it. Only regular files are read
+	// again.
 	TokenFile string
 
 	// Datacenter, Namespace and Partition are defaults of every request. Empty
@@ -175,13 +179,6 @@ func envBool(name string, unset bool) (bool, error) {
 		return false, fmt.Errorf("consul: %s: %q is not a boolean; want true or false", name, v)
 	}
 	return b, nil
-}
-
-const badToken = "a token has no blanks or control characters inside"
-
-// validToken reports whether the token can be sent in a header.
-func validToken(token string) bool {
-	return !strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f })
 }
 
 // endpoint returns where the agent is. It is an error if anything in the Config

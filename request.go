@@ -29,7 +29,7 @@ type call struct {
 	path   string // escaped, below the client's prefix
 	params url.Values
 	header http.Header
-	token  *string // instead of the client's
+	token  *string // instead of the client's; set to what was sent
 	in     any     // nil, []byte, io.Reader, or something to be encoded as JSON
 	out    any     // nil, *[]byte, io.Writer, or something to be decoded from JSON
 
@@ -190,6 +190,12 @@ func (c *Client) send(ctx context.Context, r *call) (resp *http.Response, cancel
 	if ctx == nil {
 		return nil, nil, fmt.Errorf("consul: %s %s: nil context", r.method, r.path)
 	}
+	refused := func(err *StatusError) error { return err }
+	if r.token == nil {
+		// Once for all, because the client's may change while the request is under way.
+		token := c.token.get()
+		r.token, refused = &token, c.token.refused
+	}
 	cancel = func() {}
 	sendCtx := ctx
 	if r.timeout > 0 {
@@ -210,7 +216,7 @@ func (c *Client) send(ctx context.Context, r *call) (resp *http.Response, cancel
 	if resp.StatusCode/100 == 2 || r.isAnswer != nil && r.isAnswer(resp) {
 		return resp, cancel, nil
 	}
-	err = c.statusError(r, resp)
+	err = refused(c.statusError(r, resp))
 	resp.Body.Close()
 	cancel()
 	return nil, nil, err
@@ -283,20 +289,13 @@ func (c *Client) newRequest(ctx context.Context, r *call) (*http.Request, error)
 		password, _ := c.basicAuth.Password()
 		req.SetBasicAuth(c.basicAuth.Username(), password)
 	}
-	if token := c.tokenOf(r); token != "" {
+	if token := *r.token; token != "" {
 		if !validToken(token) {
 			return nil, errors.New(badToken)
 		}
 		req.Header.Set("X-Consul-Token", token)
 	}
 	return req, nil
-}
-
-func (c *Client) tokenOf(r *call) string {
-	if r.token != nil {
-		return *r.token
-	}
-	return *c.token
 }
 
 // fail turns what went wrong before or after the status into an error that
@@ -337,13 +336,13 @@ func (e *scrubbedError) Is(target error) bool { return e.is(target) }
 
 // scrub removes the token from a text.
 func (c *Client) scrub(r *call, s string) string {
-	if token := c.tokenOf(r); token != "" {
+	if token := *r.token; token != "" {
 		s = strings.ReplaceAll(s, token, "[redacted]")
 	}
 	return s
 }
 
-func (c *Client) statusError(r *call, resp *http.Response) error {
+func (c *Client) statusError(r *call, resp *http.Response) *StatusError {
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorRead))
 	said := strings.TrimSpace(c.scrub(r, string(body)))
 	if reason := resp.Header.Get("X-Consul-Reason"); reason != "" {
