@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"reflect"
 	"runtime"
 	"strings"
@@ -102,13 +103,19 @@ func (c Config) transport(addr address) (http.RoundTripper, error) {
 	if c.Transport != nil {
 		return c.Transport, nil
 	}
-	tlsConfig, err := c.TLS.Load()
+	files, err := c.TLS.read(os.ReadFile)
 	if err != nil {
 		return nil, fmt.Errorf("consul: Config.TLS: %w", err)
 	}
-	// A Base that was made for HTTP/2 would make the agent speak it.
-	tlsConfig.NextProtos = nil
-	return newTransport(addr, tlsConfig), nil
+	config, err := c.TLS.build(files)
+	if err != nil {
+		return nil, fmt.Errorf("consul: Config.TLS: %w", err)
+	}
+	build := func(config *tls.Config) *http.Transport { return newTransport(addr, config) }
+	if !c.TLS.namesFiles() {
+		return build(config), nil
+	}
+	return newReloadingTransport(c.TLS, files, config, build), nil
 }
 
 // isNil reports whether rt is a nil pointer or function in an interface that is
@@ -124,6 +131,8 @@ func isNil(rt http.RoundTripper) bool {
 // newTransport returns a transport for many parallel blocking queries to one
 // host.
 func newTransport(addr address, tlsConfig *tls.Config) *http.Transport {
+	// A Base that was made for HTTP/2 would make the agent speak it.
+	tlsConfig.NextProtos = nil
 	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
 	t := &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,

@@ -1,10 +1,14 @@
 package consul
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -84,6 +88,55 @@ func wantError(t *testing.T, err error, words ...string) {
 	for _, w := range words {
 		if !strings.Contains(err.Error(), w) {
 			t.Errorf("error %q lacks %q", err, w)
+		}
+	}
+}
+
+// Mount is a folder with files as Kubernetes mounts a Secret or a ConfigMap: each
+// file is a link through ..data, which is a link to a folder that is replaced.
+type Mount struct {
+	Dir     string
+	t       *testing.T
+	version int
+}
+
+// NewMount makes a folder with the files.
+func NewMount(t *testing.T, files map[string]string) *Mount {
+	t.Helper()
+	m := &Mount{t: t, Dir: t.TempDir()}
+	m.Replace(files)
+	for name := range files {
+		if err := os.Symlink(filepath.Join("..data", name), filepath.Join(m.Dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return m
+}
+
+// Replace puts other files there, all at once, and removes those from before.
+func (m *Mount) Replace(files map[string]string) {
+	m.t.Helper()
+	m.version++
+	folder := fmt.Sprintf("..version-%d", m.version)
+	if err := os.Mkdir(filepath.Join(m.Dir, folder), 0o700); err != nil {
+		m.t.Fatal(err)
+	}
+	putFiles(m.t, filepath.Join(m.Dir, folder), files)
+	temporary, data := filepath.Join(m.Dir, "..data_tmp"), filepath.Join(m.Dir, "..data")
+	if err := os.Symlink(folder, temporary); err != nil {
+		m.t.Skip("no symbolic links: ", err)
+	}
+	if err := errors.Join(os.Rename(temporary, data), os.RemoveAll(filepath.Join(m.Dir, fmt.Sprintf("..version-%d", m.version-1)))); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// putFiles writes files into a folder.
+func putFiles(t *testing.T, dir string, files map[string]string) {
+	t.Helper()
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -122,58 +122,20 @@ func TestTokenFileChanges(t *testing.T) {
 	})
 }
 
-// TestTokenFileInKubernetes has the file in a folder as Kubernetes mounts secrets:
-// the file is a link through ..data, which is a link to a folder that is replaced.
+// TestTokenFileInKubernetes replaces the file as Kubernetes does.
 func TestTokenFileInKubernetes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		secret := newSecret(t, map[string]string{"token": "first"})
-		a := newTokenAgent(t, consul.Config{TokenFile: filepath.Join(secret.dir, "token")})
+		mount := consul.NewMount(t, map[string]string{"token": "first"})
+		a := newTokenAgent(t, consul.Config{TokenFile: filepath.Join(mount.Dir, "token")})
 		if got := a.sends(t, a.client); got != "first" {
 			t.Errorf("sent %q", got)
 		}
-		secret.replace(map[string]string{"token": "second"})
+		mount.Replace(map[string]string{"token": "second"})
 		time.Sleep(time.Second)
 		if got := a.sends(t, a.client); got != "second" {
 			t.Errorf("sent %q", got)
 		}
 	})
-}
-
-// secret is a folder as Kubernetes mounts a Secret or a ConfigMap.
-type secret struct {
-	t       *testing.T
-	dir     string
-	version int
-}
-
-func newSecret(t *testing.T, files map[string]string) *secret {
-	s := &secret{t: t, dir: t.TempDir()}
-	s.replace(files)
-	for name := range files {
-		if err := os.Symlink(filepath.Join("..data", name), filepath.Join(s.dir, name)); err != nil {
-			t.Skip("no symbolic links: ", err)
-		}
-	}
-	return s
-}
-
-// replace puts other files there, all at once, and removes those from before.
-func (s *secret) replace(files map[string]string) {
-	s.t.Helper()
-	s.version++
-	folder := fmt.Sprintf("..2026_%d", s.version)
-	err := os.Mkdir(filepath.Join(s.dir, folder), 0o700)
-	for name, text := range files {
-		err = errors.Join(err, os.WriteFile(filepath.Join(s.dir, folder, name), []byte(text), 0o600))
-	}
-	if errors.Join(err, os.Symlink(folder, filepath.Join(s.dir, "..data_tmp"))) != nil {
-		s.t.Skip("no symbolic links: ", err)
-	}
-	err = os.Rename(filepath.Join(s.dir, "..data_tmp"), filepath.Join(s.dir, "..data"))
-	err = errors.Join(err, os.RemoveAll(filepath.Join(s.dir, fmt.Sprintf("..2026_%d", s.version-1))))
-	if err != nil {
-		s.t.Fatal(err)
-	}
 }
 
 // TestRefusedToken has an agent that refuses the token: the file is read again for
