@@ -88,6 +88,108 @@ func TestTLS(t *testing.T) {
 	})
 }
 
+// tlsFiles writes the files of a client of the authority into a folder.
+func tlsFiles(t *testing.T, dir string, ca *agent.CA) {
+	t.Helper()
+	cert := ca.Issue("client")
+	write(t, dir, "ca.pem", ca.CertPEM)
+	write(t, dir, "cert.pem", cert.CertPEM)
+	write(t, dir, "key.pem", cert.KeyPEM)
+}
+
+// TestNewCertificates gives an agent an authority that its client has not heard of:
+// by a reload, and then by a restart. The client goes on as soon as its files are
+// those of the new authority.
+func TestNewCertificates(t *testing.T) {
+	t.Parallel()
+	certificates := func(ca *agent.CA) *agent.TLS {
+		return &agent.TLS{Cert: ca.Issue("agent"), Clients: ca.CertPEM, VerifyClients: true}
+	}
+	ca := agent.NewCA(t, "first")
+	a := agent.Start(t, agent.Options{TLS: certificates(ca)})
+	dir := t.TempDir()
+	tlsFiles(t, dir, ca)
+	requests := 0
+	c, err := consul.NewClient(consul.Config{
+		Address: a.HTTPS,
+		Scheme:  "https",
+		TLS: consul.TLSConfig{
+			CAFile: filepath.Join(dir, "ca.pem"), CertFile: filepath.Join(dir, "cert.pem"), KeyFile: filepath.Join(dir, "key.pem"),
+		},
+		WrapTransport: func(base http.RoundTripper) http.RoundTripper {
+			return roundTripper(func(r *http.Request) (*http.Response, error) {
+				requests++
+				return base.RoundTrip(r)
+			})
+		},
+	})
+	check(t, err)
+	t.Cleanup(c.CloseIdleConnections)
+	_, err = c.Status().Leader(limit(t))
+	check(t, err)
+
+	for _, way := range []struct {
+		name string
+		by   func()
+	}{
+		{"reload", func() { check(t, a.Client().Agent().Reload(limit(t))) }},
+		{"restart", func() { a.Restart(false) }},
+	} {
+		t.Run(way.name, func(t *testing.T) {
+			ca := agent.NewCA(t, way.name)
+			a.SetTLS(certificates(ca))
+			way.by()
+			c.CloseIdleConnections()
+			_, err := c.Status().Leader(limit(t))
+			wantError(t, err, nil, "consul: GET /v1/status/leader: ", "certificate signed by unknown authority")
+			tlsFiles(t, dir, ca)
+			before := requests
+			eventually(t, "the client has the new certificates", func() bool {
+				_, err := c.Status().Leader(limit(t))
+				return err == nil
+			})
+			t.Logf("after %d requests", requests-before)
+		})
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// TestNewToken replaces the token in a file and deletes the one from before.
+func TestNewToken(t *testing.T) {
+	t.Parallel()
+	a := agent.Start(t, agent.Options{ACL: true})
+	management, ctx, dir := a.Client(), limit(t), t.TempDir()
+	type token struct{ AccessorID, SecretID string }
+	create := func() (created token) {
+		in := map[string]any{"Policies": []map[string]string{{"Name": "global-management"}}}
+		check(t, management.Raw().Write(ctx, "/v1/acl/token", in, &created, nil))
+		write(t, dir, "token", []byte(created.SecretID+"\n"))
+		return created
+	}
+	first := create()
+	cfg := a.Config()
+	cfg.Token, cfg.TokenFile = "", filepath.Join(dir, "token")
+	c, err := consul.NewClient(cfg)
+	check(t, err)
+	t.Cleanup(c.CloseIdleConnections)
+	_, err = c.Agent().Self(ctx)
+	check(t, err)
+
+	second := create()
+	check(t, management.Raw().Delete(ctx, "/v1/acl/token/"+first.AccessorID, nil, nil))
+	_, err = c.Agent().Self(ctx) // refused if the file was not read again yet, and read at once then
+	t.Logf("the first request: %v", err)
+	_, err = c.Agent().Self(ctx)
+	check(t, err)
+	var self token
+	_, err = c.Raw().Query(ctx, "/v1/acl/token/self", &self, nil)
+	check(t, err)
+	want(t, "token", self, second)
+}
+
 // TestServerName talks to an agent whose certificate has a name, not an address.
 func TestServerName(t *testing.T) {
 	t.Parallel()

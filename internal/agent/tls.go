@@ -23,6 +23,16 @@ type TLS struct {
 	VerifyClients bool
 }
 
+// SetTLS writes other certificates over those that the agent has. It uses them
+// after a reload or a restart.
+func (a *Agent) SetTLS(t *TLS) {
+	a.tb.Helper()
+	a.opts.TLS = t
+	if _, err := a.hcl(); err != nil { // writes the files
+		a.tb.Fatal(err)
+	}
+}
+
 // Certificate is a certificate with its key, as PEM blocks.
 type Certificate struct {
 	CertPEM []byte
