@@ -3,6 +3,8 @@ package consul
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 )
 
 // Catalog asks about all nodes and services of a datacenter, and can register
@@ -54,7 +56,7 @@ func (c *Catalog) Nodes(ctx context.Context, q *QueryOptions) ([]*Node, *QueryMe
 func (c *Catalog) Node(ctx context.Context, node string, q *QueryOptions) (*CatalogNode, *QueryMeta, error) {
 	answer, meta, err := readNamed[CatalogNode](ctx, c.c, "/v1/catalog/node/", "node", node, q)
 	if err != nil {
-		return nil, nil, err
+		return nil, meta, err
 	}
 	return &answer, meta, nil
 }
@@ -66,7 +68,7 @@ func (c *Catalog) Node(ctx context.Context, node string, q *QueryOptions) (*Cata
 func (c *Catalog) NodeServices(ctx context.Context, node string, q *QueryOptions) (*CatalogNodeServiceList, *QueryMeta, error) {
 	answer, meta, err := readNamed[CatalogNodeServiceList](ctx, c.c, "/v1/catalog/node-services/", "node", node, q)
 	if err != nil {
-		return nil, nil, err
+		return nil, meta, err
 	}
 	return &answer, meta, nil
 }
@@ -94,6 +96,9 @@ func (c *Catalog) Datacenters(ctx context.Context, q *QueryOptions) ([]string, *
 func (c *Catalog) Register(ctx context.Context, r *CatalogRegistration) error {
 	if r == nil || r.Node == "" {
 		return errors.New("consul: CatalogRegistration.Node is empty")
+	}
+	if i := slices.Index(r.Checks, nil); i >= 0 {
+		return fmt.Errorf("consul: CatalogRegistration.Checks[%d] is nil", i)
 	}
 	return c.c.write(ctx, "/v1/catalog/register", nil, r)
 }

@@ -34,13 +34,12 @@ type Client struct {
 type settings struct {
 	http      *http.Client
 	wrapped   http.RoundTripper // what Config.WrapTransport is around; nil without it
+	agent     string            // its address in errors
 	base      url.URL
 	header    http.Header
 	basicAuth *url.Userinfo
 	waitTime  time.Duration
 	maxBytes  int64
-	sizes     bodySizes
-	spare     spareBuffer
 }
 
 // NewClient returns a client for the agent that cfg describes. It reads the
@@ -58,6 +57,7 @@ func NewClient(cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("consul: Config.MaxResponseBytes is %d; want 0 or more", cfg.MaxResponseBytes)
 	}
 	set := &settings{
+		agent:    addr.origin(),
 		base:     addr.url,
 		header:   cfg.Header.Clone(),
 		waitTime: cfg.WaitTime,

@@ -94,6 +94,7 @@ func (d *decoder) serviceEntry(p **ServiceEntry) {
 		list    [2]*HealthCheck
 	})
 	e, node, service, connect := &instance.ServiceEntry, &instance.node, &instance.service, &instance.connect
+	hasChecks := false
 	*p = e
 	for name := d.object(); name != nil; name = d.nextName() {
 		switch string(name) {
@@ -106,8 +107,8 @@ func (d *decoder) serviceEntry(p **ServiceEntry) {
 				d.agentService(e.Service, &connect)
 			}
 		case "Checks":
-			if e.Checks == nil {
-				e.Checks, d.checks = instance.list[:0], instance.checks[:]
+			if !hasChecks { // a second list must not find the first one there
+				e.Checks, d.checks, hasChecks = instance.list[:0], instance.checks[:], true
 			}
 			list(d, (*[]*HealthCheck)(&e.Checks), (*decoder).healthCheck)
 		default:

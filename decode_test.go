@@ -237,6 +237,8 @@ var oddAnswers = []string{
 	`[{"Service":{"Connect":{"Native":true}},"Service":{"Connect":null},"Service":{"Connect":{}}}]`,
 	`[{"Checks":[{"Name":"a"},{"Name":"b"},{"Name":"c"}],"Checks":[{"Notes":"x"}],"Checks":[{},{},{},{}]}]`,
 	`[{"Checks":[{"Name":"a"}],"Checks":[],"Checks":[null]}]`,
+	`[{"Checks":[{"Name":"a"}],"Checks":null,"Checks":[{"Notes":"x"}]}]`,
+	`[{"Checks":null,"Checks":[{"Name":"a"},{"Name":"b"}],"Checks":null,"Checks":[null,{"Notes":"x"},{}]},{"Checks":[{}]}]`,
 	`[{"Checks":[{"Definition":{"HTTP":"x"},"Definition":{"Interval":"1s"}},{"Definition":{"HTTP":""}},{"Definition":{"Header":{}}}]}]`,
 	`[{"Definition":{"TTL":"x"}}]`, `[{"Definition":[]}]`, `[{"Definition":{"TTL":5},"Definition":null}]`,
 	`[{"ServiceTags":["a","b","c"],"servicetags":["x"],"SERVICETAGS":["y",null,null,null]}]`,
@@ -314,7 +316,7 @@ func TestDecodeErrors(t *testing.T) {
 	} {
 		client, _ := newTestAgent(t, Config{}, canned{body: data})
 		entries, _, err := client.Health().Service(context.Background(), "web", nil)
-		wantError(t, err, "consul: GET /v1/health/service/web: decoding the answer at byte ", want, "; it starts with ")
+		wantError(t, err, "consul: GET http://", "/v1/health/service/web: decoding the answer at byte ", want, "; it starts with ")
 		if entries != nil {
 			t.Errorf("%s: got %v with an error", data, entries)
 		}

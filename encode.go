@@ -44,7 +44,7 @@ func parseWireDuration(s string) (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(s)
 	if err != nil {
-		return 0, fmt.Errorf("duration %q: want a string such as \"10s\"", s)
+		return 0, fmt.Errorf("duration %q: want a string such as \"10s\"", shorten(s, maxErrorSnippet))
 	}
 	return d, nil
 }
@@ -175,11 +175,12 @@ func (c AgentServiceCheck) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON implements [json.Unmarshaler]. A duration may be a string or a
 // number of nanoseconds. As for agents, H2PingUseTLS is true if an H2PING check
-// does not have it.
+// does not have it. It also reads the names that definition files have, such as
+// id for CheckID and deregister_critical_service_after.
 func (c *AgentServiceCheck) UnmarshalJSON(data []byte) error {
 	w := c.wire()
 	w.H2PingUseTLS = nil
-	if err := json.Unmarshal(data, &w); err != nil {
+	if err := json.Unmarshal(withFieldNames(data, serviceCheckNames()), &w); err != nil {
 		return err
 	}
 	c.setWire(w)
@@ -219,7 +220,8 @@ func (r AgentCheckRegistration) MarshalJSON() ([]byte, error) {
 }
 
 // UnmarshalJSON implements [json.Unmarshaler]. A duration may be a string or a
-// number of nanoseconds.
+// number of nanoseconds. It also reads the names that definition files have, such
+// as service_id and deregister_critical_service_after.
 func (r *AgentCheckRegistration) UnmarshalJSON(data []byte) error {
 	w := checkRegistrationWire{
 		ID: r.ID, Name: r.Name, Notes: r.Notes,
@@ -227,7 +229,7 @@ func (r *AgentCheckRegistration) UnmarshalJSON(data []byte) error {
 		serviceCheckWire: r.AgentServiceCheck.wire(),
 	}
 	w.H2PingUseTLS = nil
-	if err := json.Unmarshal(data, &w); err != nil {
+	if err := json.Unmarshal(withFieldNames(data, checkRegistrationNames()), &w); err != nil {
 		return err
 	}
 	r.ID, r.Name, r.Notes = w.ID, w.Name, w.Notes

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/url"
 	"os"
 	"reflect"
@@ -34,8 +33,10 @@ var allOptions = &QueryOptions{
 	WaitIndex: 42, WaitHash: "h1", WaitTime: 90 * time.Second, Token: "t1",
 }
 
-const allOptionsQuery = "cached=1&consistent=1&dc=dc2&filter=Meta.k+%3D%3D+%22v%22&hash=h1&index=42&merge-central-config=1" +
-	"&near=_agent&node-meta=rack%3Ar+1&ns=ns1&partition=p1&passing=1&peer=east&sg=sg1&stale=1&tag=a&tag=b%2Cc&wait=1m30s"
+// allOptionsQuery is what the official client sends for them: without cached, which
+// agents refuse beside consistent.
+const allOptionsQuery = "consistent=&dc=dc2&filter=Meta.k+%3D%3D+%22v%22&hash=h1&index=42&merge-central-config=" +
+	"&near=_agent&node-meta=rack%3Ar+1&ns=ns1&partition=p1&passing=1&peer=east&sameness-group=sg1&stale=&tag=a&tag=b%2Cc&wait=90000ms"
 
 // meta lets a method with metadata be a row: its result is the answer and the
 // index.
@@ -93,7 +94,7 @@ var endpointTests = []endpointTest{
 		call: func(ctx context.Context, c *Client) (any, error) {
 			return meta(c.Agent().Service(ctx, "web-1", &QueryOptions{WaitHash: "h", WaitTime: time.Minute}))
 		},
-		method: "GET", path: "/v1/agent/service/web-1", query: "hash=h&wait=1m0s",
+		method: "GET", path: "/v1/agent/service/web-1", query: "hash=h&wait=60000ms",
 		answer: `{"ID":"web-1","ContentHash":"h2"}`,
 		want:   []any{&AgentService{ID: "web-1", ContentHash: "h2"}, uint64(7)},
 	}, {
@@ -101,7 +102,7 @@ var endpointTests = []endpointTest{
 		call: func(ctx context.Context, c *Client) (any, error) {
 			return c.Agent().ServiceHealthByID(ctx, "web-1")
 		},
-		method: "GET", path: "/v1/agent/health/service/id/web-1",
+		method: "GET", path: "/v1/agent/health/service/id/web-1", query: "format=json",
 		answer: `{"AggregatedStatus":"passing","Service":{"ID":"web-1"},"Checks":[]}`,
 		want:   &AgentServiceHealth{AggregatedStatus: "passing", Service: &AgentService{ID: "web-1"}, Checks: HealthChecks{}},
 	}, {
@@ -110,8 +111,8 @@ var endpointTests = []endpointTest{
 			status, instances, err := c.Agent().ServiceHealthByName(ctx, "web")
 			return []any{status, len(instances)}, err
 		},
-		method: "GET", path: "/v1/agent/health/service/name/web",
-		answer: `[{"AggregatedStatus":"passing"}]`, want: []any{HealthPassing, 1},
+		method: "GET", path: "/v1/agent/health/service/name/web", query: "format=json",
+		answer: `[{"AggregatedStatus":"passing","Service":{"ID":"web"}}]`, want: []any{HealthPassing, 1},
 	}, {
 		name: "EnableServiceMaintenance",
 		call: func(ctx context.Context, c *Client) (any, error) {
@@ -129,7 +130,7 @@ var endpointTests = []endpointTest{
 		call: func(ctx context.Context, c *Client) (any, error) {
 			return only(c.Agent().EnableNodeMaintenance(ctx, ""))
 		},
-		method: "PUT", path: "/v1/agent/maintenance", query: "enable=true",
+		method: "PUT", path: "/v1/agent/maintenance", query: "enable=true&reason=",
 	}, {
 		name: "DisableNodeMaintenance",
 		call: func(ctx context.Context, c *Client) (any, error) {
@@ -167,7 +168,7 @@ var endpointTests = []endpointTest{
 		call: func(ctx context.Context, c *Client) (any, error) {
 			return only(c.Agent().PassTTL(ctx, "service:web", ""))
 		},
-		method: "PUT", path: "/v1/agent/check/pass/service:web",
+		method: "PUT", path: "/v1/agent/check/pass/service:web", query: "note=",
 	}, {
 		name:   "WarnTTL",
 		call:   func(ctx context.Context, c *Client) (any, error) { return only(c.Agent().WarnTTL(ctx, "c", "a b")) },
@@ -409,38 +410,12 @@ func TestEndpoints(t *testing.T) {
 	}
 }
 
-// TestUpdateTTLWords has the words that the official client also takes.
-func TestUpdateTTLWords(t *testing.T) {
-	client, asked := newTestAgent(t, Config{}, canned{})
-	for word, want := range map[HealthStatus]string{"pass": "passing", "warn": "warning", "fail": "critical", "critical": "critical"} {
-		if err := client.Agent().UpdateTTL(context.Background(), "c", word, ""); err != nil {
-			t.Errorf("%s: %v", word, err)
-		}
-		if want := `{"Status":"` + want + `","Output":""}`; !sameJSON(asked.Body, want) {
-			t.Errorf("%s: sent %s, want %s", word, asked.Body, want)
-		}
-	}
-}
-
-func show(v any) string {
-	data, err := json.Marshal(v)
-	return fmt.Sprintf("%s %v", data, err)
-}
-
-func sameJSON(a, b string) bool {
-	var va, vb any
-	if json.Unmarshal([]byte(a), &va) != nil || json.Unmarshal([]byte(b), &vb) != nil {
-		return a == b
-	}
-	return reflect.DeepEqual(va, vb)
-}
-
 // TestEndpointComments holds the last line of each method's comment against what
 // the method sends.
 func TestEndpointComments(t *testing.T) {
 	said := map[string]bool{}
 	line := regexp.MustCompile(`(?m)^//\n// (GET|PUT|DELETE) (/v1/\S+)\nfunc `)
-	for _, file := range []string{"agent.go", "health.go", "catalog.go", "status.go"} {
+	for _, file := range []string{"agent.go", "agent_health.go", "health.go", "catalog.go", "status.go"} {
 		src, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -469,11 +444,18 @@ func TestEndpointComments(t *testing.T) {
 // TestAwkwardNames passes each name through every endpoint that has one.
 func TestAwkwardNames(t *testing.T) {
 	ctx := context.Background()
+	// Null is not the health of a service, but this is about what is sent.
+	sent := func(err error) error {
+		if err != nil && strings.Contains(err.Error(), "the answer is not the health") {
+			return nil
+		}
+		return err
+	}
 	calls := map[string]func(c *Client, name string) error{
 		"/v1/agent/service/deregister/":  func(c *Client, n string) error { return c.Agent().ServiceDeregister(ctx, n) },
 		"/v1/agent/service/":             func(c *Client, n string) error { _, _, err := c.Agent().Service(ctx, n, nil); return err },
-		"/v1/agent/health/service/id/":   func(c *Client, n string) error { _, err := c.Agent().ServiceHealthByID(ctx, n); return err },
-		"/v1/agent/health/service/name/": func(c *Client, n string) error { _, _, err := c.Agent().ServiceHealthByName(ctx, n); return err },
+		"/v1/agent/health/service/id/":   func(c *Client, n string) error { _, err := c.Agent().ServiceHealthByID(ctx, n); return sent(err) },
+		"/v1/agent/health/service/name/": func(c *Client, n string) error { _, _, err := c.Agent().ServiceHealthByName(ctx, n); return sent(err) },
 		"/v1/agent/service/maintenance/": func(c *Client, n string) error { return c.Agent().EnableServiceMaintenance(ctx, n, "") },
 		"/v1/agent/check/deregister/":    func(c *Client, n string) error { return c.Agent().CheckDeregister(ctx, n) },
 		"/v1/agent/check/pass/":          func(c *Client, n string) error { return c.Agent().PassTTL(ctx, n, "") },
@@ -526,5 +508,31 @@ func TestAwkwardNames(t *testing.T) {
 				t.Errorf("error of %d bytes", len(err.Error()))
 			}
 		}
+	}
+}
+
+// TestBadArguments gives each method what it must refuse before it sends anything.
+func TestBadArguments(t *testing.T) {
+	client, asked := newTestAgent(t, Config{}, canned{})
+	ctx := context.Background()
+	a, cat := client.Agent(), client.Catalog()
+	for words, err := range map[string]error{
+		"AgentServiceRegistration.Name is empty": a.ServiceRegister(ctx, &AgentServiceRegistration{ID: "x"}),
+		"AgentServiceRegistration.Name":          a.ServiceRegister(ctx, nil),
+		`service ID ".."`:                        a.ServiceRegister(ctx, &AgentServiceRegistration{ID: "..", Name: "x"}),
+		`service ID "a/./b"`:                     a.ServiceRegister(ctx, &AgentServiceRegistration{Name: "a/./b"}),
+		"AgentCheckRegistration.Name is empty":   a.CheckRegister(ctx, &AgentCheckRegistration{ID: "x"}),
+		"AgentCheckRegistration.Name":            a.CheckRegister(ctx, nil),
+		`check ID ".."`:                          a.CheckRegister(ctx, &AgentCheckRegistration{Name: "x", AgentServiceCheck: AgentServiceCheck{CheckID: ".."}}),
+		`status "bogus": want passing`:           a.UpdateTTL(ctx, "c", "bogus", ""),
+		"CatalogRegistration.Node is empty":      cat.Register(ctx, &CatalogRegistration{Address: "x"}),
+		"CatalogRegistration.Node":               cat.Register(ctx, nil),
+		"CatalogDeregistration.Node is empty":    cat.Deregister(ctx, &CatalogDeregistration{ServiceID: "x"}),
+		"CatalogDeregistration.Node":             cat.Deregister(ctx, nil),
+	} {
+		wantError(t, err, "consul: ", words)
+	}
+	if asked.Method != "" {
+		t.Errorf("%s %s was sent", asked.Method, asked.Path)
 	}
 }

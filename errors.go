@@ -1,9 +1,12 @@
 package consul
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -51,20 +54,22 @@ const (
 // StatusError is an answer with a status code that is not a success.
 type StatusError struct {
 	Method     string        // GET, PUT or DELETE
+	Address    string        // the agent's: http://host:port, https://host:port or unix:///path
 	Path       string        // as it was sent, escaped, without the query
 	Code       int           // HTTP status code
-	Body       string        // what the agent said, at most 4 KiB of it
-	RetryAfter time.Duration // how long the agent asks to wait; 0 if it does not say
+	Body       string        // the agent's message, at most 4 KiB of it
+	RetryAfter time.Duration // how long the agent asks to wait; 0 if it does not
 }
 
-// Error returns one line with the method, the path, the code and what the agent
-// said.
+// Error returns one line with the method, the agent's address, the path, the code
+// and the agent's message.
 func (e *StatusError) Error() string {
 	said := strings.Join(strings.Fields(e.Body), " ")
 	if said == "" {
 		said = http.StatusText(e.Code)
 	}
-	return fmt.Sprintf("consul: %s %s: %d %s", e.Method, shorten(e.Path, maxErrorMessage), e.Code, shorten(said, maxErrorMessage))
+	return fmt.Sprintf("consul: %s %s%s: %d %s",
+		e.Method, e.Address, shorten(e.Path, maxErrorMessage), e.Code, abridge(said))
 }
 
 // Is reports whether the answer means the condition target, which is one of
@@ -121,6 +126,64 @@ func (e *StatusError) isUnknownService() bool {
 	return false
 }
 
+// fail turns what went wrong before or after the status into an error that
+// stands alone.
+func (c *Client) fail(ctx context.Context, r *call, err error) error {
+	var outer *url.Error // says the URL again, query included
+	if errors.As(err, &outer) {
+		err = outer.Err
+	}
+	switch ended := ctx.Err(); {
+	case ended == nil && r.lost != nil && r.lost.Load():
+		err = fmt.Errorf("the connection ended before the answer: %w", io.ErrUnexpectedEOF)
+	case ended != nil && !errors.Is(err, ended):
+		// Package net/http says the cause of the end instead, if there is one.
+		err = fmt.Errorf("%w: %w", ended, err)
+	case ended == nil && r.timeout > 0 && errors.Is(err, context.DeadlineExceeded):
+		err = fmt.Errorf("no answer within %s, which is the wait and %s more: %w", r.timeout, waitSlack, err)
+	}
+	where := fmt.Sprintf("consul: %s %s%s: ", r.method, c.agent, shorten(c.base.EscapedPath()+r.path, maxErrorMessage))
+	said := where + err.Error()
+	if clean := c.secrets(r).redact(where + redactUserinfo(err.Error())); clean != said {
+		return &scrubbedError{clean, func(target error) bool { return errors.Is(err, target) }}
+	}
+	return fmt.Errorf("%s%w", where, err)
+}
+
+// scrubbedError is an error whose text had a secret in it. It does not give out
+// what it wraps, which would print the secret, but is still what that is: a token
+// can be a word that is in every error.
+type scrubbedError struct {
+	said string
+	is   func(target error) bool
+}
+
+func (e *scrubbedError) Error() string { return e.said }
+
+func (e *scrubbedError) Is(target error) bool { return e.is(target) }
+
+// statusError returns the error for the call's response, of whose body the
+// beginning has been read.
+func (c *Client) statusError(r *call, body []byte) *StatusError {
+	secrets := c.secrets(r)
+	said := string(body)
+	if len(body) == maxErrorRead {
+		said += ellipsis // there may be more, and half of a secret before it
+	}
+	if reason := r.resp.Header.Get("X-Consul-Reason"); reason != "" {
+		// The local health endpoints answer with JSON that does not say what is wrong.
+		said = reason
+	}
+	return &StatusError{
+		Method:     r.method,
+		Address:    secrets.redact(c.agent),
+		Path:       secrets.redact(c.base.EscapedPath() + r.path),
+		Code:       r.resp.StatusCode,
+		Body:       shorten(strings.TrimSpace(secrets.redact(redactUserinfo(said))), maxErrorBody),
+		RetryAfter: parseRetryAfter(r.resp.Header.Get("Retry-After"), time.Now()),
+	}
+}
+
 // parseRetryAfter reads the header of RFC 9110, section 10.2.3: seconds, or a
 // date. What it cannot read is 0, since an error is being reported already.
 func parseRetryAfter(v string, now time.Time) time.Duration {
@@ -136,6 +199,9 @@ func parseRetryAfter(v string, now time.Time) time.Duration {
 	return 0
 }
 
+// ellipsis follows what has been cut. Secrets that were cut are recognised by it.
+const ellipsis = "…"
+
 // shorten cuts s to at most n bytes, at the boundary of a character.
 func shorten(s string, n int) string {
 	if len(s) <= n {
@@ -144,5 +210,18 @@ func shorten(s string, n int) string {
 	for n > 0 && s[n]&0xC0 == 0x80 {
 		n--
 	}
-	return s[:n] + "…"
+	return s[:n] + ellipsis
+}
+
+// abridge cuts out the middle of a long message. Agents quote what they refuse
+// before they say why.
+func abridge(message string) string {
+	if len(message) <= maxErrorMessage {
+		return message
+	}
+	end := len(message) - maxErrorMessage/4
+	for end < len(message) && message[end]&0xC0 == 0x80 {
+		end++
+	}
+	return shorten(message, maxErrorMessage*3/4) + message[end:]
 }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -70,12 +73,12 @@ func TestStatusError(t *testing.T) {
 	if !errors.As(err, &status) {
 		t.Fatalf("%T is not a *StatusError", err)
 	}
-	want := StatusError{Method: "PUT", Path: "/some/prefix/v1/agent/join/a%20b", Code: 500,
+	want := StatusError{Method: "PUT", Address: client.agent, Path: "/some/prefix/v1/agent/join/a%20b", Code: 500,
 		Body: "1 error occurred:\n\t* Failed to join", RetryAfter: 7 * time.Second}
 	if *status != want {
 		t.Errorf("got  %+v\nwant %+v", *status, want)
 	}
-	if got, want := err.Error(), "consul: PUT /some/prefix/v1/agent/join/a%20b: 500 1 error occurred: * Failed to join"; got != want {
+	if got, want := err.Error(), "consul: PUT "+client.agent+"/some/prefix/v1/agent/join/a%20b: 500 1 error occurred: * Failed to join"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	if got, want := (&StatusError{Method: "GET", Path: "/v1/x", Code: 404}).Error(), "consul: GET /v1/x: 404 Not Found"; got != want {
@@ -84,6 +87,43 @@ func TestStatusError(t *testing.T) {
 	long := &StatusError{Path: strings.Repeat("p", 9999), Body: strings.Repeat("ü", 9999)}
 	if got := long.Error(); len(got) > 1200 || !strings.Contains(got, "…") || strings.Contains(got, "\ufffd") {
 		t.Errorf("message of %d bytes: %s", len(got), got)
+	}
+}
+
+// TestErrorsNameTheAgent fails at several agents. In one log they have to be told
+// apart.
+func TestErrorsNameTheAgent(t *testing.T) {
+	refuse := roundTripper(func(r *http.Request) (*http.Response, error) {
+		if r.Method == http.MethodPut {
+			return nil, errors.New("connection refused")
+		}
+		return &http.Response{StatusCode: 500, Body: io.NopCloser(strings.NewReader("No cluster leader")), Request: r}, nil
+	})
+	for address, want := range map[string]string{
+		"":                           "http://127.0.0.1:8500",
+		"10.0.0.7":                   "http://10.0.0.7:8500",
+		"https://consul.example":     "https://consul.example",
+		"https://proxy:8443/dc1%20a": "https://proxy:8443",
+		"[fe80::1%eth0]:8500":        "http://[fe80::1%25eth0]:8500",
+		"unix:///run/consul.sock":    "unix:///run/consul.sock",
+	} {
+		client, err := NewClient(Config{Address: address, Transport: refuse, Token: "s3cr3t", BasicAuth: url.UserPassword("user", "passw0rd")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := client.base.EscapedPath() // of the address
+		_, err = client.Status().Leader(context.Background())
+		var status *StatusError
+		if !errors.As(err, &status) || status.Address != want || status.Path != path+"/v1/status/leader" {
+			t.Errorf("%q: got %+v, want the address %s", address, status, want)
+		}
+		if got, want := err.Error(), "consul: GET "+want+path+"/v1/status/leader: 500 No cluster leader"; got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+		err = client.Agent().Reload(context.Background())
+		if got, want := err.Error(), "consul: PUT "+want+path+"/v1/agent/reload: connection refused"; got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
 	}
 }
 
@@ -97,71 +137,5 @@ func TestRetryAfter(t *testing.T) {
 		if got := parseRetryAfter(v, now); got != want {
 			t.Errorf("%q: got %s, want %s", v, got, want)
 		}
-	}
-}
-
-// TestLocalHealth tells the codes that are answers from those that are errors.
-func TestLocalHealth(t *testing.T) {
-	ctx := context.Background()
-	text := map[string]string{"Content-Type": "text/plain"}
-	one := `{"AggregatedStatus":"%s","Service":{"ID":"w"},"Checks":[]}`
-	for _, tt := range []struct {
-		code   int
-		status HealthStatus
-	}{{200, HealthPassing}, {429, HealthWarning}, {503, HealthCritical}, {503, HealthMaintenance}} {
-		body := fmt.Sprintf(one, tt.status)
-		client, _ := newTestAgent(t, Config{}, canned{code: tt.code, body: body})
-		health, err := client.Agent().ServiceHealthByID(ctx, "w")
-		if err != nil || health.AggregatedStatus != tt.status {
-			t.Errorf("by ID, %s: got %v, %v", tt.status, health, err)
-		}
-		client, _ = newTestAgent(t, Config{}, canned{code: tt.code, body: "[" + fmt.Sprintf(one, "passing") + "," + body + "]"})
-		status, instances, err := client.Agent().ServiceHealthByName(ctx, "w")
-		if err != nil || status != tt.status || len(instances) != 2 {
-			t.Errorf("by name, %s: got %v, %v, %v", tt.status, status, instances, err)
-		}
-	}
-	for _, tt := range []struct {
-		answer canned
-		is     error
-	}{
-		{canned{code: 404, body: "[]", header: map[string]string{"X-Consul-Reason": "ServiceName w Not Found"}}, ErrUnknownService},
-		{canned{code: 404, body: "{}", header: map[string]string{"X-Consul-Reason": "ServiceId w not found"}}, ErrUnknownService},
-		{canned{code: 429, body: "Your IP is issuing too many concurrent connections", header: text}, ErrRateLimited},
-		{canned{code: 403, body: "Permission denied", header: text}, ErrPermissionDenied},
-	} {
-		client, _ := newTestAgent(t, Config{}, tt.answer)
-		if _, err := client.Agent().ServiceHealthByID(ctx, "w"); !errors.Is(err, tt.is) {
-			t.Errorf("by ID: %v is not %v", err, tt.is)
-		}
-		if _, _, err := client.Agent().ServiceHealthByName(ctx, "w"); !errors.Is(err, tt.is) {
-			t.Errorf("by name: %v is not %v", err, tt.is)
-		}
-	}
-}
-
-// TestBadArguments gives each method what it must refuse before it sends anything.
-func TestBadArguments(t *testing.T) {
-	client, asked := newTestAgent(t, Config{}, canned{})
-	ctx := context.Background()
-	a, cat := client.Agent(), client.Catalog()
-	for words, err := range map[string]error{
-		"AgentServiceRegistration.Name is empty": a.ServiceRegister(ctx, &AgentServiceRegistration{ID: "x"}),
-		"AgentServiceRegistration.Name":          a.ServiceRegister(ctx, nil),
-		`service ID ".."`:                        a.ServiceRegister(ctx, &AgentServiceRegistration{ID: "..", Name: "x"}),
-		`service ID "a/./b"`:                     a.ServiceRegister(ctx, &AgentServiceRegistration{Name: "a/./b"}),
-		"AgentCheckRegistration.Name is empty":   a.CheckRegister(ctx, &AgentCheckRegistration{ID: "x"}),
-		"AgentCheckRegistration.Name":            a.CheckRegister(ctx, nil),
-		`check ID ".."`:                          a.CheckRegister(ctx, &AgentCheckRegistration{Name: "x", AgentServiceCheck: AgentServiceCheck{CheckID: ".."}}),
-		`status "bogus": want passing`:           a.UpdateTTL(ctx, "c", "bogus", ""),
-		"CatalogRegistration.Node is empty":      cat.Register(ctx, &CatalogRegistration{Address: "x"}),
-		"CatalogRegistration.Node":               cat.Register(ctx, nil),
-		"CatalogDeregistration.Node is empty":    cat.Deregister(ctx, &CatalogDeregistration{ServiceID: "x"}),
-		"CatalogDeregistration.Node":             cat.Deregister(ctx, nil),
-	} {
-		wantError(t, err, "consul: ", words)
-	}
-	if asked.Method != "" {
-		t.Errorf("%s %s was sent", asked.Method, asked.Path)
 	}
 }

@@ -3,6 +3,7 @@ package consul
 import (
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -42,21 +43,23 @@ type QueryOptions struct {
 	// NodeMeta asks for nodes with all of these pairs.
 	NodeMeta map[string]string
 
-	// Tags asks for instances with all of these tags, PassingOnly for those
-	// without a failing or warning check of their own or of their node. They are
-	// options of the service queries of [Health] and, Tags only, of [Catalog].
+	// Tags selects the instances that have all of these tags; an empty tag is
+	// skipped. PassingOnly selects those without a failing or warning check of their
+	// own or of their node. They are options of the service queries of [Health] and,
+	// Tags only, of [Catalog].
 	Tags        []string
 	PassingOnly bool
 
-	// AllowStale lets every server answer, not only the leader;
+	// AllowStale lets every server respond, not only the leader;
 	// RequireConsistent makes the leader make sure that it still is one. Agents
 	// refuse them together.
 	AllowStale        bool
 	RequireConsistent bool
 
-	// UseCache lets the agent answer from its cache, MaxAge only with what is at
-	// most so old (whole seconds), and StaleIfError with what is so much older if
-	// the servers cannot be reached.
+	// UseCache lets the agent respond from its cache, MaxAge only with what is at
+	// most this old, and StaleIfError with what is this much older if the servers
+	// cannot be reached. Both are rounded to seconds. With RequireConsistent the
+	// three are left out, because agents refuse them together.
 	UseCache     bool
 	MaxAge       time.Duration
 	StaleIfError time.Duration
@@ -67,8 +70,8 @@ type QueryOptions struct {
 	// WaitIndex makes this a blocking query: the agent answers when the index
 	// of the result has passed it, or after WaitTime. WaitHash does so for
 	// [Agent.Service], until the hash has changed. WaitTime is Config.WaitTime if
-	// zero, and the agent's default if that is zero too. Agents cut it to their
-	// maximum, which is 10 minutes by default.
+	// zero, and the agent's default if that is zero too. It is sent in milliseconds,
+	// at least one. Agents cut it to their maximum, which is 10 minutes by default.
 	//
 	// A blocking query ends with an error if the agent is silent for longer than
 	// the wait, the sixteenth of it that agents add at random, and 20 s.
@@ -115,7 +118,10 @@ func (w WriteOptions) Format(s fmt.State, verb rune) {
 		w.Datacenter, w.Namespace, w.Partition, redact(w.Token != ""))
 }
 
-// QueryMeta is what an agent says about an answer, besides the answer.
+// QueryMeta is the metadata of a response, read from its headers. It is nil if
+// there is an error, with one exception: a 404 with an index, which means that
+// something is missing that can be waited for, has its metadata beside the
+// [*StatusError]. Agents give such a 404 for a key that does not exist.
 type QueryMeta struct {
 	// LastIndex is the index to wait on in [QueryOptions.WaitIndex]. It can go
 	// down: then wait on 0, that is, do not wait, the next time. It is 0 where an
@@ -196,21 +202,28 @@ func (q *QueryOptions) encode(c *Client) (url.Values, time.Duration, error) {
 	r.setScope(c, q.Datacenter, q.Namespace, q.Partition)
 	p := r.params
 	for name, value := range map[string]string{
-		"peer": q.Peer, "sg": q.SamenessGroup, "near": q.Near, "filter": q.Filter, "hash": q.WaitHash,
+		"peer": q.Peer, "sameness-group": q.SamenessGroup, "near": q.Near, "filter": q.Filter, "hash": q.WaitHash,
 	} {
 		if value != "" {
 			p.Set(name, value)
 		}
 	}
 	for name, on := range map[string]bool{
-		"passing": q.PassingOnly, "stale": q.AllowStale, "consistent": q.RequireConsistent,
-		"cached": q.UseCache, "merge-central-config": q.MergeCentralConfig,
+		"stale": q.AllowStale, "consistent": q.RequireConsistent, "cached": q.usesCache(),
+		"merge-central-config": q.MergeCentralConfig,
 	} {
 		if on {
-			p.Set(name, "1")
+			p.Set(name, "")
 		}
 	}
-	p["tag"] = append(p["tag"], q.Tags...)
+	if q.PassingOnly {
+		p.Set("passing", "1")
+	}
+	for _, tag := range q.Tags {
+		if tag != "" {
+			p.Add("tag", tag)
+		}
+	}
 	for k, v := range q.NodeMeta {
 		p.Add("node-meta", k+":"+v)
 	}
@@ -223,7 +236,7 @@ func (q *QueryOptions) encode(c *Client) (url.Values, time.Duration, error) {
 		wait = c.waitTime
 	}
 	if wait > 0 {
-		p.Set("wait", wait.String())
+		p.Set("wait", strconv.FormatInt(max(wait.Milliseconds(), 1), 10)+"ms")
 	}
 	if !blocks {
 		return p, 0, nil
@@ -231,11 +244,24 @@ func (q *QueryOptions) encode(c *Client) (url.Values, time.Duration, error) {
 	if wait == 0 {
 		wait = agentMaxWait
 	}
-	return p, wait + wait/waitJitterFraction + waitSlack, nil
+	return p, blockingTimeout(wait), nil
 }
 
+// blockingTimeout returns how long a query with the wait may take.
+func blockingTimeout(wait time.Duration) time.Duration {
+	timeout := wait + wait/waitJitterFraction + waitSlack
+	if timeout < wait { // it has overflowed
+		return math.MaxInt64
+	}
+	return timeout
+}
+
+// usesCache reports whether the agent is to use its cache, which it refuses to do
+// for a consistent read.
+func (q *QueryOptions) usesCache() bool { return q.UseCache && !q.RequireConsistent }
+
 func (q *QueryOptions) cacheControl() string {
-	if !q.UseCache {
+	if !q.usesCache() {
 		return ""
 	}
 	var directives []string
@@ -244,7 +270,7 @@ func (q *QueryOptions) cacheControl() string {
 		d    time.Duration
 	}{{"max-age", q.MaxAge}, {"stale-if-error", q.StaleIfError}} {
 		if d.d > 0 {
-			directives = append(directives, d.name+"="+strconv.FormatInt(int64(d.d/time.Second), 10))
+			directives = append(directives, d.name+"="+strconv.FormatFloat(d.d.Seconds(), 'f', 0, 64))
 		}
 	}
 	return strings.Join(directives, ", ")

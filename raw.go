@@ -2,22 +2,26 @@ package consul
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 )
 
-// Raw is the way to the endpoints that have no method of their own: the
-// key-value store, sessions, ACLs, events, the operator's and so on. They have
-// the same options, metadata and errors as the others.
+// Raw calls endpoints without a typed method: the key-value store, sessions, ACLs,
+// events, the operator's and so on. They have the same options, metadata and
+// errors as the others.
 //
 // A path starts with /v1/ and is escaped already: pass names that may hold
 // special characters through [url.PathEscape]. Parameters that the options do
-// not have may follow it, as in /v1/kv/config?recurse. A key is read as it is by:
+// not have may follow it, as in /v1/kv/config?recurse. To read a key's raw value:
 //
 //	var value []byte
-//	_, err := client.Raw().Query(ctx, "/v1/kv/config?raw", &value, nil)
+//	meta, err := client.Raw().Query(ctx, "/v1/kv/config?raw", &value, nil)
+//
+// A key that does not exist is ErrNotFound. The metadata is there all the same,
+// because the key can be waited for.
 type Raw struct {
 	c *Client
 }
@@ -31,15 +35,16 @@ func (r *Raw) Query(ctx context.Context, path string, out any, q *QueryOptions) 
 	if err := call.setQuery(r.c, q); err != nil {
 		return nil, err
 	}
-	if err := call.setRawPath(path); err != nil {
+	if err := call.setRawPath(r.c, path); err != nil {
 		return nil, err
 	}
 	return r.c.read(ctx, call)
 }
 
 // Write writes to an endpoint. The request's body is in as it is if in is a
-// []byte or an [io.Reader], empty if in is nil, and else in encoded as JSON. For
-// out see [Raw.Query].
+// []byte or an [io.Reader], empty if in is nil, and else in encoded as JSON. A
+// reader of up to 1 MiB is read before anything is sent; one that is an [io.Closer]
+// is closed. For out see [Raw.Query].
 //
 // PUT {path}
 func (r *Raw) Write(ctx context.Context, path string, in, out any, w *WriteOptions) error {
@@ -62,7 +67,7 @@ func (r *Raw) write(ctx context.Context, method, path string, in, out any, w *Wr
 	if w.Token != "" {
 		call.token = &w.Token
 	}
-	if err := call.setRawPath(path); err != nil {
+	if err := call.setRawPath(r.c, path); err != nil {
 		return err
 	}
 	return r.c.do(ctx, call)
@@ -70,16 +75,20 @@ func (r *Raw) write(ctx context.Context, method, path string, in, out any, w *Wr
 
 // setRawPath sets the path that a caller wrote, and adds its parameters to
 // those of the options.
-func (r *call) setRawPath(path string) error {
+func (r *call) setRawPath(c *Client, path string) error {
 	escaped, query, _ := strings.Cut(path, "?")
 	problem := ""
-	switch unescaped, err := url.PathUnescape(escaped); {
+	unescaped, err := url.PathUnescape(escaped)
+	switch again := (&url.URL{Path: unescaped, RawPath: escaped}).EscapedPath(); {
 	case !strings.HasPrefix(escaped, "/v1/"):
 		problem = "want one that starts with /v1/"
 	case err != nil:
 		problem = "malformed escape"
 	case strings.Contains(escaped, "#"):
 		problem = "a fragment is not allowed; # in a name is written %23"
+	case again != escaped:
+		// Package net/url would escape the rest, and undo the escapes that are there.
+		problem = "special characters have to be escaped, as url.PathEscape does"
 	case hasDotElement(unescaped):
 		problem = "an element . or .. is not allowed"
 	}
@@ -88,7 +97,8 @@ func (r *call) setRawPath(path string) error {
 		problem = "malformed parameters"
 	}
 	if problem != "" {
-		return fmt.Errorf("consul: path %q: %s", shorten(escaped, maxErrorMessage), problem)
+		said := fmt.Sprintf("consul: path %q: %s", shorten(escaped, maxErrorMessage), problem)
+		return errors.New(c.secrets(r).redact(said))
 	}
 	r.path = escaped
 	for name, values := range params {

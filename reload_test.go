@@ -201,7 +201,7 @@ func TestFilesBreak(t *testing.T) {
 			agent.use(other, "agent")
 			agent.CloseClientConnections()
 			_, err := agent.asked(client)
-			wantError(t, err, "consul: GET /v1/status/leader: ", "certificate signed by unknown authority", "Config.TLS", tt.words)
+			wantError(t, err, "consul: GET https://", "/v1/status/leader: ", "certificate signed by unknown authority", "Config.TLS", tt.words)
 			ctx, cancel := context.WithCancel(context.Background())
 			cancel()
 			_, err = client.Status().Leader(ctx)

@@ -11,6 +11,7 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -21,9 +22,10 @@ const (
 	maxErrorRead    = 64 << 10  // of an answer with an error
 	maxErrorSnippet = 64        // of an answer that cannot be decoded
 	maxBodyTrust    = 1 << 20   // set aside for an answer that only says that it is so long
+	maxBuffered     = 1 << 20   // of a body to send whose length is unknown
 )
 
-// call is one request and what to do with its answer.
+// call is one request and what to do with its response.
 type call struct {
 	method string
 	path   string // escaped, below the client's prefix
@@ -38,15 +40,17 @@ type call struct {
 	timeout time.Duration
 	lost    *atomic.Bool
 
-	// isAnswer says which answers with another status than 2xx are not errors.
-	isAnswer func(*http.Response) bool
+	// accept are the status codes beyond 2xx that are no errors.
+	accept []int
 
-	// received is called with the header of the answer.
-	received func(*http.Response)
-
-	// known is the fingerprint of an answer that is not to be decoded again. The
-	// other one is that of the answer, if it was to be decoded.
+	// known is the fingerprint of a response that is not to be decoded again. The
+	// other one is that of the response, if it was to be decoded.
 	known, fingerprint uint64
+
+	// resp is the response, whose body has been read; nil if there was none. took is
+	// how long it took until its header had arrived.
+	resp *http.Response
+	took time.Duration
 }
 
 // endpoint returns the path of an endpoint with a name in it, escaped.
@@ -60,6 +64,15 @@ func endpoint(prefix, what, name string) (string, error) {
 	return prefix + url.PathEscape(name), nil
 }
 
+// origin returns what errors call the agent at the address.
+func (a address) origin() string {
+	if a.socket != "" {
+		return "unix://" + a.socket
+	}
+	u := url.URL{Scheme: a.url.Scheme, Host: a.url.Host}
+	return u.String()
+}
+
 // hasDotElement reports whether a path has an element "." or "..". Escaped or
 // not, it means another endpoint to the agent and to everything on the way.
 func hasDotElement(path string) bool {
@@ -71,24 +84,29 @@ func hasDotElement(path string) bool {
 	return false
 }
 
-// read performs a call and reads the metadata of its answer.
+// read performs a call and reads the metadata of its response. They come with the
+// error too if something is missing that can be waited for.
 func (c *Client) read(ctx context.Context, r *call) (*QueryMeta, error) {
-	var meta *QueryMeta
-	var metaErr error
-	start := time.Now()
-	r.received = func(resp *http.Response) {
-		if meta, metaErr = parseMeta(resp.Header); meta != nil {
-			meta.RequestTime = time.Since(start)
-		}
-	}
-	if err := c.do(ctx, r); err != nil {
+	err := c.do(ctx, r)
+	if err != nil && !r.isMissing() {
 		return nil, err
 	}
-	if metaErr != nil {
+	meta, metaErr := parseMeta(r.resp.Header)
+	switch {
+	case metaErr != nil && err == nil:
 		return nil, c.fail(ctx, r, metaErr)
+	case metaErr != nil:
+		return nil, err
 	}
+	meta.RequestTime = r.took
 	meta.Fingerprint, meta.Unchanged = r.fingerprint, r.isKnown()
-	return meta, nil
+	return meta, err
+}
+
+// isMissing reports whether the response is a 404 about something that may come
+// to be. Agents give an index only for those.
+func (r *call) isMissing() bool {
+	return r.resp != nil && r.resp.StatusCode == http.StatusNotFound && r.resp.Header.Get("X-Consul-Index") != ""
 }
 
 // read performs a GET and decodes the answer into a T.
@@ -100,7 +118,7 @@ func read[T any](ctx context.Context, c *Client, path string, q *QueryOptions) (
 	}
 	meta, err := c.read(ctx, r)
 	if err != nil {
-		return none, nil, err
+		return none, meta, err
 	}
 	return answer, meta, nil
 }
@@ -175,9 +193,6 @@ func (c *Client) do(ctx context.Context, r *call) error {
 	}
 	defer cancel()
 	defer resp.Body.Close()
-	if r.received != nil {
-		r.received(resp)
-	}
 	if err := c.takeBody(resp, r); err != nil {
 		return c.fail(ctx, r, err)
 	}
@@ -188,7 +203,7 @@ func (c *Client) do(ctx context.Context, r *call) error {
 // has to close its body, and to call cancel after that.
 func (c *Client) send(ctx context.Context, r *call) (resp *http.Response, cancel context.CancelFunc, err error) {
 	if ctx == nil {
-		return nil, nil, fmt.Errorf("consul: %s %s: nil context", r.method, r.path)
+		return nil, nil, c.fail(context.Background(), r, errors.New("nil context"))
 	}
 	refused := func(err *StatusError) error { return err }
 	if r.token == nil {
@@ -208,18 +223,20 @@ func (c *Client) send(ctx context.Context, r *call) (resp *http.Response, cancel
 		cancel()
 		return nil, nil, c.fail(ctx, r, err)
 	}
+	start := time.Now()
 	resp, err = c.http.Do(req)
 	if err != nil {
 		cancel()
 		return nil, nil, c.fail(ctx, r, err)
 	}
-	if resp.StatusCode/100 == 2 || r.isAnswer != nil && r.isAnswer(resp) {
+	r.resp, r.took = resp, time.Since(start)
+	if resp.StatusCode/100 == 2 || slices.Contains(r.accept, resp.StatusCode) {
 		return resp, cancel, nil
 	}
-	err = refused(c.statusError(r, resp))
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorRead))
 	resp.Body.Close()
 	cancel()
-	return nil, nil, err
+	return nil, nil, refused(c.statusError(r, body))
 }
 
 // sendOnce keeps a blocking query from being sent again behind our back: package
@@ -240,21 +257,54 @@ func sendOnce(ctx context.Context, cancel func(), lost *atomic.Bool) context.Con
 	})
 }
 
-func (c *Client) newRequest(ctx context.Context, r *call) (*http.Request, error) {
-	var body io.Reader
-	contentType := ""
-	switch in := r.in.(type) {
+// requestBody returns the body for a call's in.
+func requestBody(in any) (body io.Reader, contentType string, err error) {
+	switch in := in.(type) {
 	case nil:
-	case io.Reader:
-		body = in
+		return nil, "", nil
 	case []byte:
-		body = bytes.NewReader(in)
-	default:
-		data, err := json.Marshal(in)
-		if err != nil {
-			return nil, fmt.Errorf("encoding the request: %w", err)
-		}
-		body, contentType = bytes.NewReader(data), "application/json"
+		return bytes.NewReader(in), "", nil
+	case *bytes.Buffer, *bytes.Reader, *strings.Reader: // package net/http knows their length
+		return in.(io.Reader), "", nil
+	case io.Reader:
+		body, err = withLength(in)
+		return body, "", err
+	}
+	data, err := json.Marshal(in)
+	if err != nil {
+		return nil, "", fmt.Errorf("encoding the request: %w", err)
+	}
+	return bytes.NewReader(data), "application/json", nil
+}
+
+// withLength reads what is to be sent, if it is not very long, because a body of
+// unknown length is sent in chunks, and some endpoints take that for no body.
+func withLength(in io.Reader) (io.Reader, error) {
+	start, err := io.ReadAll(io.LimitReader(in, maxBuffered))
+	if err == nil && len(start) == maxBuffered {
+		return struct {
+			io.Reader
+			io.Closer
+		}{io.MultiReader(bytes.NewReader(start), in), closer(in)}, nil
+	}
+	if err = errors.Join(err, closer(in).Close()); err != nil {
+		return nil, fmt.Errorf("reading the body to send: %w", err)
+	}
+	return bytes.NewReader(start), nil
+}
+
+// closer returns what closes in, as package net/http does with a body.
+func closer(in io.Reader) io.Closer {
+	if c, ok := in.(io.Closer); ok {
+		return c
+	}
+	return io.NopCloser(in)
+}
+
+func (c *Client) newRequest(ctx context.Context, r *call) (*http.Request, error) {
+	body, contentType, err := requestBody(r.in)
+	if err != nil {
+		return nil, err
 	}
 	unescaped, err := url.PathUnescape(r.path)
 	if err != nil {
@@ -298,64 +348,11 @@ func (c *Client) newRequest(ctx context.Context, r *call) (*http.Request, error)
 	return req, nil
 }
 
-// fail turns what went wrong before or after the status into an error that
-// stands alone.
-func (c *Client) fail(ctx context.Context, r *call, err error) error {
-	var outer *url.Error // says the URL again, query included
-	if errors.As(err, &outer) {
-		err = outer.Err
+func (c *Client) tokenOf(r *call) string {
+	if r.token != nil {
+		return *r.token
 	}
-	switch ended := ctx.Err(); {
-	case ended == nil && r.lost != nil && r.lost.Load():
-		err = fmt.Errorf("the connection ended before the answer: %w", io.ErrUnexpectedEOF)
-	case ended != nil && !errors.Is(err, ended):
-		// Package net/http says the cause of the end instead, if there is one.
-		err = fmt.Errorf("%w: %w", ended, err)
-	case ended == nil && r.timeout > 0 && errors.Is(err, context.DeadlineExceeded):
-		err = fmt.Errorf("no answer within %s, which is the wait and %s more: %w", r.timeout, waitSlack, err)
-	}
-	err = fmt.Errorf("consul: %s %s: %w", r.method, shorten(r.path, maxErrorMessage), err)
-	if said := err.Error(); c.scrub(r, said) != said {
-		cause := err
-		return &scrubbedError{c.scrub(r, said), func(target error) bool { return errors.Is(cause, target) }}
-	}
-	return err
-}
-
-// scrubbedError is an error whose text had the token in it. It does not give out
-// what it wraps, which would print the token, but is still what that is: a token
-// can be a word that is in every error.
-type scrubbedError struct {
-	said string
-	is   func(target error) bool
-}
-
-func (e *scrubbedError) Error() string { return e.said }
-
-func (e *scrubbedError) Is(target error) bool { return e.is(target) }
-
-// scrub removes the token from a text.
-func (c *Client) scrub(r *call, s string) string {
-	if token := *r.token; token != "" {
-		s = strings.ReplaceAll(s, token, "[redacted]")
-	}
-	return s
-}
-
-func (c *Client) statusError(r *call, resp *http.Response) *StatusError {
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorRead))
-	said := strings.TrimSpace(c.scrub(r, string(body)))
-	if reason := resp.Header.Get("X-Consul-Reason"); reason != "" {
-		// The local health endpoints answer with JSON that does not say what is wrong.
-		said = c.scrub(r, reason)
-	}
-	return &StatusError{
-		Method:     r.method,
-		Path:       c.scrub(r, c.base.EscapedPath()+r.path),
-		Code:       resp.StatusCode,
-		Body:       shorten(said, maxErrorBody),
-		RetryAfter: parseRetryAfter(resp.Header.Get("Retry-After"), time.Now()),
-	}
+	return c.token.get()
 }
 
 // checkRedirect lets a redirect pass only if it stays on the same host and asks

@@ -68,7 +68,7 @@ func (e *decodeError) Error() string {
 
 func (d *decoder) fail(offset int, what string) {
 	if d.err == nil {
-		d.err = &decodeError{position: min(offset+1, len(d.data)), field: d.field(), what: what}
+		d.err = &decodeError{position: min(offset+1, len(d.data)), field: d.field(), what: shorten(what, maxErrorMessage)}
 		d.pos = len(d.data)
 	}
 }

@@ -1,14 +1,17 @@
 package consul
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -62,6 +65,25 @@ func newTestAgent(t *testing.T, cfg Config, answer canned) (*Client, *asked) {
 		io.WriteString(w, answer.body)
 	})
 	return client, last
+}
+
+// newCannedClient returns a client that gets the same response to everything, from
+// nobody. That is quicker than newTestAgent, and lets headers have any value.
+func newCannedClient(t *testing.T, cfg Config, answer canned) *Client {
+	t.Helper()
+	cfg.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+		resp := &http.Response{StatusCode: max(answer.code, 200), Header: http.Header{}, ContentLength: int64(len(answer.body)), Request: r}
+		resp.Body = io.NopCloser(strings.NewReader(answer.body))
+		for name, value := range answer.header {
+			resp.Header.Set(name, value)
+		}
+		return resp, nil
+	})
+	client, err := NewClient(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
 }
 
 // newTestServer starts a server and returns a client whose address is the
@@ -139,4 +161,23 @@ func putFiles(t *testing.T, dir string, files map[string]string) {
 			t.Fatal(err)
 		}
 	}
+}
+
+func discardLog() *log.Logger { return log.New(io.Discard, "", 0) }
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func show(v any) string {
+	data, err := json.Marshal(v)
+	return fmt.Sprintf("%s %v", data, err)
+}
+
+func sameJSON(a, b string) bool {
+	var va, vb any
+	if json.Unmarshal([]byte(a), &va) != nil || json.Unmarshal([]byte(b), &vb) != nil {
+		return a == b
+	}
+	return reflect.DeepEqual(va, vb)
 }

@@ -143,7 +143,7 @@ func TestTLS(t *testing.T) {
 			defer client.CloseIdleConnections()
 			leader, err := client.Status().Leader(context.Background())
 			if tt.words != nil {
-				wantError(t, err, append(tt.words, "consul: GET /v1/status/leader: ")...)
+				wantError(t, err, append(tt.words, "consul: GET https://", "/v1/status/leader: ")...)
 			} else if err != nil || leader != "leader" {
 				t.Errorf("got %q, %v", leader, err)
 			}

@@ -339,8 +339,8 @@ type AgentServiceRegistration struct {
 	Locality  *Locality            `json:",omitempty"`
 
 	// ReplaceExistingChecks removes every check of the service that is not in
-	// this registration. Agents do so only if it has at least one check. It is
-	// a parameter of the request, not part of the definition.
+	// this registration: all of them if it has none. It is a parameter of the
+	// request, not part of the definition.
 	ReplaceExistingChecks bool `json:"-"`
 }
 

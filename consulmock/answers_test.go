@@ -75,6 +75,8 @@ func TestAnswers(t *testing.T) {
 		// parameters of reads
 		{"GET", "/v1/health/service/", "", "400 Missing service name", both},
 		{"GET", "/v1/health/service/web?passing=x", "", "400 Invalid value for ?passing", both},
+		{"GET", "/v1/health/service/web?sg=x", "", "500 sameness groups are not supported in consul CE", "200 []"},
+		{"GET", "/v1/health/service/web?sameness-group=x", "", "500 sameness groups are not supported in consul CE", "200 []"},
 		{"GET", "/v1/health/service/web?index=x", "", "400 Invalid index", both},
 		{"GET", "/v1/health/service/web?wait=5", "", "400 Invalid wait time", both},
 		{"GET", "/v1/catalog/nodes?stale&consistent", "", "400 Cannot specify ?stale with ?consistent, conflicting semantics.", both},

@@ -25,7 +25,7 @@ func ExampleServer_Inject() {
 		fmt.Println(errors.Is(err, consul.ErrNoLeader), err)
 	}
 	// Output:
-	// true consul: PUT /v1/agent/check/pass/service:web: 500 No cluster leader
+	// true consul: PUT http://127.0.0.1:8500/v1/agent/check/pass/service:web: 500 No cluster leader
 	// false <nil>
 }
 

@@ -24,8 +24,8 @@ func ExampleWithVersion() {
 		agent.Close()
 	}
 	// Output:
-	// true consul: PUT /v1/agent/check/pass/none: 500 CheckID "none" does not have associated TTL
-	// true consul: PUT /v1/agent/check/pass/none: 404 Unknown check ID "none". Ensure that the check ID is passed, not the check name.
+	// true consul: PUT http://127.0.0.1:8500/v1/agent/check/pass/none: 500 CheckID "none" does not have associated TTL
+	// true consul: PUT http://127.0.0.1:8500/v1/agent/check/pass/none: 404 Unknown check ID "none". Ensure that the check ID is passed, not the check name.
 }
 
 // An agent may be gone, come back, and have forgotten everything.
@@ -107,11 +107,17 @@ func ExampleServer_Handler() {
 			fmt.Println(err)
 			return
 		}
-		fmt.Println(client.Status().Leader(context.Background()))
+		leader, err := client.Status().Leader(context.Background())
+		var refused *consul.StatusError
+		if errors.As(err, &refused) {
+			fmt.Println(refused.Code, refused.Body)
+		} else {
+			fmt.Println(leader, err)
+		}
 		client.CloseIdleConnections()
 	}
 	// Output:
-	//  consul: GET /v1/status/leader: 401 who are you?
+	// 401 who are you?
 	// 127.0.0.1:8300 <nil>
 }
 
@@ -143,9 +149,9 @@ func ExampleFault() {
 	fmt.Println(err)
 	// Output:
 	// 429 true 2s
-	// consul: GET /v1/health/service/web: reading the answer: unexpected EOF
+	// consul: GET http://127.0.0.1:8500/v1/health/service/web: reading the answer: unexpected EOF
 	// <nil>
-	// consul: GET /v1/agent/self: 418 tea?
+	// consul: GET http://127.0.0.1:8500/v1/agent/self: 418 tea?
 	// <nil>
 }
 

@@ -109,7 +109,7 @@ func (q *request) admit(r *read, streaming bool) (keep predicate, err error) {
 	if dc := q.query.Get("dc"); dc != "" && dc != q.s.config.datacenter {
 		return nil, errors.New("No path to datacenter")
 	}
-	if q.v == v1_21_4 && q.query.Get("sg") != "" && r.target == ofServiceEntry {
+	if q.v == v1_21_4 && q.query.Get("sg")+q.query.Get("sameness-group") != "" && r.target == ofServiceEntry {
 		return nil, errors.New("sameness groups are not supported in consul CE")
 	}
 	keep = everything

@@ -28,6 +28,8 @@ func newAskedFor(method string, u *url.URL, body []byte) askedFor {
 		query = url.Values{"": {u.RawQuery}} // malformed on purpose, so it has to be the same
 	}
 	delete(query, "token")
+	spellQuery(query)
+	a.body = spellBody(a.path, a.body)
 	for _, values := range query {
 		sort.Strings(values)
 	}

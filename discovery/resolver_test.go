@@ -158,7 +158,7 @@ func TestResolverFirstAnswer(t *testing.T) {
 		start := time.Now()
 		_, err := r.Instances(within(t, time.Minute), "web")
 		want(t, "waited", time.Since(start), time.Minute)
-		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "last error: consul: GET /v1/health/service/web: ") {
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "last error: consul: GET http://127.0.0.1:8500/v1/health/service/web: ") {
 			t.Errorf("error %v, want the end of the context and what was wrong", err)
 		}
 	})

@@ -178,7 +178,7 @@ func TestCancellation(t *testing.T) {
 	}()
 	start := time.Now()
 	_, _, err = c.Catalog().Nodes(waiting, &consul.QueryOptions{WaitIndex: meta.LastIndex + 1000, WaitTime: time.Minute})
-	wantError(t, err, context.Canceled, "consul: GET /v1/catalog/nodes: ")
+	wantError(t, err, context.Canceled, "consul: GET http://", "/v1/catalog/nodes: ")
 	if took := time.Since(start); took > 10*time.Second {
 		t.Errorf("ended after %s", took)
 	}
@@ -218,7 +218,7 @@ func TestFrozen(t *testing.T) {
 	short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
 	defer cancel()
 	_, err = c.Agent().Services(short, nil)
-	wantError(t, err, context.DeadlineExceeded, "consul: GET /v1/agent/services: ")
+	wantError(t, err, context.DeadlineExceeded, "consul: GET http://", "/v1/agent/services: ")
 	a.Signal(syscall.SIGCONT)
 	_, err = c.Agent().Services(ctx, nil)
 	check(t, err)

@@ -97,7 +97,7 @@ func TestMonitor(t *testing.T) {
 		last = err
 	}
 	cancel()
-	wantError(t, last, context.Canceled, "consul: GET /v1/agent/monitor: ")
+	wantError(t, last, context.Canceled, "consul: GET http://", "/v1/agent/monitor: ")
 	close(stop)
 	<-stopped
 	for line, err := range c.Agent().Monitor(ctx, "bogus") {

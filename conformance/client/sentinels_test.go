@@ -121,9 +121,9 @@ func TestGone(t *testing.T) {
 	a.Kill()
 	// On a connection that has been used before, package net/http sends it once
 	// more; so the end of the first or the refusal of the second is reported.
-	wantError(t, <-result, nil, "consul: GET /v1/catalog/nodes: ")
+	wantError(t, <-result, nil, "consul: GET http://", "/v1/catalog/nodes: ")
 	_, err = c.Agent().Services(ctx, nil)
-	wantError(t, err, nil, "consul: GET /v1/agent/services: ", "connection refused")
+	wantError(t, err, nil, "consul: GET http://", "/v1/agent/services: ", "connection refused")
 	if errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v is a timeout", err)
 	}

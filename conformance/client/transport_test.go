@@ -77,7 +77,7 @@ func TestTLS(t *testing.T) {
 				check(t, err)
 				return
 			}
-			wantError(t, err, nil, append(c.says, "consul: GET /v1/status/leader: ")...)
+			wantError(t, err, nil, append(c.says, "consul: GET https://"+a.HTTPS+"/v1/status/leader: ")...)
 		})
 	}
 	t.Run("HTTP to HTTPS", func(t *testing.T) {
@@ -244,7 +244,7 @@ func TestUnixSocket(t *testing.T) {
 	}
 	a.Kill()
 	_, err = c.Status().Leader(ctx)
-	wantError(t, err, nil, "consul: GET /v1/status/leader: ", "dial unix")
+	wantError(t, err, nil, "consul: GET unix:///", "/v1/status/leader: ", "dial unix")
 }
 
 // compressed notes whether answers came compressed.
