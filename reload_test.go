@@ -259,7 +259,8 @@ func TestRequestsUnderWay(t *testing.T) {
 	body, end := io.Pipe()
 	done := make(chan error)
 	go func() { done <- client.Raw().Write(context.Background(), "/v1/wait?index=1", body, nil, nil) }()
-	io.WriteString(end, "x") // is read by the transport: the request is under way
+	// What is beyond the buffer is read by the transport: the request is under way.
+	io.WriteString(end, strings.Repeat("x", maxBuffered+1))
 
 	putFiles(t, dir, clientFiles(t, ca, "client-2"))
 	secondLater(client)
