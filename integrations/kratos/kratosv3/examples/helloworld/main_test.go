@@ -4,6 +4,8 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -51,6 +53,34 @@ func TestArguments(t *testing.T) {
 	for _, args := range [][]string{nil, {"nothing"}, {"client", "-calls", "many"}} {
 		if err := run(t.Context(), args, io.Discard); err == nil {
 			t.Errorf("%q: no error", args)
+		}
+	}
+}
+
+// TestReadme checks that the Go in the README of both registries is in this program,
+// except for blanks. A line "// ..." stands for what is left out.
+func TestReadme(t *testing.T) {
+	read := func(file string) string {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	plain := func(s string) string { return strings.Join(strings.Fields(s), " ") }
+	blocks := regexp.MustCompile("(?ms)^```go\n(.*?)^```$").FindAllStringSubmatch(read("../../../README.md"), -1)
+	if len(blocks) == 0 {
+		t.Error("no Go in the README")
+	}
+	for _, block := range blocks {
+		program := plain(read("main.go"))
+		for _, part := range regexp.MustCompile(`(?m)^\s*// \.\.\.$`).Split(block[1], -1) {
+			_, rest, found := strings.Cut(program, plain(part))
+			if !found {
+				t.Errorf("not in main.go, or not in this order:\n%s", part)
+				continue
+			}
+			program = rest
 		}
 	}
 }
