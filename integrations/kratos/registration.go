@@ -95,8 +95,11 @@ func (r *Registry) Register(ctx context.Context, i *Instance) error {
 	if err != nil {
 		return err
 	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("kratos: registering instance %q: %w", def.ID, err)
+	}
 	r.mu.Lock()
-	if r.closed { // since the check
+	if r.closed {
 		r.mu.Unlock()
 		return errClosed
 	}
@@ -166,12 +169,10 @@ func (t *turn) registerInBackground(ctx context.Context, def *consul.AgentServic
 // If ctx ends first, Deregister returns, and the removal goes on in the background:
 // for up to 5 seconds after earlier calls about the instance have ended.
 func (r *Registry) Deregister(ctx context.Context, i *Instance) error {
-	switch {
-	case ctx == nil:
-		return errNilContext
-	case r.client == nil:
-		return errNilClient
-	case i == nil:
+	if err := r.check(ctx); err != nil {
+		return err
+	}
+	if i == nil {
 		return errNilInstance
 	}
 	id := i.id() // kratos may use the instance again while the removal goes on

@@ -270,6 +270,11 @@ func TestBackgroundAgain(t *testing.T) {
 			}
 		}
 		agent.Stop()
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := r.Register(ended, helloVersion("1", "v")); !errors.Is(err, context.Canceled) {
+			t.Errorf("with a context that has ended: %v", err)
+		}
 		for n := range 100 {
 			ctx, cancel := context.WithCancel(t.Context())
 			call(r.Register(ctx, helloVersion("1", fmt.Sprint("v", n))))
@@ -285,9 +290,7 @@ func TestBackgroundAgain(t *testing.T) {
 		call(r.Register(t.Context(), helloVersion("1", "w1")))
 		synctest.Wait()
 		call(r.Register(t.Context(), helloVersion("1", "w2")))
-		gone, cancel := context.WithCancel(t.Context())
-		cancel()
-		if err := r.Deregister(gone, hello("1")); !errors.Is(err, context.Canceled) {
+		if err := r.Deregister(ended, hello("1")); !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
 		call(r.Register(t.Context(), helloVersion("1", "w3")))

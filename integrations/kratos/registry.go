@@ -29,6 +29,7 @@ var (
 	errNilContext  = errors.New("kratos: nil context")
 	errNilClient   = errors.New("kratos: nil client")
 	errNilInstance = errors.New("kratos: nil instance")
+	errNoName      = errors.New("kratos: the service has no name")
 
 	errClosed = closedError{}
 )
@@ -69,19 +70,13 @@ func New(c *consul.Client, opts *Options) *Registry {
 	return r
 }
 
-// check returns an error if a call cannot be done: with a nil context, without a
-// client, or after Close.
+// check returns an error if there is no context or no client.
 func (r *Registry) check(ctx context.Context) error {
 	switch {
 	case ctx == nil:
 		return errNilContext
 	case r.client == nil:
 		return errNilClient
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
-		return errClosed
 	}
 	return nil
 }
@@ -96,6 +91,9 @@ func (r *Registry) check(ctx context.Context) error {
 func (r *Registry) GetService(ctx context.Context, name string) ([]*Instance, error) {
 	if err := r.check(ctx); err != nil {
 		return nil, err
+	}
+	if name == "" {
+		return nil, errNoName
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.opts.Timeout)
 	defer cancel()
@@ -116,7 +114,13 @@ func (r *Registry) Watch(ctx context.Context, name string) (*Watcher, error) {
 		return nil, err
 	}
 	if name == "" {
-		return nil, errors.New("kratos: the service has no name")
+		return nil, errNoName
+	}
+	r.mu.Lock()
+	closed := r.closed
+	r.mu.Unlock()
+	if closed {
+		return nil, errClosed
 	}
 	return newWatcher(ctx, r, name), nil
 }

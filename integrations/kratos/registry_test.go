@@ -136,7 +136,7 @@ func TestNil(t *testing.T) {
 	wantError(t, good.Register(ctx, nil), "nil instance")
 	wantError(t, good.Deregister(ctx, nil), "nil instance")
 	_, err = good.GetService(ctx, "")
-	wantError(t, err, "service is empty")
+	wantError(t, err, "no name")
 	_, err = good.Watch(ctx, "")
 	wantError(t, err, "no name")
 }

@@ -136,7 +136,7 @@ func TestEvents(t *testing.T) {
 // hangs and restarts, and closes the registry in the midst. Nothing stays registered,
 // and no goroutine is left, for which the bubble fails the test.
 func TestEverythingAtOnce(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range uint64(8) {
 		synctest.Test(t, func(t *testing.T) {
 			c := newCluster(t, "dc2")
 			r := c.registry(t, &kratos.Options{AllDatacenters: seed%2 == 0, Background: seed%4 < 2, Timeout: time.Second})

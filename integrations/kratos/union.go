@@ -84,8 +84,8 @@ func (u *union) resolver(dc string) *discovery.Resolver {
 	return r
 }
 
-// Instances returns the first list of Watch. Errors end it only if all datacenters
-// have refused the query, for which it makes no sense to wait.
+// Instances returns the first list of Watch. An error ends the wait only if the agent
+// has refused the queries for all datacenters.
 func (u *union) Instances(ctx context.Context, service string) ([]discovery.Instance, error) {
 	var failure error
 	for list, err := range u.Watch(ctx, service) {
@@ -109,7 +109,7 @@ func (u *union) Instances(ctx context.Context, service string) ([]discovery.Inst
 func (u *union) Watch(ctx context.Context, service string) iter.Seq2[[]discovery.Instance, error] {
 	return func(yield func([]discovery.Instance, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
-		m := &merge{union: u, service: service, legs: make(map[string]*leg), reports: make(chan report)}
+		m := &merge{union: u, service: service, watches: make(map[string]*dcWatch), reports: make(chan report)}
 		defer m.running.Wait()
 		defer cancel()
 		m.start(ctx)
@@ -158,24 +158,25 @@ type merge struct {
 	running sync.WaitGroup
 	reports chan report
 
-	legs    map[string]*leg // by datacenter
-	counted bool            // there was a list of datacenters
-	err     error           // why there was none
-	waited  bool            // nothing waits for pending datacenters any more
-	changed bool            // since the last yield
+	watches map[string]*dcWatch // by datacenter
+	listed  bool                // there was a list of datacenters
+	err     error               // why there was none
+	waited  bool                // lists do not wait for pending datacenters any more
+	changed bool                // since the last yield
 }
 
-// leg is the watch in one datacenter.
-type leg struct {
+// dcWatch is the watch of the service in one datacenter.
+type dcWatch struct {
 	cancel    context.CancelFunc
 	responded bool
 	instances []discovery.Instance
 	err       error // why it has not responded
 }
 
-// report is news of a leg, or without a leg of the list of datacenters.
+// report is a list of instances or an error: of a datacenter, or without a watch of
+// the list of datacenters.
 type report struct {
-	leg         *leg
+	watch       *dcWatch
 	datacenters []string
 	instances   []discovery.Instance
 	err         error
@@ -210,14 +211,14 @@ func (m *merge) start(ctx context.Context) {
 
 // follow follows the service in one more datacenter.
 func (m *merge) follow(ctx context.Context, dc string) {
-	l := new(leg)
-	ctx, l.cancel = context.WithCancel(ctx)
-	m.legs[dc] = l
+	w := new(dcWatch)
+	ctx, w.cancel = context.WithCancel(ctx)
+	m.watches[dc] = w
 	m.running.Add(1)
 	go func() {
 		defer m.running.Done()
 		for list, err := range m.union.resolver(dc).Watch(ctx, m.service) {
-			if !m.send(ctx, report{leg: l, instances: list, err: err}) {
+			if !m.send(ctx, report{watch: w, instances: list, err: err}) {
 				return
 			}
 		}
@@ -228,22 +229,22 @@ func (m *merge) follow(ctx context.Context, dc string) {
 func (m *merge) take(ctx context.Context, r report) {
 	m.changed = true
 	switch {
-	case r.leg != nil && r.err != nil:
-		r.leg.err = r.err
-	case r.leg != nil:
-		r.leg.responded, r.leg.instances, r.leg.err = true, r.instances, nil
+	case r.watch != nil && r.err != nil:
+		r.watch.err = r.err
+	case r.watch != nil:
+		r.watch.responded, r.watch.instances, r.watch.err = true, r.instances, nil
 	case r.err != nil:
 		m.err = r.err
 	default:
-		m.counted, m.err = true, nil
-		for dc, l := range m.legs {
+		m.listed, m.err = true, nil
+		for dc, w := range m.watches {
 			if !slices.Contains(r.datacenters, dc) {
-				l.cancel()
-				delete(m.legs, dc)
+				w.cancel()
+				delete(m.watches, dc)
 			}
 		}
 		for _, dc := range r.datacenters {
-			if m.legs[dc] == nil {
+			if m.watches[dc] == nil {
 				m.follow(ctx, dc)
 			}
 		}
@@ -253,10 +254,10 @@ func (m *merge) take(ctx context.Context, r report) {
 // state reports whether a datacenter has responded, and whether one has neither
 // responded nor failed.
 func (m *merge) state() (responded, pending bool) {
-	pending = !m.counted && m.err == nil
-	for _, l := range m.legs {
-		responded = responded || l.responded
-		pending = pending || !l.responded && l.err == nil
+	pending = !m.listed && m.err == nil
+	for _, w := range m.watches {
+		responded = responded || w.responded
+		pending = pending || !w.responded && w.err == nil
 	}
 	return responded, pending
 }
@@ -264,20 +265,20 @@ func (m *merge) state() (responded, pending bool) {
 // instances returns the instances of all datacenters that have responded.
 func (m *merge) instances() []discovery.Instance {
 	all := []discovery.Instance{}
-	for _, dc := range slices.Sorted(maps.Keys(m.legs)) {
-		all = append(all, m.legs[dc].instances...)
+	for _, dc := range slices.Sorted(maps.Keys(m.watches)) {
+		all = append(all, m.watches[dc].instances...)
 	}
 	return all
 }
 
 // errors returns the errors of all datacenters, or of the list of them.
 func (m *merge) errors() error {
-	if !m.counted {
+	if !m.listed {
 		return datacenterErrors{m.err}
 	}
 	var errs datacenterErrors
-	for _, dc := range slices.Sorted(maps.Keys(m.legs)) {
-		errs = append(errs, fmt.Errorf("datacenter %q: %w", dc, m.legs[dc].err))
+	for _, dc := range slices.Sorted(maps.Keys(m.watches)) {
+		errs = append(errs, fmt.Errorf("datacenter %q: %w", dc, m.watches[dc].err))
 	}
 	return errs
 }

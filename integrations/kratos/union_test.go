@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/integrations/kratos"
 )
 
@@ -17,7 +18,8 @@ func TestDatacenters(t *testing.T) {
 		"all and listed": {kratos.Options{AllDatacenters: true, Datacenters: []string{"dc2"}}, "one two"},
 		"named":          {kratos.Options{Datacenters: []string{"dc2"}}, "two"},
 		"listed":         {kratos.Options{Datacenters: []string{"dc1", "dc2"}}, "one two"},
-		"own":            {kratos.Options{}, "one"},
+		"of the query":   {kratos.Options{Query: consul.QueryOptions{Datacenter: "dc2"}}, "two"},
+		"the agent's":    {kratos.Options{}, "one"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCluster(t, "dc2")
@@ -45,7 +47,7 @@ func TestDatacenters(t *testing.T) {
 			}
 			for _, i := range list {
 				want := map[string]string{"one": "dc1", "two": "dc2"}[i.ID]
-				if name == "own" {
+				if len(test.opts.Datacenters) == 0 && !test.opts.AllDatacenters {
 					want = ""
 				}
 				if i.Metadata["dc"] != want {

@@ -78,6 +78,32 @@ func TestSlowDatacenter(t *testing.T) {
 	})
 }
 
+// TestDatacenterFailsLater keeps the last instances of a datacenter that has become
+// unreachable, and sees its changes when it is back.
+func TestDatacenterFailsLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, "dc2")
+		c.add("dc1", "1")
+		c.add("dc2", "2")
+		w := watch(t, c.registry(t, &kratos.Options{Datacenters: []string{"dc1", "dc2"}}))
+		if got := ids(w); got != "1 2" {
+			t.Fatalf("instances %q", got)
+		}
+		c.servers["dc2"].Stop()
+		time.Sleep(time.Hour)
+		c.add("dc1", "3")
+		if got := ids(w); got != "1 3 2" {
+			t.Errorf("instances %q; want the last ones of dc2 as well", got)
+		}
+		c.servers["dc2"].Start()
+		c.add("dc2", "4")
+		begin := time.Now()
+		if got := ids(w); got != "1 3 2 4" || time.Since(begin) > 3*time.Second {
+			t.Errorf("instances %q after %s; want the change in dc2 soon", got, time.Since(begin))
+		}
+	})
+}
+
 // TestRecount sees datacenters come and go within a minute.
 func TestRecount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
