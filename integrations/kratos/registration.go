@@ -69,9 +69,9 @@ func (t *turn) wait(ctx context.Context) error {
 
 // end gives the turn to the next call.
 func (t *turn) end() {
-	close(t.ended)
 	t.r.mu.Lock()
 	defer t.r.mu.Unlock()
+	close(t.ended)
 	if t.calls--; t.calls == 0 && t.kept == nil {
 		delete(t.r.registrations, t.id)
 	}

@@ -5,6 +5,7 @@ package kratos_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -129,6 +130,67 @@ func TestEvents(t *testing.T) {
 				t.Errorf("the log lacks %q:\n%s", line, &log)
 			}
 		}
+	})
+}
+
+// TestCloseDuringRegister deregisters what is being registered while Close begins,
+// and lets nothing be registered later.
+func TestCloseDuringRegister(t *testing.T) {
+	for _, background := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			agent, r := newRegistry(t, &kratos.Options{Background: background})
+			release := hangs(agent, "register")
+			begun := make(chan error, 3)
+			for _, id := range []string{"1", "1", "2"} {
+				go func() { begun <- r.Register(t.Context(), hello(id)) }()
+			}
+			synctest.Wait()
+			closed := make(chan error, 1)
+			go func() { closed <- r.Close() }()
+			synctest.Wait()
+			for _, id := range []string{"1", "2", "3"} {
+				if err := r.Register(t.Context(), hello(id)); !errors.Is(err, discovery.ErrClosed) {
+					t.Errorf("Register during Close: %v; want ErrClosed", err)
+				}
+			}
+			release()
+			for range 3 {
+				<-begun // an error or none
+			}
+			if err := errors.Join(<-closed, r.Close()); err != nil {
+				t.Error(err)
+			}
+			wantVersions(t, agent, map[string]string{})
+			if err := r.Deregister(t.Context(), hello("1")); err != nil {
+				t.Errorf("Deregister after Close: %v", err)
+			}
+		})
+	}
+}
+
+// TestCloseInTime closes within the time that the comment says when the agent hangs.
+func TestCloseInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		agent, r := newRegistry(t, &kratos.Options{Timeout: 2 * time.Second})
+		for n := range 20 {
+			if err := r.Register(t.Context(), hello(fmt.Sprint(n))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		hang := agent.Inject(consulmock.Fault{Path: "/v1/**", Hang: make(chan struct{}), Stay: true})
+		w := watch(t, r)
+		go r.Register(t.Context(), hello("late"))
+		go r.GetService(t.Context(), "web")
+		synctest.Wait()
+		begin := time.Now()
+		wantError(t, r.Close(), `"0"`, `"19"`, "deadline exceeded")
+		if took := time.Since(begin); took > 8*time.Second {
+			t.Errorf("Close took %s; want at most 5 s and the timeout and some", took)
+		}
+		if _, err := w.Next(); !errors.Is(err, discovery.ErrClosed) {
+			t.Errorf("Next: %v; want ErrClosed", err)
+		}
+		hang()
 	})
 }
 
