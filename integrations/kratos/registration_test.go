@@ -1,6 +1,12 @@
 package kratos_test
 
-import "testing"
+import (
+	"testing"
+	"time"
+
+	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/integrations/kratos"
+)
 
 func TestRegisterAgainAndDeregister(t *testing.T) {
 	agent, r := newRegistry(t, nil)
@@ -47,5 +53,23 @@ func TestRegisterAgainAndDeregister(t *testing.T) {
 	}
 	if got := next(t, w); got != "1" {
 		t.Fatalf("instances %q", got)
+	}
+}
+
+// TestChecksWithID shows why the CheckID of Options.Checks should be empty: the second
+// instance takes the check of the first.
+func TestChecksWithID(t *testing.T) {
+	for id, want := range map[string]int{"": 2, "own": 1} {
+		agent, r := newRegistry(t, &kratos.Options{
+			NoTCPChecks: true, NoHeartbeat: true, Checks: []*consul.AgentServiceCheck{{CheckID: id, TTL: time.Minute}},
+		})
+		for _, instance := range []string{"1", "2"} {
+			if err := r.Register(testContext(t), hello(instance)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if checks, err := agent.Client().Agent().Checks(testContext(t), nil); err != nil || len(checks) != want {
+			t.Errorf("CheckID %q: %d checks, %v; want %d", id, len(checks), err, want)
+		}
 	}
 }

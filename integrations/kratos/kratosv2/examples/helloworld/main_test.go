@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"io"
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/go-kratos/kratos/v2/log"
 
+	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/consulmock"
 	"github.com/lictor-go/consul/internal/agent"
 )
@@ -41,6 +43,14 @@ func TestHelloworld(t *testing.T) {
 			cancel()
 			if err := <-served; err != nil {
 				t.Error("server: ", err)
+			}
+			client, err := consul.NewClient(consul.Config{Address: os.Getenv("CONSUL_HTTP_ADDR")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.CloseIdleConnections()
+			if services, err := client.Agent().Services(context.Background(), nil); err != nil || len(services) != 0 {
+				t.Errorf("after the server's end the agent has %v, %v", services, err)
 			}
 		})
 	}

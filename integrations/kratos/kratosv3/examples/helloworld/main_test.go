@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-kratos/kratos/v3/log"
 
+	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/consulmock"
 	"github.com/lictor-go/consul/internal/agent"
 )
@@ -44,6 +45,14 @@ func TestHelloworld(t *testing.T) {
 			cancel()
 			if err := <-served; err != nil {
 				t.Error("server: ", err)
+			}
+			client, err := consul.NewClient(consul.Config{Address: os.Getenv("CONSUL_HTTP_ADDR")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.CloseIdleConnections()
+			if services, err := client.Agent().Services(t.Context(), nil); err != nil || len(services) != 0 {
+				t.Errorf("after the server's end the agent has %v, %v", services, err)
 			}
 		})
 	}
