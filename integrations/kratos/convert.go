@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"net"
 	"net/url"
 	"slices"
@@ -21,31 +22,45 @@ const (
 	// weightKey is the metadata from which the selectors of kratos take the weight.
 	weightKey = "weight"
 
+	// datacenterKey is the metadata with the datacenter of an instance.
+	datacenterKey = "dc"
+
 	// maxWeight is the highest that agents take.
 	maxWeight = 65535
 
 	// dialTimeout bounds one check of an endpoint.
 	dialTimeout = 5 * time.Second
+
+	// maxInterval is the longest one of which two are a time.Duration.
+	maxInterval = math.MaxInt64 / 2
 )
 
+// id returns the ID in Consul.
+func (i *Instance) id() string {
+	if i.ID == "" {
+		return i.Name
+	}
+	return i.ID
+}
+
 // definition returns what is registered for an instance. It is what kratos's own
-// adapter for Consul reads and, but for the following, what it registers. Checks
-// start as passing, since kratos registers an instance when it is serving. Of two
-// endpoints with the same scheme both are there. A weight in the metadata becomes
-// that of the instance in Consul.
+// adapter for Consul reads and, except for the following, what it registers. Checks
+// start as passing, since kratos registers an instance when it is serving. Two
+// endpoints with the same scheme are both kept. A weight in the metadata becomes the
+// instance's weight in Consul.
 func (o *Options) definition(i *Instance) (*consul.AgentServiceRegistration, error) {
+	if i == nil {
+		return nil, errNilInstance
+	}
 	if i.Name == "" {
 		return nil, errors.New("kratos: the instance has no name")
 	}
 	def := &consul.AgentServiceRegistration{
-		ID:              i.ID,
+		ID:              i.id(),
 		Name:            i.Name,
 		Meta:            maps.Clone(i.Metadata),
 		Tags:            append([]string{versionTag + i.Version}, o.Tags...),
 		TaggedAddresses: make(map[string]consul.ServiceAddress),
-	}
-	if def.ID == "" {
-		def.ID = def.Name
 	}
 	if w, err := strconv.Atoi(i.Metadata[weightKey]); err == nil && w >= 1 && w <= maxWeight {
 		def.Weights = &consul.AgentWeights{Passing: w, Warning: w}
@@ -73,7 +88,7 @@ func (o *Options) definition(i *Instance) (*consul.AgentServiceRegistration, err
 	if !o.NoHeartbeat {
 		def.Checks = append(def.Checks, &consul.AgentServiceCheck{
 			CheckID:                        "service:" + def.ID,
-			TTL:                            2 * o.Interval,
+			TTL:                            2 * min(o.Interval, maxInterval),
 			DeregisterCriticalServiceAfter: o.DeregisterAfter,
 			Status:                         consul.HealthPassing,
 		})
@@ -84,7 +99,7 @@ func (o *Options) definition(i *Instance) (*consul.AgentServiceRegistration, err
 func parseEndpoint(endpoint string) (scheme, host string, port int, err error) {
 	u, err := url.Parse(endpoint)
 	if err != nil {
-		return "", "", 0, errors.New("not a URL")
+		return "", "", 0, errors.New("not a URL; want scheme://host:port")
 	}
 	if u.Scheme == "" || u.Hostname() == "" {
 		return "", "", 0, errors.New("want scheme://host:port")
@@ -108,11 +123,12 @@ func freeKey(taken map[string]consul.ServiceAddress, scheme string) string {
 	}
 }
 
-// Convert is how instances are read unless [Options.Resolve] is set, which may call
-// it. The version is the tag version=..., the endpoints are the tagged addresses
-// that are URLs. An instance without any was not registered by kratos: it has one
-// endpoint, DefaultScheme://host:port. The metadata have the weight of an instance
-// that has another one than 1 in Consul, if they do not say one.
+// Convert converts an instance in Consul to one of kratos. [Options.Resolve] replaces
+// it, and may call it. The version is that of the tag version=..., the endpoints are
+// the tagged addresses that are URLs. An instance without such an address was not
+// registered by kratos, and has the endpoint DefaultScheme://host:port. A weight in
+// Consul above 1 becomes the metadata "weight" unless there is one already. The
+// result shares nothing with i.
 func (o *Options) Convert(i discovery.Instance) *Instance {
 	k := &Instance{ID: i.ID, Name: i.Service, Metadata: maps.Clone(i.Meta)}
 	if k.Metadata == nil {
@@ -132,12 +148,37 @@ func (o *Options) Convert(i discovery.Instance) *Instance {
 		}
 	}
 	if len(k.Endpoints) == 0 && i.Port > 0 {
-		scheme := o.DefaultScheme
-		if scheme == "" {
-			scheme = defaultScheme
+		scheme := defaultScheme
+		if o != nil && o.DefaultScheme != "" {
+			scheme = o.DefaultScheme
 		}
 		k.Endpoints = []string{scheme + "://" + i.HostPort()}
 	}
 	slices.Sort(k.Endpoints)
 	return k
+}
+
+// convert converts the instances of a list, which is shared. kratos changes what it
+// is given, so each call returns new ones.
+func (o *Options) convert(list []discovery.Instance) []*Instance {
+	converted := []*Instance{}
+	for _, i := range list {
+		i.Tags, i.Meta, i.NodeMeta = slices.Clone(i.Tags), maps.Clone(i.Meta), maps.Clone(i.NodeMeta)
+		i.TaggedAddresses = maps.Clone(i.TaggedAddresses)
+		k := o.Resolve(i)
+		if k == nil {
+			continue
+		}
+		if o.isUnion() {
+			c := *k // Resolve may have returned it before
+			c.Metadata = maps.Clone(k.Metadata)
+			if c.Metadata == nil {
+				c.Metadata = make(map[string]string)
+			}
+			c.Metadata[datacenterKey] = i.Datacenter
+			k = &c
+		}
+		converted = append(converted, k)
+	}
+	return converted
 }

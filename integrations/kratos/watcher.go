@@ -2,38 +2,47 @@ package kratos
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"reflect"
 	"sync"
+
+	"github.com/lictor-go/consul/discovery"
 )
 
 // Watcher follows the instances of a service. Its methods may be called
-// concurrently, but two calls of Next at the same time share the news.
+// concurrently; of several calls of Next at the same time one gets each change.
 type Watcher struct {
-	finder *finder
+	opts   *Options
 	ctx    context.Context
 	cancel context.CancelFunc
 	done   chan struct{} // closed when the goroutine has ended
 	news   chan struct{} // has a value when Next has something to return
 
 	mu     sync.Mutex
-	latest snapshot
+	latest []discovery.Instance
 	known  bool  // there were instances once
 	err    error // why there is nothing yet
 }
 
-func newWatcher(ctx context.Context, f *finder, name string) *Watcher {
-	w := &Watcher{finder: f, done: make(chan struct{}), news: make(chan struct{}, 1)}
+func newWatcher(ctx context.Context, r *Registry, name string) *Watcher {
+	w := &Watcher{opts: r.opts, done: make(chan struct{}), news: make(chan struct{}, 1)}
 	w.ctx, w.cancel = context.WithCancel(ctx)
 	go func() {
 		defer close(w.done)
-		f.follow(w.ctx, name, w.take)
+		for list, err := range r.finder.Watch(w.ctx, name) {
+			if errors.Is(err, discovery.ErrClosed) {
+				return
+			}
+			w.take(list, err)
+		}
 	}()
 	return w
 }
 
-// take takes what there is now, or an error. That there is nothing is no news until
-// there was something. An error is none as long as there is something to go on
-// with.
-func (w *Watcher) take(now snapshot, err error) {
+// take takes a list or an error. An empty list is no news until there were
+// instances, and an error is none after that.
+func (w *Watcher) take(list []discovery.Instance, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
@@ -41,11 +50,11 @@ func (w *Watcher) take(now snapshot, err error) {
 		return
 	case err != nil:
 		w.err = err
-	case w.known && now.equal(w.latest), !w.known && now.isEmpty():
+	case w.known && reflect.DeepEqual(list, w.latest), !w.known && len(list) == 0:
 		w.err = nil
 		return
 	default:
-		w.latest, w.known, w.err = now, true, nil
+		w.latest, w.known, w.err = list, true, nil
 	}
 	select {
 	case w.news <- struct{}{}:
@@ -53,17 +62,24 @@ func (w *Watcher) take(now snapshot, err error) {
 	}
 }
 
-// Next returns all healthy instances: for the first time when there are some, and
-// then whenever something has changed, also when none is left. They are the
-// caller's. An error of Consul is returned as long as there was no answer, and Next
-// can be called again. After Stop, or when the context given to Watch has ended,
-// Next returns the error of that context.
+// Next returns all healthy instances: first when there are some, and then whenever
+// they have changed, including when none is left. They belong to the caller.
+//
+// An error of Consul is returned only before the first instances; Next can be
+// called again. After Stop, or when the context given to Watch has ended, Next
+// returns the error of that context. After Close of the registry it returns an error
+// that is both [discovery.ErrClosed] and [context.Canceled].
 func (w *Watcher) Next() ([]*Instance, error) {
 	for {
 		if err := w.ctx.Err(); err != nil {
 			return nil, err
 		}
 		select {
+		case <-w.done: // ends before ctx only with the registry
+			if err := w.ctx.Err(); err != nil {
+				return nil, err
+			}
+			return nil, errClosed
 		case <-w.ctx.Done():
 			return nil, w.ctx.Err()
 		case <-w.news:
@@ -72,15 +88,15 @@ func (w *Watcher) Next() ([]*Instance, error) {
 		latest, known, err := w.latest, w.known, w.err
 		w.mu.Unlock()
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("kratos: %w", err)
 		}
-		if known { // else there was an error that is gone
-			return w.finder.convert(latest), nil
+		if known { // otherwise there was an error that is gone
+			return w.opts.convert(latest), nil
 		}
 	}
 }
 
-// Stop ends the watcher, and the calls of Next that wait. It may be called more than
+// Stop ends the watcher and the calls of Next that wait. It may be called more than
 // once. The error is always nil.
 func (w *Watcher) Stop() error {
 	w.cancel()

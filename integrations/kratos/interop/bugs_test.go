@@ -3,10 +3,13 @@ package interop
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -38,6 +41,7 @@ var scenarios = []struct {
 	{"changes come up to a second late", latency},
 	{"a first Watch that fails makes later ones wait for ever", failedFirstWatch},
 	{"datacenters share an index and are asked one after the other", datacenters},
+	{"a datacenter that is unreachable hides the others", deadDatacenter},
 	{"an index that goes back is waited for", indexReset},
 	{"an instance that the agent has lost is missing for long", healing},
 	{"Deregister asks twice", deregisterOnce},
@@ -195,12 +199,28 @@ func datacenters(s *scene) error {
 	return nil
 }
 
+func deadDatacenter(s *scene) error {
+	s.add("1")
+	some := byDatacenter{"dc1": s.agent.Transport(), "dc9": s.agent.Transport()} // which has no path to dc9
+	a := s.over(some, options{allDatacenters: true})
+	if list, err := a.GetService(context.Background(), "web"); err != nil || len(list) != 1 {
+		return fmt.Errorf("GetService: %v, %v", list, err)
+	}
+	w, err := a.Watch(context.Background(), "web")
+	if err != nil {
+		return err
+	}
+	defer w.Stop()
+	return awaitList(w, 1, time.Minute)
+}
+
 // byDatacenter is an agent that is joined with others.
 type byDatacenter map[string]http.RoundTripper
 
 func (b byDatacenter) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Path == "/v1/catalog/datacenters" {
-		return &http.Response{StatusCode: 200, Header: http.Header{}, Request: r, Body: io.NopCloser(bytes.NewReader([]byte(`["dc1","dc2"]`)))}, nil
+		list, err := json.Marshal(slices.Sorted(maps.Keys(b)))
+		return &http.Response{StatusCode: 200, Header: http.Header{}, Request: r, Body: io.NopCloser(bytes.NewReader(list))}, err
 	}
 	return b[r.URL.Query().Get("dc")].RoundTrip(r)
 }

@@ -2,10 +2,12 @@ package kratosv2_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	nethttp "net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,6 +20,7 @@ import (
 
 	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/consulmock"
+	"github.com/lictor-go/consul/integrations/kratos"
 	"github.com/lictor-go/consul/integrations/kratos/kratosv2"
 	"github.com/lictor-go/consul/internal/agent"
 )
@@ -125,6 +128,84 @@ func TestApp(t *testing.T) {
 	})
 }
 
+// TestFirstCall makes a call right after the client, as the README says.
+func TestFirstCall(t *testing.T) {
+	onEachAgent(t, func(t *testing.T, c *consul.Client) {
+		serve(t, c, "one")
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		for range 5 { // registries that know nothing yet
+			r := kratosv2.New(c, nil)
+			web, err := http.NewClient(ctx, http.WithEndpoint("discovery:///"+service), http.WithDiscovery(r), http.WithBlock())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var id string
+			if err := web.Invoke(ctx, "GET", "/id", nil, &id); err != nil || id != "one" {
+				t.Errorf("HTTP: %q, %v", id, err)
+			}
+			web.Close()
+			r.Close()
+			r = kratosv2.New(c, nil)
+			conn, err := grpc.DialInsecure(ctx, grpc.WithEndpoint("discovery:///"+service), grpc.WithDiscovery(r), grpc.WithTimeout(patience))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{}); err != nil {
+				t.Error("gRPC: ", err)
+			}
+			conn.Close()
+			r.Close()
+		}
+	})
+}
+
+// TestNoFirstCall makes clients while there is no instance, or no agent.
+func TestNoFirstCall(t *testing.T) {
+	fake := consulmock.New(t)
+	r := kratosv2.New(fake.Client(), nil)
+	t.Cleanup(func() { r.Close() })
+	dial := func(ctx context.Context, opts ...http.ClientOption) error {
+		web, err := http.NewClient(ctx, append(opts, http.WithEndpoint("discovery:///"+service), http.WithDiscovery(r))...)
+		if err == nil {
+			web.Close()
+		}
+		return err
+	}
+	call := func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		conn, err := grpc.DialInsecure(ctx, grpc.WithEndpoint("discovery:///"+service), grpc.WithDiscovery(r), grpc.WithTimeout(100*time.Millisecond))
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		_, err = grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{})
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	timer := time.AfterFunc(100*time.Millisecond, cancel)
+	defer timer.Stop()
+	if err := dial(ctx, http.WithBlock()); !errors.Is(err, context.Canceled) {
+		t.Errorf("no instance: %v; want the end of the context", err)
+	}
+	if err := call(); err == nil {
+		t.Error("no instance: a gRPC call has succeeded")
+	}
+	fake.Stop()
+	r = kratosv2.New(fake.Client(), nil)
+	t.Cleanup(func() { r.Close() })
+	if err := dial(context.Background(), http.WithBlock()); err == nil || !strings.Contains(err.Error(), "refused") {
+		t.Errorf("no agent: %v; want the reason", err)
+	}
+	if err := dial(context.Background()); err != nil {
+		t.Errorf("no agent, without WithBlock: %v", err)
+	}
+	if err := call(); err == nil {
+		t.Error("no agent: a gRPC call has succeeded")
+	}
+}
+
 // awaitIDs calls until 50 calls in a row were answered by exactly these instances.
 func awaitIDs(ctx context.Context, t *testing.T, web *http.Client, want ...string) {
 	t.Helper()
@@ -194,6 +275,35 @@ func TestRegistry(t *testing.T) {
 		}
 		if _, err := r.GetService(ctx, i.Name); err == nil {
 			t.Error("GetService after Close is no error")
+		}
+	})
+}
+
+// TestUnreachableDatacenter finds the instances of a datacenter beside one that the
+// agent has no path to, without waiting for the timeout.
+func TestUnreachableDatacenter(t *testing.T) {
+	onEachAgent(t, func(t *testing.T, c *consul.Client) {
+		r := kratosv2.New(c, &kratos.Options{Datacenters: []string{"dc1", "dc9"}, Timeout: 24 * time.Hour})
+		t.Cleanup(func() { r.Close() })
+		i := &registry.ServiceInstance{ID: "1", Name: "web", Endpoints: []string{"grpc://127.0.0.1:1"}}
+		if err := r.Register(context.Background(), i); err != nil {
+			t.Fatal(err)
+		}
+		found := make(chan error, 1)
+		go func() {
+			list, err := r.GetService(context.Background(), "web")
+			if err == nil && (len(list) != 1 || list[0].Metadata["dc"] != "dc1") {
+				err = fmt.Errorf("found %v; want one instance, in dc1", list)
+			}
+			found <- err
+		}()
+		select {
+		case err := <-found:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(patience):
+			t.Error("GetService waits for the unreachable datacenter")
 		}
 	})
 }

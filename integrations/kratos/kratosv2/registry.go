@@ -1,10 +1,14 @@
-// Package kratosv2 is a registry for kratos v2 that keeps services in Consul. It
-// reads and writes what kratos's own adapter for Consul does.
+// Package kratosv2 is a registry for kratos v2 that keeps services in Consul, in the
+// form in which kratos's own adapter for Consul does. Here frame is kratos itself,
+// and kratos is the package of the options:
 //
 //	client, err := consul.NewClient(consul.Config{})
-//	registry := kratosv2.New(client, nil)
-//	app := kratos.New(kratos.Name("helloworld"), kratos.Registrar(registry), kratos.Server(grpcServer))
+//	registry := kratosv2.New(client, &kratos.Options{Interval: 5 * time.Second})
+//	app := frame.New(frame.Name("helloworld"), frame.Registrar(registry), frame.Server(grpcServer))
 //	conn, err := grpc.DialInsecure(ctx, grpc.WithEndpoint("discovery:///helloworld"), grpc.WithDiscovery(registry))
+//
+// HTTP clients need http.WithBlock: without it, calls fail until the instances are
+// known.
 package kratosv2
 
 import (
@@ -32,12 +36,14 @@ func New(c *consul.Client, opts *kratos.Options) *Registry {
 	return &Registry{kratos.New(c, opts)}
 }
 
-// Register registers an instance and keeps it registered until Deregister.
+// Register registers an instance and keeps it registered until Deregister, even after
+// ctx has ended.
 func (r *Registry) Register(ctx context.Context, i *registry.ServiceInstance) error {
 	return r.core.Register(ctx, (*kratos.Instance)(i))
 }
 
-// Deregister removes an instance.
+// Deregister removes an instance. If ctx ends first, the removal goes on in the
+// background for up to 5 seconds.
 func (r *Registry) Deregister(ctx context.Context, i *registry.ServiceInstance) error {
 	return r.core.Deregister(ctx, (*kratos.Instance)(i))
 }
@@ -48,7 +54,8 @@ func (r *Registry) GetService(ctx context.Context, name string) ([]*registry.Ser
 	return convert(r.core.GetService(ctx, name))
 }
 
-// Watch returns a watcher of a service, at once. ctx ends the watcher.
+// Watch returns a watcher of a service. It does not wait for Consul. The watcher ends
+// when ctx does.
 func (r *Registry) Watch(ctx context.Context, name string) (registry.Watcher, error) {
 	w, err := r.core.Watch(ctx, name)
 	if err != nil {
@@ -57,8 +64,8 @@ func (r *Registry) Watch(ctx context.Context, name string) (registry.Watcher, er
 	return watcher{w}, nil
 }
 
-// Close deregisters what is registered and ends what is followed. kratos does not
-// call it.
+// Close deregisters all instances that are registered and ends all watchers. kratos
+// does not call it.
 func (r *Registry) Close() error { return r.core.Close() }
 
 type watcher struct{ *kratos.Watcher }

@@ -4,8 +4,8 @@
 //	go run ./examples/helloworld server -id one
 //	go run ./examples/helloworld client -calls 3
 //
-// Both talk to the agent at CONSUL_HTTP_ADDR, and understand the other variables of
-// Consul's own tools. Without CONSUL_HTTP_ADDR that is http://127.0.0.1:8500.
+// Both use the agent at CONSUL_HTTP_ADDR, and the other variables of Consul's own
+// tools. Without CONSUL_HTTP_ADDR that is http://127.0.0.1:8500.
 package main
 
 import (
@@ -27,6 +27,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/integrations/kratos"
 	"github.com/lictor-go/consul/integrations/kratos/kratosv3"
 )
 
@@ -40,7 +41,7 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
-	cfg, err := consul.ConfigFromEnv()
+	cfg, err := consul.ConfigFromEnv() // CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN, ...; without them, 127.0.0.1:8500
 	if err != nil {
 		return err
 	}
@@ -48,7 +49,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	registry := kratosv3.New(client, nil)
+	registry := kratosv3.New(client, &kratos.Options{Interval: 5 * time.Second}) // nil means defaults
 	defer registry.Close()
 	flags := flag.NewFlagSet(service, flag.ContinueOnError)
 	id := flags.String("id", "one", "server: the ID of the instance")
@@ -86,8 +87,12 @@ func serve(ctx context.Context, registry *kratosv3.Registry, id string, out io.W
 	grpcServer := grpc.NewServer(grpc.Listener(rpc), grpc.Endpoint(rpcURL))
 	grpcServer.RegisterService(&greeter, id)
 	return frame.New(
-		frame.Context(ctx), frame.ID(service+"-"+id), frame.Name(service), frame.Version("v1.0.0"),
-		frame.Registrar(registry), frame.Server(httpServer, grpcServer),
+		frame.Registrar(registry),
+		frame.Name(service),
+		frame.Server(httpServer, grpcServer),
+		frame.ID(service+"-"+id),
+		frame.Version("v1.0.0"),
+		frame.Context(ctx),
 		frame.AfterStart(func(context.Context) error {
 			fmt.Fprintf(out, "%s-%s serves %s and %s\n", service, id, webURL, rpcURL)
 			return nil
@@ -95,8 +100,8 @@ func serve(ctx context.Context, registry *kratosv3.Registry, id string, out io.W
 	).Run()
 }
 
-// listen says where it listens, which kratos would otherwise take to be on another
-// interface.
+// listen also returns the URL, for which kratos would otherwise choose an address of
+// another interface.
 func listen(scheme string) (net.Listener, *url.URL, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -109,12 +114,12 @@ func listen(scheme string) (net.Listener, *url.URL, error) {
 func call(ctx context.Context, registry *kratosv3.Registry, n int, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	web, err := http.NewClient(ctx, http.WithEndpoint("discovery:///"+service), http.WithDiscovery(registry), http.WithBlock())
+	web, err := http.NewClient(ctx, http.WithEndpoint("discovery:///helloworld"), http.WithDiscovery(registry), http.WithBlock())
 	if err != nil {
 		return err
 	}
 	defer web.Close()
-	rpc, err := grpc.NewClient(ctx, grpc.WithEndpoint("discovery:///"+service), grpc.WithDiscovery(registry))
+	rpc, err := grpc.NewClient(ctx, grpc.WithEndpoint("discovery:///helloworld"), grpc.WithDiscovery(registry))
 	if err != nil {
 		return err
 	}

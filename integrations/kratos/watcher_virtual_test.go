@@ -5,17 +5,15 @@ package kratos_test
 import (
 	"context"
 	"errors"
-	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/consulmock"
+	"github.com/lictor-go/consul/discovery"
 	"github.com/lictor-go/consul/integrations/kratos"
 )
-
-const webPath = "/v1/health/service/web"
 
 func watch(t *testing.T, r *kratos.Registry) *kratos.Watcher {
 	t.Helper()
@@ -108,8 +106,10 @@ func TestWatcherWithoutAgent(t *testing.T) {
 	})
 }
 
-// ids is next without a limit of time.
+// ids is next with a limit of two days. An error stands for the IDs.
 func ids(w *kratos.Watcher) string {
+	limit := time.AfterFunc(48*time.Hour, func() { w.Stop() })
+	defer limit.Stop()
 	list, err := w.Next()
 	if err != nil {
 		return err.Error()
@@ -243,93 +243,107 @@ func TestIndexReset(t *testing.T) {
 	})
 }
 
-// TestHeals measures for how long an instance is missing after the agent has lost
-// everything: until the next heartbeat, which comes within 8 s, and then it is
-// healthy at once.
-func TestHeals(t *testing.T) {
+// TestWatcherOfClosedRegistry ends with an error that ends kratos's loops, whether
+// there were instances or not.
+func TestWatcherOfClosedRegistry(t *testing.T) {
+	for name, opts := range map[string]*kratos.Options{"one datacenter": nil, "all datacenters": {AllDatacenters: true}} {
+		for _, instances := range []int{0, 1} {
+			synctest.Test(t, func(t *testing.T) {
+				agent, r := newRegistry(t, opts)
+				w := watch(t, r)
+				for range instances {
+					add(agent, "1")
+					next(t, w)
+				}
+				go func() {
+					time.Sleep(time.Hour)
+					r.Close()
+				}()
+				begin := time.Now()
+				for range 3 {
+					_, err := w.Next()
+					if took := time.Since(begin); !errors.Is(err, discovery.ErrClosed) || !errors.Is(err, context.Canceled) || took != time.Hour {
+						t.Errorf("%s, %d instances: Next: %v after %s; want ErrClosed and Canceled after an hour", name, instances, err, took)
+					}
+				}
+				if err := w.Stop(); err != nil {
+					t.Error(err)
+				}
+				if _, err := w.Next(); err != context.Canceled {
+					t.Errorf("Next after Stop: %v; want context.Canceled", err)
+				}
+				if _, err := r.Watch(t.Context(), "web"); !errors.Is(err, discovery.ErrClosed) {
+					t.Errorf("Watch after Close: %v", err)
+				}
+				if _, err := r.GetService(t.Context(), "web"); !errors.Is(err, discovery.ErrClosed) {
+					t.Errorf("GetService after Close: %v", err)
+				}
+			})
+		}
+	}
+}
+
+// TestWatchOfHungAgent returns at once, and the watcher can be stopped.
+func TestWatchOfHungAgent(t *testing.T) {
+	for name, opts := range map[string]*kratos.Options{"one datacenter": nil, "all datacenters": {AllDatacenters: true}} {
+		synctest.Test(t, func(t *testing.T) {
+			agent, r := newRegistry(t, opts)
+			agent.Inject(consulmock.Fault{Path: "/v1/**", Hang: make(chan struct{}), Stay: true})
+			begin := time.Now()
+			w := watch(t, r)
+			go func() {
+				time.Sleep(time.Second)
+				w.Stop()
+			}()
+			if _, err := w.Next(); err != context.Canceled || time.Since(begin) != time.Second {
+				t.Errorf("%s: Next: %v after %s; want the end by Stop after a second", name, err, time.Since(begin))
+			}
+		})
+	}
+}
+
+// TestWatchOfNothing waits for a service that never exists, with one request a minute.
+func TestWatchOfNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		agent, r := newRegistry(t, nil)
-		i := hello("1")
-		ctx, cancel := context.WithCancel(t.Context())
-		if err := r.Register(ctx, i); err != nil {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		w, err := r.Watch(ctx, "nobody")
+		if err != nil {
 			t.Fatal(err)
 		}
-		cancel() // the heartbeat does not depend on it
-		time.Sleep(time.Hour)
-		if !healthy(t, agent) {
-			t.Fatal("not healthy after an hour")
+		if _, err := w.Next(); err != context.DeadlineExceeded {
+			t.Errorf("Next: %v; want the end of the context", err)
 		}
-		agent.Restart(false)
-		begin := time.Now()
-		for !healthy(t, agent) {
-			time.Sleep(10 * time.Millisecond)
-			if time.Since(begin) > 8100*time.Millisecond {
-				t.Fatal("not healthy again after 8 s")
+		if n := len(agent.Requests()); n > 65 {
+			t.Errorf("%d requests in an hour", n)
+		}
+	})
+}
+
+// TestConcurrentNext gives each change to one of the callers, and the end to all.
+func TestConcurrentNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		agent, r := newRegistry(t, nil)
+		w := watch(t, r)
+		got := make(chan error, 3)
+		for range cap(got) {
+			go func() {
+				_, err := w.Next()
+				got <- err
+			}()
+		}
+		synctest.Wait()
+		add(agent, "1")
+		synctest.Wait()
+		if n := len(got); n != 1 {
+			t.Errorf("%d calls have got the first instance; want one", n)
+		}
+		w.Stop()
+		for n := range cap(got) {
+			if err := <-got; (err == nil) != (n == 0) {
+				t.Errorf("call %d: %v", n, err)
 			}
 		}
-		if err := r.Deregister(t.Context(), i); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Hour)
-		if services, err := agent.Client().Agent().Services(t.Context(), nil); err != nil || len(services) > 0 {
-			t.Errorf("services after Deregister: %v, %v", services, err)
-		}
-	})
-}
-
-func healthy(t *testing.T, agent *consulmock.Server) bool {
-	t.Helper()
-	entries, _, err := agent.Client().Health().Service(t.Context(), "helloworld", &consul.QueryOptions{PassingOnly: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(entries) == 1
-}
-
-// TestBackground registers as soon as there is an agent.
-func TestBackground(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		agent, strict := newRegistry(t, nil)
-		agent.Stop()
-		if err := strict.Register(t.Context(), hello("1")); err == nil {
-			t.Fatal("no error without an agent")
-		}
-		patient := kratos.New(agent.Client(), &kratos.Options{Background: true})
-		defer patient.Close()
-		if err := patient.Register(t.Context(), hello("1")); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Hour)
-		agent.Start()
-		time.Sleep(10 * time.Second)
-		if !healthy(t, agent) {
-			t.Error("not healthy 10 s after the agent's start")
-		}
-	})
-}
-
-// TestDeregisterInTime returns when its context ends, even if the agent hangs, and
-// holds nobody else up.
-func TestDeregisterInTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		agent, r := newRegistry(t, nil)
-		if err := r.Register(t.Context(), hello("1")); err != nil {
-			t.Fatal(err)
-		}
-		remove := agent.Inject(consulmock.Fault{
-			Method: http.MethodPut, Path: "/v1/agent/service/deregister/1", Hang: make(chan struct{}), Stay: true,
-		})
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		begin := time.Now()
-		if err := r.Deregister(ctx, hello("1")); !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) != time.Second {
-			t.Errorf("Deregister: %v after %s", err, time.Since(begin))
-		}
-		begin = time.Now()
-		if err := r.Register(t.Context(), hello("2")); err != nil || time.Since(begin) > 0 {
-			t.Errorf("Register of another instance: %v after %s", err, time.Since(begin))
-		}
-		time.Sleep(10 * time.Second)
-		remove()
 	})
 }

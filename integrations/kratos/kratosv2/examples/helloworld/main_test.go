@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/go-kratos/kratos/v2/log"
+
+	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock"
+	"github.com/lictor-go/consul/internal/agent"
+)
+
+func TestHelloworld(t *testing.T) {
+	log.SetLogger(log.NewFilter(log.DefaultLogger, log.FilterLevel(log.LevelFatal)))
+	for name, start := range map[string]func(t *testing.T) string{
+		"fake": func(t *testing.T) string { return consulmock.New(t).URL() },
+		"real": func(t *testing.T) string { return agent.Start(t, agent.Options{}).Addr },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("CONSUL_HTTP_ADDR", start(t))
+			ctx, cancel := context.WithCancel(context.Background())
+			read, write := io.Pipe()
+			served := make(chan error, 1)
+			go func() {
+				served <- run(ctx, []string{"server", "-id", "one"}, write)
+				write.Close()
+			}()
+			line := make([]byte, 200)
+			if n, err := read.Read(line); err != nil || !strings.HasPrefix(string(line[:n]), "helloworld-one serves http://127.0.0.1:") {
+				t.Fatalf("printed %q, %v", line[:n], err)
+			}
+			var out strings.Builder
+			if err := run(context.Background(), []string{"client", "-calls", "2"}, &out); err != nil {
+				t.Error(err)
+			}
+			if want := strings.Repeat("Hello HTTP, this is one\n", 2) + strings.Repeat("Hello gRPC, this is one\n", 2); out.String() != want {
+				t.Errorf("printed\n%s\nwant\n%s", out.String(), want)
+			}
+			cancel()
+			if err := <-served; err != nil {
+				t.Error("server: ", err)
+			}
+			client, err := consul.NewClient(consul.Config{Address: os.Getenv("CONSUL_HTTP_ADDR")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.CloseIdleConnections()
+			if services, err := client.Agent().Services(context.Background(), nil); err != nil || len(services) != 0 {
+				t.Errorf("after the server's end the agent has %v, %v", services, err)
+			}
+		})
+	}
+}
+
+func TestArguments(t *testing.T) {
+	for _, args := range [][]string{nil, {"nothing"}, {"client", "-calls", "many"}} {
+		if err := run(context.Background(), args, io.Discard); err == nil {
+			t.Errorf("%q: no error", args)
+		}
+	}
+}
