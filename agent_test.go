@@ -25,6 +25,7 @@ func TestServiceRegister(t *testing.T) {
 		checks, err := a.Checks(ctx, nil)
 		succeed(t, err)
 		want(t, "checks", keys(checks), []string{"service:web-1"})
+		want(t, "name of the check", checks["service:web-1"].Name, "Service 'web' check")
 
 		// The one that has its ID is changed; its checks keep their status.
 		succeed(t, a.FailTTL(ctx, "service:web-1", "disk full"))
@@ -182,6 +183,8 @@ func TestServicesFilter(t *testing.T) {
 	succeed(t, err)
 	want(t, "services", keys(services), []string{"db"})
 	want(t, "datacenter", services["db"].Datacenter, "dc1")
+	want(t, "hash, which is that of one", services["db"].ContentHash, "")
+	want(t, "indexes", services["db"].CreateIndex+services["db"].ModifyIndex, 0)
 	_, err = a.Services(ctx, &consul.QueryOptions{Filter: "Bogus == 1"})
 	wantError(t, err, nil, "500 Failed to create boolean expression evaluator")
 }

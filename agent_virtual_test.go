@@ -5,23 +5,11 @@ package consul_test
 import (
 	"context"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/consulmock"
 )
-
-// bubble runs a test in virtual time.
-func bubble(t *testing.T, test func(t *testing.T, agent *consulmock.Server, client *consul.Client)) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		agent := consulmock.New(t)
-		client := agent.Client()
-		t.Cleanup(client.CloseIdleConnections)
-		test(t, agent, client)
-	})
-}
 
 // An update restarts the TTL, also one that reports a failure. After the TTL the
 // check is critical.
@@ -88,42 +76,6 @@ func TestLeave(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		if _, err := client.Agent().Self(ctx); err == nil {
 			t.Error("the agent has not left")
-		}
-	})
-}
-
-// An agent removes from its own node what it does not know. What is put into the
-// catalog belongs on a node without an agent.
-func TestCatalogRegisterOnAnAgentsNode(t *testing.T) {
-	bubble(t, func(t *testing.T, _ *consulmock.Server, client *consul.Client) {
-		for _, node := range []string{"node1", "printer"} {
-			succeed(t, client.Catalog().Register(ctx, &consul.CatalogRegistration{
-				Node: node, Address: "127.0.0.1", Service: &consul.AgentService{Service: "ipp on " + node},
-			}))
-		}
-		time.Sleep(5 * time.Minute)
-		services, _, err := client.Catalog().Services(ctx, nil)
-		succeed(t, err)
-		want(t, "services", keys(services), []string{"consul", "ipp on printer"})
-	})
-}
-
-// A blocking query ends when the wait is over, and a sixteenth of it later at most,
-// with the same index and result.
-func TestWaitEnds(t *testing.T) {
-	bubble(t, func(t *testing.T, agent *consulmock.Server, client *consul.Client) {
-		agent.AddService(web("web-1"))
-		for _, wait := range []time.Duration{time.Second, 5 * time.Minute, time.Hour} {
-			nodes, meta, err := client.Catalog().Nodes(ctx, nil)
-			succeed(t, err)
-			again, metaAgain, err := client.Catalog().Nodes(ctx, &consul.QueryOptions{WaitIndex: meta.LastIndex, WaitTime: wait})
-			succeed(t, err)
-			want(t, "nodes", again, nodes)
-			want(t, "index", metaAgain.LastIndex, meta.LastIndex)
-			least := min(wait, 10*time.Minute) // the agent's maximum
-			if took := metaAgain.RequestTime; took < least || took > least+least/16+time.Second {
-				t.Errorf("a wait of %s took %s", wait, took)
-			}
 		}
 	})
 }

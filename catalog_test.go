@@ -76,6 +76,7 @@ func TestCatalogNodes(t *testing.T) {
 		node, _, err := catalog.Node(ctx, "printer", nil)
 		succeed(t, err)
 		want(t, "address", node.Node.Address, "10.0.0.9")
+		want(t, "ID, which nobody gave it", node.Node.ID, "")
 		want(t, "services", keys(node.Services), []string{"ipp-1"})
 		list, _, err := catalog.NodeServices(ctx, "printer", nil)
 		succeed(t, err)
@@ -122,7 +123,12 @@ func TestCatalogRegister(t *testing.T) {
 		want(t, "checks", statuses(entries[0].Checks), []string{"paper passing"})
 		want(t, "definition", entries[0].Checks[0].Definition, r.Check.Definition)
 
-		// A part of it, and then all.
+		// A part of it, and then all. The check is ignored beside a service.
+		succeed(t, catalog.Register(ctx, &consul.CatalogRegistration{Node: "printer", SkipNodeUpdate: true, Service: &consul.AgentService{Service: "lpd"}}))
+		succeed(t, catalog.Deregister(ctx, &consul.CatalogDeregistration{Node: "printer", ServiceID: "lpd", CheckID: "paper"}))
+		entries, _, err = agent.Client().Health().Service(ctx, "ipp", nil)
+		succeed(t, err)
+		want(t, "checks", len(entries[0].Checks), 1)
 		succeed(t, catalog.Deregister(ctx, &consul.CatalogDeregistration{Node: "printer", CheckID: "paper"}))
 		entries, _, err = agent.Client().Health().Service(ctx, "ipp", nil)
 		succeed(t, err)

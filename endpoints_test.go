@@ -390,6 +390,9 @@ func TestEndpoints(t *testing.T) {
 			if !reflect.DeepEqual(got, tt.want) {
 				t.Errorf("got  %s\nwant %s", show(got), show(tt.want))
 			}
+			if asked.Count != 1 {
+				t.Errorf("%d requests, want 1", asked.Count)
+			}
 			if asked.Method != tt.method || asked.Path != tt.path {
 				t.Errorf("asked %s %s, want %s %s", asked.Method, asked.Path, tt.method, tt.path)
 			}

@@ -1,6 +1,7 @@
 package consul_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -20,6 +21,7 @@ func TestHealthService(t *testing.T) {
 		succeed(t, err)
 		want(t, "instances, by node and ID", ids(entries), []string{"web-9", "web-1", "web-2"})
 		want(t, "node", entries[1].Node.Node, "node1")
+		want(t, "datacenter, which the local agent fills", entries[1].Service.Datacenter, "")
 		want(t, "checks, of the node too", statuses(entries[1].Checks), []string{"serfHealth passing", "service:web-1 passing"})
 		want(t, "definition of a check", entries[1].Checks[0].Definition, nil)
 		if meta.LastIndex == 0 || meta.RequestTime <= 0 || !meta.KnownLeader || meta.EffectiveConsistency == "" {
@@ -221,6 +223,9 @@ func TestHealthConnectAndIngress(t *testing.T) {
 		entries, _, err := health.Connect(ctx, "web", nil)
 		succeed(t, err)
 		want(t, "instances", ids(entries), []string{"native", "web-proxy"})
+		if !strings.Contains(string(entries[1].Service.Proxy), `"DestinationServiceName"`) {
+			t.Errorf("proxy %s", entries[1].Service.Proxy)
+		}
 		entries, _, err = health.Connect(ctx, "none", nil)
 		succeed(t, err)
 		want(t, "instances of none", len(entries), 0)
@@ -231,7 +236,7 @@ func TestHealthConnectAndIngress(t *testing.T) {
 }
 
 func TestHealthChecks(t *testing.T) {
-	onEveryVersion(t, func(t *testing.T, agent *consulmock.Server, _ bool) {
+	onEveryVersion(t, func(t *testing.T, agent *consulmock.Server, isOld bool) {
 		agent.AddService(web("web-1"))
 		critical := web("web-2")
 		critical.Check.Status = ""
@@ -243,6 +248,16 @@ func TestHealthChecks(t *testing.T) {
 		if meta.LastIndex == 0 {
 			t.Error("no index")
 		}
+		agent.AddService(&consul.AgentServiceRegistration{Name: "run", Check: &consul.AgentServiceCheck{
+			HTTP: "http://127.0.0.1:1/", Interval: 10 * time.Second, Timeout: time.Second, Status: consul.HealthWarning}})
+		checks, _, err = health.Checks(ctx, "run", nil)
+		succeed(t, err)
+		if isOld { // does not tell
+			want(t, "times", checks[0].Interval+checks[0].Timeout, 0)
+		} else {
+			want(t, "times", checks[0].Interval+checks[0].Timeout, 11*time.Second)
+		}
+		agent.RemoveService("run")
 		checks, _, err = health.Node(ctx, "node1", nil)
 		succeed(t, err)
 		want(t, "of the node", statuses(checks), []string{"serfHealth passing", "service:web-1 passing", "service:web-2 critical"})

@@ -80,6 +80,20 @@ func TestCacheControl(t *testing.T) {
 	}
 }
 
+// TestOptionsPrint prints what is set, without the token.
+func TestOptionsPrint(t *testing.T) {
+	for want, v := range map[string]any{
+		"consul.QueryOptions{}": QueryOptions{},
+		"consul.QueryOptions{dc=d&index=7&tag=a&tag=b Token:[redacted]}":                 QueryOptions{Datacenter: "d", WaitIndex: 7, Tags: []string{"a", "b"}, Token: "t"},
+		"consul.QueryOptions{ (consul: QueryOptions.MaxAge is -1s; want 0 or more)}":     &QueryOptions{MaxAge: -time.Second},
+		`consul.WriteOptions{Datacenter:"d" Namespace:"" Partition:"" Token:[redacted]}`: &WriteOptions{Datacenter: "d", Token: "t"},
+	} {
+		if got := fmt.Sprintf("%+v", v); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+}
+
 // TestOptionsAreNotChanged passes options whose every field is set through every
 // kind of request, from many goroutines at once.
 func TestOptionsAreNotChanged(t *testing.T) {

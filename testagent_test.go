@@ -22,6 +22,7 @@ const pathPrefix = "/some/prefix"
 
 // asked is what a test agent was last asked.
 type asked struct {
+	Count  int // of the requests so far
 	Method string
 	Path   string // escaped as it was sent, without pathPrefix
 	Query  url.Values
@@ -45,6 +46,7 @@ func newTestAgent(t *testing.T, cfg Config, answer canned) (*Client, *asked) {
 	client := newTestServer(t, cfg, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		*last = asked{
+			Count:  last.Count + 1,
 			Method: r.Method,
 			Path:   strings.TrimPrefix(r.URL.EscapedPath(), pathPrefix),
 			Query:  r.URL.Query(),

@@ -202,6 +202,7 @@ func catalogGatewayServices(q *request) (any, error) {
 	return q.read(read{
 		missing: "Missing gateway name", target: ofCatalogService, noFilter: true,
 		index: func() uint64 { return 1 },
+		keys:  func() []string { return nil }, // it waits all the same
 		result: func(*authorizer, predicate) (any, bool, error) {
 			if q.v == v1_8_7 {
 				return nullBody, false, nil

@@ -44,6 +44,7 @@ func (q *request) noInstances() read {
 	return read{
 		missing: "Missing service name", target: ofServiceEntry,
 		index: func() uint64 { return 1 },
+		keys:  func() []string { return nil }, // it waits all the same
 		result: func(*authorizer, predicate) (any, bool, error) {
 			return []*serviceEntryJSON{}, false, nil
 		},

@@ -17,7 +17,9 @@ func TestKnown(t *testing.T) {
 	register(t, c, &consul.AgentServiceRegistration{ID: "web-1", Name: "web"})
 	_, first, err := c.Health().Service(ctx, "web", nil)
 	check(t, err)
-	q := &consul.QueryOptions{WaitIndex: first.LastIndex, WaitTime: 10 * time.Millisecond}
+	// An agent that streams answers with an empty list if the wait is over before its
+	// first view of the service has arrived.
+	q := &consul.QueryOptions{WaitIndex: first.LastIndex, WaitTime: 500 * time.Millisecond}
 	entries, meta, err := c.Health().Service(ctx, "web", q)
 	check(t, err)
 	want(t, "decoded", ids(entries), []string{"web-1"})

@@ -69,7 +69,7 @@ func TestNoLeader(t *testing.T) {
 	want(t, "peers", len(peers), 0)
 
 	_, _, err = c.Catalog().Nodes(ctx, nil)
-	wantError(t, err, consul.ErrNoLeader, "GET /v1/catalog/nodes: 500 No cluster leader")
+	wantError(t, err, consul.ErrNoLeader, "/v1/catalog/nodes: 500 No cluster leader")
 	_, _, err = c.Health().Service(ctx, "web", &consul.QueryOptions{AllowStale: true})
 	wantError(t, err, consul.ErrNoLeader)
 	err = c.Catalog().Register(ctx, &consul.CatalogRegistration{Node: "n", Address: "192.0.2.1"})

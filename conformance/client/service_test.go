@@ -143,7 +143,7 @@ func TestServices(t *testing.T) {
 	t.Run("refused", func(t *testing.T) {
 		err := c.Agent().ServiceRegister(ctx, &consul.AgentServiceRegistration{Name: "x", Address: "0.0.0.0"})
 		wantStatus(t, err, http.StatusBadRequest)
-		wantError(t, err, nil, "PUT /v1/agent/service/register", "Invalid service address")
+		wantError(t, err, nil, "/v1/agent/service/register: 400 Invalid service address")
 	})
 }
 
