@@ -77,9 +77,9 @@
 //
 // # Errors
 //
-// An answer with another status than success is a [*StatusError], which has the
-// code and what the agent said. What callers branch on are conditions, which mean
-// the same whatever the version of the agent:
+// A response with another status than success is a [*StatusError], which has the
+// agent's address, the code and the agent's message. What callers branch on are
+// conditions, which mean the same whatever the version of the agent:
 //
 //	err := client.Agent().PassTTL(ctx, "service:web", "")
 //	if errors.Is(err, consul.ErrUnknownCheck) {
@@ -90,7 +90,8 @@
 // [ErrPermissionDenied], [ErrNoLeader], [ErrRateLimited] and
 // [ErrResponseTooLarge]. An end of the context is context.Canceled or
 // context.DeadlineExceeded. What is left are failures of the network, in the words
-// of package net/http. No error, and nothing that is printed, has a token in it.
+// of package net/http. Every error of a request names the agent. No error, and
+// nothing that is printed, has a token or another credential in it.
 //
 // # Everything else
 //
