@@ -18,6 +18,9 @@ func nextIndex(asked, got uint64) (next uint64, reset bool) {
 	return got, false
 }
 
+// maxDuration is as good as for ever. Twice as long would not overflow.
+const maxDuration = time.Duration(1) << 62 // 146 years
+
 // pace allows a burst of events and then one in every interval.
 type pace struct {
 	interval time.Duration
@@ -28,11 +31,12 @@ type pace struct {
 // would take place if there were no bursts: the caller keeps it between calls,
 // starting with the zero time.
 func (p pace) reserve(due, now time.Time) (nextDue time.Time, delay time.Duration) {
+	interval := min(p.interval, maxDuration/time.Duration(p.burst)) // the whole burst must not overflow
 	if due.Before(now) {
 		due = now
 	}
-	delay = due.Sub(now) - time.Duration(p.burst-1)*p.interval
-	return due.Add(p.interval), max(0, delay)
+	delay = due.Sub(now) - time.Duration(p.burst-1)*interval
+	return due.Add(interval), max(0, delay)
 }
 
 // backoff says how long to pause after failures.
@@ -53,7 +57,7 @@ func (b backoff) pause(failures int, retryAfter time.Duration, random float64) t
 		bound *= 2
 	}
 	bound = min(bound, b.max)
-	return min(retryAfter, maxRetryAfter) + time.Duration(random*float64(bound))
+	return min(max(retryAfter, 0), maxRetryAfter) + time.Duration(random*float64(bound))
 }
 
 // jittered returns a time that is random within a fifth of d around it.

@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"math"
 	"testing"
 	"time"
 )
@@ -39,6 +40,8 @@ func TestPace(t *testing.T) {
 		{"as fast as allowed", pace{s, 1}, []time.Duration{0, s, s, s}, []time.Duration{0, 0, 0, 0}},
 		{"a rest fills the burst again", pace{s, 3}, []time.Duration{0, 0, 0, 0, 3 * s, 0, 0, 0}, []time.Duration{0, 0, 0, s, 0, 0, 0, s}},
 		{"but no more than that", pace{s, 2}, []time.Duration{0, 100 * s, 0, 0}, []time.Duration{0, 0, 0, s}},
+		{"a burst without end", pace{s, math.MaxInt}, []time.Duration{0, 0, 0, 0}, []time.Duration{0, 0, 0, 0}},
+		{"an interval without end", pace{math.MaxInt64, 2}, []time.Duration{0, 0, 0}, []time.Duration{0, 0, maxDuration / 2}},
 		{"half a rest", pace{s, 2}, []time.Duration{0, 0, s / 2, 0}, []time.Duration{0, 0, s / 2, s}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -75,10 +78,16 @@ func TestPause(t *testing.T) {
 		{1 << 30, 0, 0.5, 15 * s}, // and does not overflow
 		{1, 7 * s, 0, 7 * s},      // never before the agent wants it
 		{1, 7 * s, 0.5, 7*s + s/2},
+		{1, -7 * s, 0, 0},
 		{1, 100 * time.Hour, 0, 10 * time.Minute}, // but not for ever
 	} {
 		if got := b.pause(test.failures, test.retryAfter, test.random); got != test.want {
 			t.Errorf("pause(%d, %s, %v) = %s, want %s", test.failures, test.retryAfter, test.random, got, test.want)
+		}
+	}
+	for failures := range 100 {
+		if got := (backoff{s, maxDuration}).pause(failures, math.MaxInt64, 0.999); got < maxRetryAfter {
+			t.Errorf("without a maximum: %s", got)
 		}
 	}
 	if got := (backoff{10 * s, s}).pause(1, 0, 0.5); got != s/2 {

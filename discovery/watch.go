@@ -20,6 +20,10 @@ import (
 // [consul.QueryOptions.Known], the answer may be anything. It must obey ctx. Nil
 // metadata counts as an answer without an index.
 //
+// An error is an error even with metadata beside it: it is yielded, and the next
+// query does not wait. To wait for something that does not exist yet, return an
+// empty value and the metadata, but not the [consul.ErrNotFound].
+//
 // Most methods of [consul.Health] and [consul.Catalog] become a Query with a
 // function literal around them, and some are one:
 //
@@ -29,19 +33,21 @@ type Query[T any] func(ctx context.Context, q *consul.QueryOptions) (T, *consul.
 // WatchOptions are the options of a watch. Nil, and the zero WatchOptions,
 // consist of defaults. A number that is 0 or less means the default.
 type WatchOptions struct {
-	// Query is what is asked. WaitIndex and WaitHash are the watch's own. WaitTime
-	// is how long one query waits for a change, and always sent: 1 minute by
-	// default, whatever [consul.Config] says. It is also how long a watch can be
-	// blind when the servers were restored from a backup, and most of the time
-	// that it takes to notice that an agent hangs. A longer one saves little: an
-	// unchanged answer costs one small request.
+	// Query has the options of each query. The watch sets WaitIndex, WaitHash and
+	// Known itself. WaitTime is how long one query waits for a change, 1 minute by
+	// default. [consul.Config.WaitTime] is not used: a watch repeats its queries, and
+	// its wait is how long it can miss changes after the servers were restored from
+	// a backup, and most of the time that it takes to notice that an agent hangs.
+	// A longer wait saves little, since an unchanged response costs one small
+	// request. Agents cut it to their maximum, which is 10 minutes by default.
 	Query consul.QueryOptions
 
 	// Burst is the number of queries that may follow each other at once, and
 	// MinInterval the time between two of them in the long run. The defaults are
 	// 10 and 1 second: a change is seen at once, a service that never stops
-	// changing is seen once a second. They hold for every query, whether it
-	// brought a change or not.
+	// changing is seen once a second. They limit all queries, also those that
+	// failed or brought no change. A query that cannot be waited on is sent once
+	// in each MinInterval, without bursts.
 	Burst       int
 	MinInterval time.Duration
 
@@ -91,6 +97,9 @@ func (o *WatchOptions) withDefaults() WatchOptions {
 	c.MinInterval = positive(c.MinInterval, defaultMinInterval)
 	c.MinBackoff = positive(c.MinBackoff, defaultMinBackoff)
 	c.MaxBackoff = positive(c.MaxBackoff, defaultMaxBackoff)
+	for _, d := range []*time.Duration{&c.Query.WaitTime, &c.MinInterval, &c.MinBackoff, &c.MaxBackoff} {
+		*d = min(*d, maxDuration)
+	}
 	return c
 }
 
@@ -121,10 +130,12 @@ func cloneQuery(q consul.QueryOptions) consul.QueryOptions {
 // errors is yielded only if it differs from the last one before them. When ctx
 // ends, the sequence ends without an error.
 //
-// A query that waits is answered by the agent when something changed. One that
-// cannot be waited on, such as [consul.Catalog.Datacenters], is repeated every
-// MinInterval. [consul.Agent.Service] is waited on by its hash. Whatever the
-// agent does, a query ends with an error 30 s after its wait at the latest.
+// The agent responds to a query that waits when something has changed.
+// [consul.Agent.Service] is waited on by its hash. A query whose response has
+// neither an index nor a hash, such as [consul.Catalog.Datacenters], cannot be
+// waited on and is repeated every MinInterval. Whatever the agent does, a query
+// ends with an error 30 s after the longest wait, which is WaitTime and the
+// sixteenth that agents add to it.
 //
 // Each running watch holds one connection, of which agents allow 200 to a
 // client by default. To follow many services at once use a [Resolver], which
@@ -268,6 +279,10 @@ func (w *watcher[T]) run(ctx context.Context, digest func(T) uint64, yield func(
 		}
 		if w.answered != nil {
 			w.answered()
+		}
+		// What cannot be waited on is polled, and a burst of that is of no use.
+		if !at.waits() && !reset && !sleep(ctx, time.Until(due)) {
+			return
 		}
 	}
 }
