@@ -65,11 +65,13 @@ type ResolverOptions struct {
 	// the last good answer. 5 minutes by default.
 	IdleTimeout time.Duration
 
-	// MaxQueries bounds the queries that are under way at the same time, and with
-	// them the resolver's connections: 128 by default, of the 200 that agents
-	// allow to a client. An eighth of them, at most 16, do not wait for changes.
-	// They serve what is asked for the first time, and the services for which
-	// there is no room among the others, which are asked about every 5 seconds.
+	// MaxQueries is how many queries may be under way at the same time, and so the
+	// most connections that the resolver uses: 128 by default, of the 200 that
+	// agents allow to a client. An eighth of them, 1 to 16, do not wait for
+	// changes. They serve first queries, and services for which there is no room
+	// among the others, which are polled about every 5 seconds. Several Datacenters
+	// have equal shares of that eighth, at least 1 each, so that one that hangs does
+	// not hold up the others. With no more queries than Datacenters, all are polled.
 	MaxQueries int
 
 	// Balancer returns the balancer of one service; see [Random], [RoundRobin],
@@ -155,7 +157,7 @@ func NewResolver(c *consul.Client, opts *ResolverOptions) *Resolver {
 		Logger: o.Logger, OnEvent: o.OnEvent,
 	}
 	r.watch = watch.withDefaults()
-	r.slots = newSlots(o.MaxQueries)
+	r.slots = newSlots(o.MaxQueries, len(o.Datacenters))
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r
 }

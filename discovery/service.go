@@ -56,6 +56,7 @@ type view struct {
 // leg is the watch of a service in one datacenter. It is guarded by service.mu.
 type leg struct {
 	datacenter string
+	gate       gate               // of its queries
 	cancel     context.CancelFunc // nil if it does not run
 	instances  []Instance         // of the last answer
 	serial     uint64             // of that list among all of the service; 0 before the first answer
@@ -83,8 +84,8 @@ func newService(r *Resolver, name string) *service {
 	s.view.Store(&view{superseded: make(chan struct{})})
 	s.used.Store(time.Now().UnixNano())
 	s.idle = time.AfterFunc(r.opts.IdleTimeout, func() { r.forget(s) })
-	for _, dc := range r.opts.Datacenters {
-		s.legs = append(s.legs, &leg{datacenter: dc})
+	for n, dc := range r.opts.Datacenters {
+		s.legs = append(s.legs, &leg{datacenter: dc, gate: r.slots.gate(n)})
 	}
 	s.mu.Lock()
 	s.start(s.legs[0])
@@ -124,7 +125,7 @@ func (s *service) start(l *leg) {
 			return instances, meta, err
 		},
 		opts:       opts,
-		gate:       s.r.slots.pass,
+		gate:       l.gate,
 		skipsKnown: true,
 		answered:   func() { s.confirm(ctx, l) },
 		retry:      l.retry,
@@ -260,7 +261,7 @@ func (s *service) settle() {
 			s.start(l)
 		case !needed && l.cancel != nil:
 			l.cancel()
-			*l = leg{datacenter: l.datacenter}
+			*l = leg{datacenter: l.datacenter, gate: l.gate}
 		}
 		if !l.settled() || len(l.instances) > 0 && !l.isDown() {
 			needed = false
