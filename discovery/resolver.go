@@ -61,8 +61,9 @@ type ResolverOptions struct {
 	MinInstances int
 
 	// IdleTimeout is the time after which a service is forgotten that nobody asks
-	// for or watches, but not while the agent is away, which could not replace
-	// the last good answer. 5 minutes by default.
+	// for, watches or uses (see [Resolver.Acquire]), 5 minutes by default. It is
+	// kept for longer while the agent cannot repeat the response in use: when the
+	// agent is away or fails, but not when it refuses the query.
 	IdleTimeout time.Duration
 
 	// MaxQueries is how many queries may be under way at the same time, and so the
@@ -247,7 +248,7 @@ func (r *Resolver) Watch(ctx context.Context, service string) iter.Seq2[[]Instan
 			yield(nil, err)
 			return
 		}
-		defer s.release()
+		defer r.release(s)
 		var seen uint64
 		failed := false
 		for ctx.Err() == nil {
@@ -351,7 +352,7 @@ func (r *Resolver) lookUp(ctx context.Context, name string) (*service, *view, er
 	if err != nil {
 		return nil, nil, err
 	}
-	defer s.release()
+	defer r.release(s)
 	for {
 		v := s.view.Load()
 		switch {
@@ -392,25 +393,37 @@ func (r *Resolver) use(name string) (*service, error) {
 		s = newService(r, name)
 		r.services[name] = s
 	}
-	s.users.Add(1)
+	s.users++
 	return s, nil
 }
 
-// forget drops a service if nobody has used it for a while, and the agent could
-// say the same again.
+// release ends a use of a service.
+func (r *Resolver) release(s *service) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s.used.Store(time.Now().UnixNano())
+	if s.users--; s.users == 0 && r.ctx.Err() == nil {
+		s.idle.Reset(r.opts.IdleTimeout)
+	}
+}
+
+// minIdleCheck is the shortest time between two looks at a service that has to be
+// kept although nobody uses it.
+const minIdleCheck = time.Second
+
+// forget drops a service if nobody has used it for IdleTimeout.
 func (r *Resolver) forget(s *service) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.ctx.Err() != nil {
+	if r.ctx.Err() != nil || s.users > 0 { // release starts the timer again
 		return
 	}
 	idle := time.Since(time.Unix(0, s.used.Load()))
-	v := s.view.Load()
 	switch {
-	case s.users.Load() > 0, v.answered && v.err != nil:
-		s.idle.Reset(r.opts.IdleTimeout)
 	case idle < r.opts.IdleTimeout:
 		s.idle.Reset(r.opts.IdleTimeout - idle)
+	case s.mustBeKept():
+		s.idle.Reset(max(r.opts.IdleTimeout, minIdleCheck))
 	default:
 		delete(r.services, s.name)
 		s.cancel()

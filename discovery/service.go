@@ -26,7 +26,7 @@ type service struct {
 	failing atomic.Int64 // Unix nanoseconds until which some instance may be left out of picks
 
 	used  atomic.Int64 // Unix nanoseconds of the last use
-	users atomic.Int32 // that wait for it or watch it; rises only with Resolver.mu held
+	users int          // that wait for it or watch it; guarded by Resolver.mu
 	idle  *time.Timer  // calls Resolver.forget
 
 	mu     sync.Mutex
@@ -101,9 +101,18 @@ func (s *service) touch(now time.Time) {
 	}
 }
 
-func (s *service) release() {
-	s.used.Store(time.Now().UnixNano())
-	s.users.Add(-1)
+// mustBeKept reports whether something would be lost with the service: the load
+// of uses that are under way, or the last good response of an agent that cannot
+// repeat it. An agent that refuses the query does not bring it back.
+func (s *service) mustBeKept() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, st := range s.stats {
+		if st.load.Load() > 0 {
+			return true
+		}
+	}
+	return s.source != nil && s.source.err != nil && !isRefusal(s.source.err)
 }
 
 // start starts the watch of a leg. s.mu must be held.
@@ -329,7 +338,9 @@ func (s *service) publish(source *leg, err error, settled bool) {
 	close(old.superseded)
 }
 
-// attachStats connects instances with what is known of them already.
+// attachStats connects instances with what is known of them already. What is known
+// of an instance that is gone is kept for as long as it may be needed should the
+// instance come back.
 func (s *service) attachStats(instances []Instance) {
 	known := s.stats
 	s.stats = make(map[instanceKey]*stats, len(instances))
@@ -340,6 +351,12 @@ func (s *service) attachStats(instances []Instance) {
 			st = new(stats)
 		}
 		s.stats[k], instances[i].stats = st, st
+	}
+	now := time.Now()
+	for k, st := range known {
+		if st.load.Load() > 0 || now.UnixNano() < st.until.Load() {
+			s.stats[k] = st
+		}
 	}
 }
 
