@@ -120,8 +120,12 @@ func mix(key string, i *Instance) uint64 {
 type stats struct {
 	load     atomic.Int32
 	failures atomic.Int32 // in a row
-	until    atomic.Int64 // Unix nanoseconds; left out of picks until then
+	until    atomic.Int64 // Resolver.clock; left out of picks until then
 }
+
+// excluded reports whether the instance was seen failing a short time ago. now is
+// Resolver.clock.
+func (s *stats) excluded(now time.Duration) bool { return int64(now) < s.until.Load() }
 
 // maxExclude bounds the time for which a failing instance is left out.
 const maxExclude = time.Minute
@@ -139,8 +143,8 @@ func exclusion(first time.Duration, failures int) time.Duration {
 // usable returns the instances to pick from: those that were not seen failing a
 // short time ago and were not tried before, or, if there are none, those that
 // were not tried before.
-func usable(instances []Instance, tried []instanceKey, now time.Time) []Instance {
-	good := without(instances, func(i *Instance) bool { return i.failing(now) || isTried(tried, i) })
+func usable(instances []Instance, tried []instanceKey, now time.Duration) []Instance {
+	good := without(instances, func(i *Instance) bool { return i.stats.excluded(now) || isTried(tried, i) })
 	if len(good) > 0 {
 		return good
 	}

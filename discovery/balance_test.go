@@ -106,7 +106,7 @@ func TestRendezvous(t *testing.T) {
 }
 
 func TestUsable(t *testing.T) {
-	now := time.Now()
+	const now = time.Hour
 	list := weighted(1, 1, 1)
 	ids := func(list []Instance) string {
 		s := ""
@@ -115,7 +115,7 @@ func TestUsable(t *testing.T) {
 		}
 		return s
 	}
-	fail := func(n int) { list[n].stats.until.Store(now.Add(time.Second).UnixNano()) }
+	fail := func(n int) { list[n].stats.until.Store(int64(now + time.Second)) }
 	k := func(n int) instanceKey { return list[n].key() }
 	check := func(want string, tried ...instanceKey) {
 		t.Helper()
@@ -134,7 +134,7 @@ func TestUsable(t *testing.T) {
 	fail(2)
 	check("012") // all failing: all are used
 	check("12", k(0))
-	if got := ids(usable(list, nil, now.Add(time.Second))); got != "012" {
+	if got := ids(usable(list, nil, now+time.Second)); got != "012" {
 		t.Errorf("after the time: %q", got)
 	}
 	if got := ids(list); got != "012" {

@@ -5,7 +5,6 @@ import (
 	"net"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/lictor-go/consul"
 )
@@ -63,11 +62,6 @@ func (i *Instance) loaded() int {
 		return 0
 	}
 	return int(i.stats.load.Load())
-}
-
-// failing reports whether the instance was seen failing a short time ago.
-func (i *Instance) failing(now time.Time) bool {
-	return i.stats != nil && now.UnixNano() < i.stats.until.Load()
 }
 
 // instanceKey identifies an instance of a service: IDs are unique on a node.

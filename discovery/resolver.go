@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -81,7 +82,8 @@ type ResolverOptions struct {
 
 	// ExcludeFor is how long an instance is not picked after it was seen failing,
 	// unless all are failing. It doubles with every further failure up to a
-	// minute, and ends with a success. 5 seconds if 0; never if negative.
+	// minute, and ends with a success, or when the service is forgotten (see
+	// IdleTimeout). 5 seconds if 0; never if negative.
 	ExcludeFor time.Duration
 
 	// Dial opens the connections of [Resolver.DialContext]. Nil means a
@@ -116,13 +118,14 @@ const (
 // While the agent is away the last good answer stays in use; [Resolver.State]
 // says how old it is and what is wrong.
 type Resolver struct {
-	client *consul.Client
-	opts   ResolverOptions // with defaults
-	watch  WatchOptions    // of each service, without the name
-	slots  *slots
-	ctx    context.Context // of the queries; ended by Close
-	cancel context.CancelFunc
-	wg     sync.WaitGroup // of their goroutines
+	client  *consul.Client
+	opts    ResolverOptions // with defaults
+	watch   WatchOptions    // of each service, without the name
+	slots   *slots
+	started time.Time
+	ctx     context.Context // of the queries; ended by Close
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup // of their goroutines
 
 	mu       sync.RWMutex
 	services map[string]*service
@@ -132,7 +135,7 @@ type Resolver struct {
 // options mean passing instances only. With a nil client every question is an
 // error.
 func NewResolver(c *consul.Client, opts *ResolverOptions) *Resolver {
-	r := &Resolver{client: c, services: make(map[string]*service)}
+	r := &Resolver{client: c, started: time.Now(), services: make(map[string]*service)}
 	if opts != nil {
 		r.opts = *opts
 	}
@@ -142,11 +145,19 @@ func NewResolver(c *consul.Client, opts *ResolverOptions) *Resolver {
 	if o.ExcludeFor == 0 {
 		o.ExcludeFor = defaultExcludeFor
 	}
+	o.ExcludeFor = min(o.ExcludeFor, maxDuration)
 	if o.Balancer == nil {
 		o.Balancer = WeightedRandom
 	}
 	if o.Dial == nil {
 		o.Dial = (&net.Dialer{Timeout: 10 * time.Second}).DialContext
+	}
+	if token := strings.TrimSpace(o.Query.Token); token != "" {
+		// Unlike these options, a client prints without its token wherever it is a
+		// field.
+		if o.Query.Token = ""; c != nil {
+			r.client = c.WithToken(token)
+		}
 	}
 	o.Query.PassingOnly = !o.AllowWarning && !o.AnyStatus
 	o.Datacenters = slices.Clone(o.Datacenters)
@@ -162,6 +173,10 @@ func NewResolver(c *consul.Client, opts *ResolverOptions) *Resolver {
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r
 }
+
+// clock returns the time since the resolver was made. Changes of the system's time
+// do not move it.
+func (r *Resolver) clock() time.Duration { return time.Since(r.started) }
 
 // Instances returns the healthy instances of a service, in the agent's order. A
 // service without any, or of which Consul does not know, has an empty list.
@@ -344,7 +359,7 @@ func (r *Resolver) lookUp(ctx context.Context, name string) (*service, *view, er
 	r.mu.RUnlock()
 	if s != nil {
 		if v := s.view.Load(); v.answered {
-			s.touch(time.Now())
+			s.touch()
 			return s, v, nil
 		}
 	}
@@ -401,7 +416,7 @@ func (r *Resolver) use(name string) (*service, error) {
 func (r *Resolver) release(s *service) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s.used.Store(time.Now().UnixNano())
+	s.used.Store(int64(r.clock()))
 	if s.users--; s.users == 0 && r.ctx.Err() == nil {
 		s.idle.Reset(r.opts.IdleTimeout)
 	}
@@ -418,7 +433,7 @@ func (r *Resolver) forget(s *service) {
 	if r.ctx.Err() != nil || s.users > 0 { // release starts the timer again
 		return
 	}
-	idle := time.Since(time.Unix(0, s.used.Load()))
+	idle := r.clock() - time.Duration(s.used.Load())
 	switch {
 	case idle < r.opts.IdleTimeout:
 		s.idle.Reset(r.opts.IdleTimeout - idle)

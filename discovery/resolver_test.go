@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"strings"
 	"sync"
@@ -127,7 +128,7 @@ func TestResolverWhileTheAgentIsAway(t *testing.T) {
 		}
 		st, _ := r.State("web")
 		want(t, "instances meanwhile", ids(st.Instances), "web-1")
-		want(t, "time of the last answer", st.Answered, stopped.Add(-10*time.Second))
+		want(t, "time since the last response", stopped.Sub(st.Answered), 10*time.Second)
 		if st.Err == nil {
 			t.Error("no error to be seen")
 		}
@@ -599,4 +600,311 @@ func TestResolverConnections(t *testing.T) {
 			t.Errorf("%d errors, such as %v", len(errs), errs[0].Err)
 		}
 	}, consulmock.WithMaxConnsPerClient(200))
+}
+
+// TestResolverHangingDatacenter follows a hundred services that the first
+// datacenter does not have and the second does not report on: the first queries
+// about other services do not wait for those.
+func TestResolverHangingDatacenter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, dc1, dc2 := twoDatacenters(t)
+		dc2.Inject(consulmock.Fault{Path: "/v1/health/**", Stay: true, Hang: make(chan struct{})})
+		r := discovery.NewResolver(c, &discovery.ResolverOptions{Datacenters: []string{"dc1", "dc2"}})
+		defer r.Close()
+		dc1.add("web", "a")
+		ctx := within(t, time.Hour)
+		for n := range 100 {
+			go r.Instances(ctx, fmt.Sprint("missing-", n))
+		}
+		synctest.Wait()
+		start := time.Now()
+		want(t, "instances", instances2(t, r, "web"), "a")
+		want(t, "waited", time.Since(start), 0)
+		_, most := dc2.wire.inFlight()
+		want(t, "requests about the datacenter that hangs", most, 8)
+	})
+}
+
+// TestResolverMaxQueries follows more services than there may be queries.
+func TestResolverMaxQueries(t *testing.T) {
+	for _, limit := range []int{1, 2, 3, 8} {
+		bubble(t, func(t *testing.T, agent *fakeAgent) {
+			r := agent.resolver(&discovery.ResolverOptions{MaxQueries: limit})
+			for n := range 10 {
+				service := fmt.Sprint("s", n)
+				agent.AddService(&consul.AgentServiceRegistration{Name: service, ID: service + "-1"})
+				start := time.Now()
+				want(t, "first instances", instances2(t, r, service), service+"-1")
+				want(t, "waited", time.Since(start), 0)
+			}
+			time.Sleep(time.Minute)
+			agent.AddService(&consul.AgentServiceRegistration{Name: "s3", ID: "s3-2"})
+			time.Sleep(6100 * time.Millisecond)
+			want(t, "instances after a change", instances(t, r, "s3"), "s3-1 s3-2")
+			_, most := agent.wire.inFlight()
+			want(t, fmt.Sprintf("queries at the same time, of %d allowed", limit), most, limit)
+		})
+	}
+}
+
+// TestResolverForgetsWhileADatacenterIsAway asks for services that the first
+// datacenter does not have, while the agent has no path to the second.
+func TestResolverForgetsWhileADatacenterIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, dc1, dc2 := twoDatacenters(t)
+		dc2.Inject(consulmock.Fault{Path: "/v1/health/**", Stay: true, Status: 500, Body: "No path to datacenter"})
+		r := discovery.NewResolver(c, &discovery.ResolverOptions{Datacenters: []string{"dc1", "dc2"}})
+		defer r.Close()
+		for n := range 20 {
+			want(t, "instances", instances2(t, r, fmt.Sprint("missing-", n)), "")
+		}
+		time.Sleep(10 * time.Minute)
+		for n := range 20 {
+			if _, known := r.State(fmt.Sprint("missing-", n)); known {
+				t.Errorf("service %d is still followed", n)
+			}
+		}
+		for _, agent := range []*fakeAgent{dc1, dc2} {
+			now, _ := agent.wire.inFlight()
+			want(t, "queries under way", now, 0)
+		}
+	})
+}
+
+// TestResolverKeepsWhatItCannotReplace leaves services alone for longer than
+// IdleTimeout while the agent cannot report on them.
+func TestResolverKeepsWhatItCannotReplace(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		fault consulmock.Fault
+		kept  bool
+	}{
+		{"no connection", consulmock.Fault{Drop: consulmock.DropRequest}, true},
+		{"no leader", consulmock.Fault{NoLeader: true}, true},
+		{"too many requests", consulmock.Fault{RateLimit: time.Second}, true},
+		{"not allowed any more", consulmock.Fault{Status: 403, Body: "Permission denied"}, false},
+		{"nothing wrong", consulmock.Fault{Path: "/v1/agent/**"}, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, agent *fakeAgent) {
+				agent.add("web", "a")
+				r := agent.resolver(nil)
+				want(t, "instances", instances2(t, r, "web"), "a")
+				test.fault.Stay = true
+				remove := agent.Inject(test.fault)
+				time.Sleep(time.Hour)
+				_, known := r.State("web")
+				want(t, "kept", known, test.kept)
+				remove()
+				time.Sleep(time.Hour)
+				_, known = r.State("web")
+				want(t, "kept when all is well again", known, false)
+			})
+		})
+	}
+}
+
+// TestResolverLoadOfLongUses has a use, such as a websocket, that outlasts the
+// time after which a service is forgotten, and one whose instance was away.
+func TestResolverLoadOfLongUses(t *testing.T) {
+	load := func(t *testing.T, r *discovery.Resolver) int {
+		t.Helper()
+		synctest.Wait()
+		list, err := r.Instances(t.Context(), "web")
+		if err != nil || len(list) != 1 {
+			t.Fatalf("%d instances, %v", len(list), err)
+		}
+		return list[0].Load()
+	}
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.add("web", "a")
+		r := agent.resolver(nil)
+		_, done, err := r.Acquire(t.Context(), "web")
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		want(t, "load after an hour", load(t, r), 1)
+		agent.remove("a")
+		synctest.Wait()
+		time.Sleep(time.Hour)
+		agent.add("web", "a")
+		want(t, "load after the instance was away", load(t, r), 1)
+		done(nil)
+		want(t, "load afterwards", load(t, r), 0)
+		time.Sleep(time.Hour)
+		_, known := r.State("web")
+		want(t, "known an hour later", known, false)
+	})
+	// A failure is remembered in the same way.
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.add("web", "a")
+		agent.add("web", "b")
+		r := agent.resolver(nil)
+		i, done, err := r.Acquire(t.Context(), "web")
+		if err != nil {
+			t.Fatal(err)
+		}
+		done(errors.New("boom"))
+		agent.remove(i.ID)
+		synctest.Wait()
+		agent.add("web", i.ID)
+		synctest.Wait()
+		want(t, "picks it", picked(t, r)[i.ID], false)
+	})
+}
+
+// TestResolverPrintsNoToken prints what holds a token in every way that package
+// fmt has.
+func TestResolverPrintsNoToken(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		const secret = "5ecre7-token"
+		opts := discovery.ResolverOptions{Query: consul.QueryOptions{Token: secret}}
+		r := discovery.NewResolver(agent.client.WithToken(secret), &opts)
+		defer r.Close()
+		instances2(t, r, "web")
+		reg := agent.register(webTTL(), nil)
+		watch := discovery.WatchOptions{Query: opts.Query}
+		type holder struct { // of a program
+			resolver  *discovery.Resolver
+			transport http.RoundTripper
+		}
+		for _, v := range []any{
+			r, &r, opts, &opts, watch, &watch, reg, discovery.NewTransport(r, nil), []any{r, opts},
+			holder{r, discovery.NewTransport(r, nil)}, discovery.WatchService(t.Context(), agent.client, "web", &watch),
+		} {
+			for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+				if text := fmt.Sprintf(verb, v); strings.Contains(text, secret) || strings.Contains(text, fmt.Sprintf("%x", secret)) {
+					t.Errorf("%s of %T: %s", verb, v, text)
+				}
+			}
+		}
+	})
+}
+
+// TestRetryFromEvents ends each pause at the moment at which it is announced.
+func TestRetryFromEvents(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.add("web", "a")
+		agent.Inject(consulmock.Fault{Path: "/v1/health/service/web", Times: 4, Status: 500, Body: "no"})
+		var r *discovery.Resolver
+		r = discovery.NewResolver(agent.client, &discovery.ResolverOptions{
+			MinBackoff: 1000 * time.Hour,
+			MaxBackoff: 1000 * time.Hour,
+			OnEvent: func(e discovery.Event) {
+				if e, ok := e.(discovery.WatchErrorEvent); ok {
+					r.Retry(e.Watch)
+				}
+			},
+		})
+		defer r.Close()
+		start := time.Now()
+		want(t, "instances", instances2(t, r, "web"), "a")
+		want(t, "waited", time.Since(start), 0)
+	})
+}
+
+// TestRetryDoesNothingToAQuery calls Retry while a query waits for a change that
+// then fails: the pause after that failure is not ended.
+func TestRetryDoesNothingToAQuery(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.add("web", "a")
+		r := agent.resolver(&discovery.ResolverOptions{MinBackoff: 1000 * time.Hour, MaxBackoff: 1000 * time.Hour})
+		instances2(t, r, "web")
+		synctest.Wait()
+		queries := agent.wire.count("GET /v1/health/service/web")
+		r.Retry("web")
+		synctest.Wait()
+		want(t, "queries after Retry", agent.wire.count("GET /v1/health/service/web"), queries)
+		agent.Stop()
+		synctest.Wait()
+		want(t, "errors", len(eventsOf[discovery.WatchErrorEvent](agent)), 1)
+		r.Retry("web")
+		r.Retry("web") // at once means once
+		synctest.Wait()
+		want(t, "errors after another Retry", len(eventsOf[discovery.WatchErrorEvent](agent)), 2)
+	})
+}
+
+// TestResolverExtremeOptions sets each number to what nobody would.
+func TestResolverExtremeOptions(t *testing.T) {
+	type options = discovery.ResolverOptions
+	ints := map[string]func(*options) *int{
+		"MinInstances": func(o *options) *int { return &o.MinInstances },
+		"MaxQueries":   func(o *options) *int { return &o.MaxQueries },
+		"Burst":        func(o *options) *int { return &o.Burst },
+	}
+	durations := map[string]func(*options) *time.Duration{
+		"IdleTimeout": func(o *options) *time.Duration { return &o.IdleTimeout },
+		"ExcludeFor":  func(o *options) *time.Duration { return &o.ExcludeFor },
+		"MinInterval": func(o *options) *time.Duration { return &o.MinInterval },
+		"MinBackoff":  func(o *options) *time.Duration { return &o.MinBackoff },
+		"MaxBackoff":  func(o *options) *time.Duration { return &o.MaxBackoff },
+		"WaitTime":    func(o *options) *time.Duration { return &o.Query.WaitTime },
+	}
+	check := func(name string, opts options) {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, agent *fakeAgent) {
+				agent.add("web", "a")
+				agent.add("web", "b")
+				r := agent.resolver(&opts)
+				ctx, stop := context.WithCancel(t.Context())
+				defer stop()
+				go func() {
+					for range r.Watch(ctx, "web") {
+					}
+				}()
+				want(t, "first", instances2(t, r, "web"), "a b")
+				time.Sleep(5 * time.Minute)
+				agent.add("web", "c")
+				time.Sleep(7 * time.Second)
+				want(t, "after a change", instances(t, r, "web"), "a b c")
+				if n := agent.wire.count("GET"); n > 400 {
+					t.Errorf("%d queries in five minutes", n)
+				}
+				if errs := eventsOf[discovery.WatchErrorEvent](agent); len(errs) > 0 {
+					t.Errorf("%d errors, such as %v", len(errs), errs[0].Err)
+				}
+				agent.Stop()
+				time.Sleep(time.Second)
+				for _, e := range eventsOf[discovery.WatchErrorEvent](agent) {
+					if e.RetryIn < 0 {
+						t.Errorf("retry in %s", e.RetryIn)
+					}
+				}
+			})
+		})
+	}
+	for name, field := range ints {
+		for _, n := range []int{math.MinInt, -1, 0, 1, math.MaxInt - 1, math.MaxInt} {
+			var opts options
+			*field(&opts) = n
+			check(fmt.Sprint(name, " ", n), opts)
+		}
+	}
+	for name, field := range durations {
+		for _, d := range []time.Duration{math.MinInt64, -1, 0, 1, math.MaxInt64 / 2, math.MaxInt64 - 1, math.MaxInt64} {
+			var opts options
+			*field(&opts) = d
+			check(fmt.Sprint(name, " ", int64(d)), opts)
+		}
+	}
+}
+
+// TestResolverExcludesForGood excludes for as long as there is time.
+func TestResolverExcludesForGood(t *testing.T) {
+	for _, d := range []time.Duration{math.MaxInt64, math.MaxInt64 / 2} {
+		bubble(t, func(t *testing.T, agent *fakeAgent) {
+			agent.add("web", "a")
+			agent.add("web", "b")
+			r := agent.resolver(&discovery.ResolverOptions{ExcludeFor: d, IdleTimeout: d})
+			i, done, err := r.Acquire(t.Context(), "web")
+			if err != nil {
+				t.Fatal(err)
+			}
+			done(errors.New("boom"))
+			time.Sleep(time.Hour)
+			want(t, "picks it", picked(t, r)[i.ID], false)
+		})
+	}
 }

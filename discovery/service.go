@@ -20,19 +20,17 @@ type service struct {
 	ctx      context.Context // of its queries
 	cancel   context.CancelFunc
 
-	view     atomic.Pointer[view]
-	answered atomic.Int64 // Unix nanoseconds of the last answer in use; 0 for none
+	view    atomic.Pointer[view]
+	failing atomic.Int64 // Resolver.clock until which some instance may be left out of picks
 
-	failing atomic.Int64 // Unix nanoseconds until which some instance may be left out of picks
-
-	used  atomic.Int64 // Unix nanoseconds of the last use
+	used  atomic.Int64 // Resolver.clock of the last use
 	users int          // that wait for it or watch it; guarded by Resolver.mu
 	idle  *time.Timer  // calls Resolver.forget
 
 	mu     sync.Mutex
 	legs   []*leg // one for each datacenter
 	lists  uint64 // how many lists the legs have got
-	source *leg   // where the view's instances are from
+	source *leg   // where the view's instances are from; nil before the first answer
 	serial uint64 // of that list
 	stats  map[instanceKey]*stats
 
@@ -82,7 +80,7 @@ func newService(r *Resolver, name string) *service {
 	s := &service{r: r, name: name, balancer: r.opts.Balancer()}
 	s.ctx, s.cancel = context.WithCancel(r.ctx)
 	s.view.Store(&view{superseded: make(chan struct{})})
-	s.used.Store(time.Now().UnixNano())
+	s.used.Store(int64(r.clock()))
 	s.idle = time.AfterFunc(r.opts.IdleTimeout, func() { r.forget(s) })
 	for n, dc := range r.opts.Datacenters {
 		s.legs = append(s.legs, &leg{datacenter: dc, gate: r.slots.gate(n)})
@@ -95,9 +93,9 @@ func newService(r *Resolver, name string) *service {
 
 // touch notes that the service is in use. It does not write every time, since
 // many read at once.
-func (s *service) touch(now time.Time) {
-	if n := now.UnixNano(); n-s.used.Load() > int64(s.r.opts.IdleTimeout/16) {
-		s.used.Store(n)
+func (s *service) touch() {
+	if now := int64(s.r.clock()); now-s.used.Load() > int64(s.r.opts.IdleTimeout/16) {
+		s.used.Store(now)
 	}
 }
 
@@ -150,12 +148,13 @@ func (s *service) start(l *leg) {
 	}()
 }
 
-// retry ends the pauses of the watches whose last query failed.
+// retry ends the pauses of the watches. It does nothing to one whose query is under
+// way.
 func (s *service) retry() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, l := range s.legs {
-		if l.err != nil && l.cancel != nil {
+		if l.cancel != nil {
 			select {
 			case l.retry <- struct{}{}:
 			default:
@@ -238,8 +237,6 @@ func (s *service) confirm(ctx context.Context, l *leg) {
 	if failed {
 		s.settle()
 		s.emit()
-	} else if l == s.source {
-		s.answered.Store(l.answeredAt.UnixNano())
 	}
 	s.mu.Unlock()
 }
@@ -313,9 +310,6 @@ func (s *service) publish(source *leg, err error, settled bool) {
 	old := s.view.Load()
 	v := *old
 	v.err, v.settled = err, settled
-	if source != nil && !source.answeredAt.IsZero() {
-		s.answered.Store(source.answeredAt.UnixNano())
-	}
 	if source != nil && (source != s.source || source.serial != s.serial) {
 		s.source, s.serial = source, source.serial
 		// A copy, because the list may have been published before.
@@ -352,19 +346,21 @@ func (s *service) attachStats(instances []Instance) {
 		}
 		s.stats[k], instances[i].stats = st, st
 	}
-	now := time.Now()
+	now := s.r.clock()
 	for k, st := range known {
-		if st.load.Load() > 0 || now.UnixNano() < st.until.Load() {
+		if st.load.Load() > 0 || st.excluded(now) {
 			s.stats[k] = st
 		}
 	}
 }
 
 func (s *service) state() State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	v := s.view.Load()
 	st := State{Instances: v.instances, Err: v.err, Datacenter: v.datacenter, Held: v.held}
-	if at := s.answered.Load(); at > 0 {
-		st.Answered = time.Unix(0, at)
+	if s.source != nil {
+		st.Answered = s.source.answeredAt
 	}
 	return st
 }
@@ -372,7 +368,7 @@ func (s *service) state() State {
 // pick picks one of the usable instances.
 func (s *service) pick(v *view, choose func([]Instance) int, tried []instanceKey) (Instance, error) {
 	candidates := v.instances
-	if now := time.Now(); len(tried) > 0 || now.UnixNano() < s.failing.Load() {
+	if now := s.r.clock(); len(tried) > 0 || int64(now) < s.failing.Load() {
 		candidates = usable(candidates, tried, now)
 	}
 	if len(candidates) == 0 {
@@ -412,7 +408,7 @@ func (s *service) judge(i Instance, err error) {
 	case errors.Is(err, context.Canceled), s.r.opts.ExcludeFor < 0:
 	default:
 		n := int(i.stats.failures.Add(1))
-		until := time.Now().Add(exclusion(s.r.opts.ExcludeFor, n)).UnixNano()
+		until := int64(s.r.clock() + exclusion(s.r.opts.ExcludeFor, n))
 		i.stats.until.Store(until)
 		for was := s.failing.Load(); was < until && !s.failing.CompareAndSwap(was, until); {
 			was = s.failing.Load()

@@ -85,6 +85,20 @@ func TestNoInstances(t *testing.T) {
 	}
 }
 
+// TestStateHasMonotonicTime makes sure that the age of a response is right after
+// somebody has changed the time of the system.
+func TestStateHasMonotonicTime(t *testing.T) {
+	r := discovery.NewResolver(consulmock.New(t).Client(), nil)
+	defer r.Close()
+	if _, err := r.Instances(context.Background(), "web"); err != nil {
+		t.Fatal(err)
+	}
+	state, _ := r.State("web")
+	if text := state.Answered.String(); !strings.Contains(text, " m=") {
+		t.Errorf("no reading of the monotonic clock in %s", text)
+	}
+}
+
 const noStatus = `status "pass": want passing, warning or critical`
 
 // TestWrongStatusIsRefused registers with words that are no status.

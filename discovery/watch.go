@@ -252,6 +252,10 @@ func (w *watcher[T]) run(ctx context.Context, digest func(T) uint64, yield func(
 			if failures++; failures == 1 {
 				since = time.Now()
 			}
+			select {
+			case <-w.retry: // from before the failure: only this pause can be ended now
+			default:
+			}
 			pause := backoff.pause(failures, retryAfter(err), rand.Float64())
 			resume := time.Now().Add(pause)
 			observe.emit(WatchErrorEvent{w.opts.Name, dc, err, failures, pause})
@@ -342,12 +346,8 @@ func retryAfter(err error) time.Duration {
 // sleep waits for d, and reports whether ctx has not ended meanwhile.
 func sleep(ctx context.Context, d time.Duration) bool { return sleepUnless(ctx, d, nil) }
 
-// sleepUnless is sleep that ends when something is sent to wake meanwhile.
+// sleepUnless is sleep that ends when something is sent to wake.
 func sleepUnless(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
-	select {
-	case <-wake: // from before
-	default:
-	}
 	if d <= 0 {
 		return ctx.Err() == nil
 	}
