@@ -11,8 +11,8 @@ import (
 // Balancer picks one of the instances of a service.
 type Balancer interface {
 	// Pick returns the index of one of the instances, of which there is at least
-	// one. It may be called concurrently, must not change the slice, and must not
-	// keep it.
+	// one. Another number makes the call that wanted an instance fail. Pick may be
+	// called concurrently. It must not change the slice, and must not keep it.
 	Pick(instances []Instance) int
 }
 
@@ -41,20 +41,23 @@ func RoundRobin() Balancer {
 // One with the weight 0 is picked only if all have it.
 func WeightedRandom() Balancer {
 	return balancerFunc(func(instances []Instance) int {
-		total := 0
+		total := 0.0 // the sum of the weights may be more than an int can hold
 		for i := range instances {
-			total += instances[i].Weight
+			total += float64(max(instances[i].Weight, 0))
 		}
-		if total <= 0 {
+		if total == 0 {
 			return rand.IntN(len(instances))
 		}
-		n := rand.IntN(total)
+		n, last := rand.Float64()*total, 0
 		for i := range instances {
-			if n -= instances[i].Weight; n < 0 {
-				return i
+			if w := instances[i].Weight; w > 0 {
+				if n -= float64(w); n < 0 {
+					return i
+				}
+				last = i
 			}
 		}
-		return len(instances) - 1
+		return last // after rounding
 	})
 }
 

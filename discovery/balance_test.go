@@ -50,6 +50,8 @@ func TestBalancers(t *testing.T) {
 	checkShares(t, "Random", share(Random(), weighted(1, 9, 0)), []float64{1. / 3, 1. / 3, 1. / 3})
 	checkShares(t, "RoundRobin", share(RoundRobin(), weighted(1, 9, 0, 1)), []float64{.25, .25, .25, .25})
 	checkShares(t, "WeightedRandom", share(WeightedRandom(), weighted(1, 7, 0, 2)), []float64{.1, .7, 0, .2})
+	checkShares(t, "WeightedRandom, large", share(WeightedRandom(), weighted(math.MaxInt, math.MaxInt, math.MaxInt, 0)), []float64{1. / 3, 1. / 3, 1. / 3, 0})
+	checkShares(t, "WeightedRandom, negative", share(WeightedRandom(), weighted(-100, 1, 3)), []float64{0, .25, .75})
 	checkShares(t, "WeightedRandom, all 0", share(WeightedRandom(), weighted(0, 0)), []float64{.5, .5})
 	checkShares(t, "LeastLoaded, all idle", share(LeastLoaded(), weighted(1, 1)), []float64{.5, .5})
 	checkShares(t, "LeastLoaded, all 0", share(LeastLoaded(), weighted(0, 0)), []float64{.5, .5})

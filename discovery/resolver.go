@@ -77,7 +77,8 @@ type ResolverOptions struct {
 	MaxQueries int
 
 	// Balancer returns the balancer of one service; see [Random], [RoundRobin],
-	// [WeightedRandom] and [LeastLoaded]. Nil means WeightedRandom.
+	// [WeightedRandom] and [LeastLoaded]. It is called when the service is picked
+	// from for the first time. Nil means WeightedRandom.
 	Balancer func() Balancer
 
 	// ExcludeFor is how long an instance is not picked after it was seen failing,
@@ -103,6 +104,16 @@ type ResolverOptions struct {
 	// [IndexResetEvent]; nil is none.
 	Logger  *slog.Logger
 	OnEvent func(Event)
+}
+
+// newBalancer returns the balancer of a service.
+func (o *ResolverOptions) newBalancer() Balancer {
+	if o.Balancer != nil {
+		if b := o.Balancer(); b != nil {
+			return b
+		}
+	}
+	return WeightedRandom()
 }
 
 const (
@@ -146,9 +157,6 @@ func NewResolver(c *consul.Client, opts *ResolverOptions) *Resolver {
 		o.ExcludeFor = defaultExcludeFor
 	}
 	o.ExcludeFor = min(o.ExcludeFor, maxDuration)
-	if o.Balancer == nil {
-		o.Balancer = WeightedRandom
-	}
 	if o.Dial == nil {
 		o.Dial = (&net.Dialer{Timeout: 10 * time.Second}).DialContext
 	}
@@ -200,7 +208,7 @@ func (r *Resolver) Pick(ctx context.Context, service string) (Instance, error) {
 	if err != nil {
 		return Instance{}, err
 	}
-	return s.pick(v, s.balancer.Pick, nil)
+	return s.pick(v, s.balancer().Pick, nil)
 }
 
 // PickKey is Pick for things that shall stay with the same instance: it returns
@@ -229,7 +237,7 @@ func (r *Resolver) acquire(ctx context.Context, service string, tried []instance
 	if err != nil {
 		return Instance{}, nil, err
 	}
-	i, err := s.pick(v, s.balancer.Pick, tried)
+	i, err := s.pick(v, s.balancer().Pick, tried)
 	if err != nil {
 		return Instance{}, nil, err
 	}
@@ -390,13 +398,34 @@ func (r *Resolver) lookUp(ctx context.Context, name string) (*service, *view, er
 	}
 }
 
+// check returns an error if the agent cannot be asked about a service, so that
+// nobody waits for its response.
+func (r *Resolver) check(service string) error {
+	if service == "" {
+		return errors.New("discovery: service is empty")
+	}
+	for _, element := range strings.Split(service, "/") {
+		if element == "." || element == ".." {
+			return fmt.Errorf("discovery: service %q: the element . or .. is not allowed in a path", service)
+		}
+	}
+	q := &r.opts.Query
+	switch {
+	case q.MaxAge < 0:
+		return fmt.Errorf("discovery: ResolverOptions.Query.MaxAge is %s; want 0 or more", q.MaxAge)
+	case q.StaleIfError < 0:
+		return fmt.Errorf("discovery: ResolverOptions.Query.StaleIfError is %s; want 0 or more", q.StaleIfError)
+	}
+	return nil
+}
+
 // use returns a service that is not forgotten before its release.
 func (r *Resolver) use(name string) (*service, error) {
 	if r.client == nil {
 		return nil, errNilClient
 	}
-	if name == "" {
-		return nil, errors.New("discovery: service is empty")
+	if err := r.check(name); err != nil {
+		return nil, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

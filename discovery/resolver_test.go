@@ -908,3 +908,165 @@ func TestResolverExcludesForGood(t *testing.T) {
 		})
 	}
 }
+
+// pickFunc is a balancer.
+type pickFunc func(instances []discovery.Instance) int
+
+func (f pickFunc) Pick(instances []discovery.Instance) int { return f(instances) }
+
+// TestBadBalancers has balancers that are of no use.
+func TestBadBalancers(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.add("web", "a")
+		agent.add("web", "b")
+		for _, n := range []int{-1, 2, math.MinInt, math.MaxInt} {
+			r := agent.resolver(&discovery.ResolverOptions{Balancer: func() discovery.Balancer {
+				return pickFunc(func([]discovery.Instance) int { return n })
+			}})
+			wanted := fmt.Sprintf(`discovery: service "web": the balancer picked %d; want 0 to 1`, n)
+			_, err := r.Pick(t.Context(), "web")
+			want(t, "Pick", fmt.Sprint(err), wanted)
+			_, _, err = r.Acquire(t.Context(), "web")
+			want(t, "Acquire", fmt.Sprint(err), wanted)
+			_, err = r.DialContext(t.Context(), "tcp", "web:80")
+			want(t, "DialContext", fmt.Sprint(err), wanted)
+			_, err = (&http.Client{Transport: discovery.NewTransport(r, nil)}).Get("http://web/")
+			if err == nil || !strings.HasSuffix(err.Error(), wanted) {
+				t.Errorf("request: %v", err)
+			}
+		}
+		var none discovery.Balancer
+		r := agent.resolver(&discovery.ResolverOptions{Balancer: func() discovery.Balancer { return none }})
+		if _, err := r.Pick(t.Context(), "web"); err != nil {
+			t.Errorf("nil balancer: %v", err)
+		}
+
+		// One that uses the resolver while it is made and while it picks, and panics.
+		calls := 0
+		r = agent.resolver(&discovery.ResolverOptions{Balancer: func() discovery.Balancer {
+			r.State("web")
+			r.Instances(t.Context(), "db")
+			return pickFunc(func([]discovery.Instance) int {
+				r.Instances(t.Context(), "web")
+				if calls++; calls == 1 {
+					panic("first call")
+				}
+				return 0
+			})
+		}})
+		func() {
+			defer func() { want(t, "panic", fmt.Sprint(recover()), "first call") }()
+			r.Acquire(t.Context(), "web")
+		}()
+		i, done, err := r.Acquire(t.Context(), "web")
+		if err != nil {
+			t.Fatal(err)
+		}
+		want(t, "load after a panic", i.Load(), 1)
+		done(nil)
+	})
+}
+
+// TestResolverRefusesBadInput does not wait for what no agent can be asked.
+func TestResolverRefusesBadInput(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		for _, test := range []struct {
+			service string
+			query   consul.QueryOptions
+			want    string
+		}{
+			{"", consul.QueryOptions{}, "discovery: service is empty"},
+			{"..", consul.QueryOptions{}, `discovery: service "..": the element . or .. is not allowed in a path`},
+			{"a/./b", consul.QueryOptions{}, `discovery: service "a/./b": the element . or .. is not allowed in a path`},
+			{"web", consul.QueryOptions{MaxAge: -1}, "discovery: ResolverOptions.Query.MaxAge is -1ns; want 0 or more"},
+			{"web", consul.QueryOptions{StaleIfError: -time.Second}, "discovery: ResolverOptions.Query.StaleIfError is -1s; want 0 or more"},
+		} {
+			r := agent.resolver(&discovery.ResolverOptions{Query: test.query})
+			start := time.Now()
+			_, err := r.Pick(within(t, time.Hour), test.service)
+			want(t, "error", fmt.Sprint(err), test.want)
+			want(t, "watch", fmt.Sprint(firstError(r.Watch(t.Context(), test.service))), test.want)
+			want(t, "waited", time.Since(start), 0)
+		}
+		want(t, "requests", agent.wire.count(""), 0)
+	})
+}
+
+// TestResolverWatchLoops breaks, panics and closes the resolver in loops, of which
+// there are several for one service.
+func TestResolverWatchLoops(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.add("web", "a")
+		r := agent.resolver(nil)
+		for range r.Watch(t.Context(), "web") {
+			break // at once
+		}
+		func() {
+			defer func() { want(t, "panic", fmt.Sprint(recover()), "boom") }()
+			for range r.Watch(t.Context(), "web") {
+				panic("boom")
+			}
+		}()
+		seq := r.Watch(t.Context(), "web")
+		loops := 0
+		for range seq { // one loop in another, twice the same sequence
+			for list := range seq {
+				want(t, "instances", ids(list), "a")
+				loops++
+				break
+			}
+			break
+		}
+		want(t, "loops", loops, 1)
+		time.Sleep(time.Hour)
+		_, known := r.State("web")
+		want(t, "known after all loops have ended", known, false)
+
+		var errs []error
+		for _, err := range r.Watch(t.Context(), "web") {
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			r.Close()
+		}
+		if len(errs) != 1 || !errors.Is(errs[0], discovery.ErrClosed) {
+			t.Errorf("errors %v, want ErrClosed", errs)
+		}
+	})
+}
+
+// TestResolverAfterClose ends what is under way when a resolver is closed.
+func TestResolverAfterClose(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.add("web", "a")
+		r := agent.resolver(nil)
+		i, done, err := r.Acquire(t.Context(), "web")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		done(errors.New("boom"))
+		done(nil)
+		want(t, "load", i.Load(), 0)
+		r.Retry("web")
+		_, known := r.State("web")
+		want(t, "known", known, false)
+		for name, call := range map[string]func() error{
+			"Instances":   func() error { _, err := r.Instances(t.Context(), "web"); return err },
+			"Pick":        func() error { _, err := r.Pick(t.Context(), "web"); return err },
+			"PickKey":     func() error { _, err := r.PickKey(t.Context(), "web", "k"); return err },
+			"Acquire":     func() error { _, _, err := r.Acquire(t.Context(), "web"); return err },
+			"DialContext": func() error { _, err := r.DialContext(t.Context(), "tcp", "web:80"); return err },
+			"Watch":       func() error { return firstError(r.Watch(t.Context(), "web")) },
+			"a request": func() error {
+				_, err := (&http.Client{Transport: discovery.NewTransport(r, nil)}).Get("http://web/")
+				return err
+			},
+		} {
+			if err := call(); !errors.Is(err, discovery.ErrClosed) {
+				t.Errorf("%s: %v, want ErrClosed", name, err)
+			}
+		}
+	})
+}

@@ -16,7 +16,7 @@ import (
 type service struct {
 	r        *Resolver
 	name     string
-	balancer Balancer
+	balancer func() Balancer // makes it when it is called for the first time
 	ctx      context.Context // of its queries
 	cancel   context.CancelFunc
 
@@ -77,7 +77,7 @@ func (l *leg) settled() bool { return l.serial > 0 || l.isDown() }
 // newService returns a service whose first datacenter is being asked about. r.mu
 // must be held.
 func newService(r *Resolver, name string) *service {
-	s := &service{r: r, name: name, balancer: r.opts.Balancer()}
+	s := &service{r: r, name: name, balancer: sync.OnceValue(r.opts.newBalancer)}
 	s.ctx, s.cancel = context.WithCancel(r.ctx)
 	s.view.Store(&view{superseded: make(chan struct{})})
 	s.used.Store(int64(r.clock()))
@@ -374,7 +374,11 @@ func (s *service) pick(v *view, choose func([]Instance) int, tried []instanceKey
 	if len(candidates) == 0 {
 		return Instance{}, s.noInstances()
 	}
-	return candidates[choose(candidates)], nil
+	i := choose(candidates)
+	if i < 0 || i >= len(candidates) {
+		return Instance{}, fmt.Errorf("discovery: service %q: the balancer picked %d; want 0 to %d", s.name, i, len(candidates)-1)
+	}
+	return candidates[i], nil
 }
 
 // noInstances returns an ErrNoInstances that says what is known of the reason.

@@ -92,6 +92,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	body := newSharedBody(req)
+	defer body.end()
 	var tried []instanceKey
 	var lastErr error
 	for len(tried) < maxTries {
@@ -108,30 +109,49 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			done(lastErr)
 			continue
 		}
-		attempt, sent := newAttempt(req, instance, body)
-		resp, err := t.base.RoundTrip(attempt)
+		resp, again, err := t.try(req, instance, done, body)
 		if err == nil {
-			body.end()
-			resp.Request = req
-			resp.Body = newTrackedBody(resp.Body, done)
 			return resp, nil
 		}
-		lastErr = err
-		unsent := nothingSent(err, sent)
-		if ended := endOf(req); ended != nil {
-			if body.awaited.Load() {
-				ended = context.Canceled // the caller's fault
-			}
-			done(ended)
-			break
-		}
-		done(err)
-		if !unsent || !body.rewind() {
+		if lastErr = err; !again {
 			break
 		}
 	}
-	body.end()
 	return nil, lastErr
+}
+
+// try sends a request to an instance. If that fails, it reports whether another
+// instance may be tried. It calls done, or lets the body of the response do so.
+func (t *transport) try(req *http.Request, instance Instance, done func(error), body *sharedBody) (resp *http.Response, again bool, err error) {
+	attempt, sent := newAttempt(req, instance, body)
+	returned := false
+	defer func() {
+		if !returned { // the base transport has panicked
+			done(context.Canceled)
+		}
+	}()
+	resp, err = t.base.RoundTrip(attempt)
+	returned = true
+	switch {
+	case err == nil && resp == nil:
+		err = errors.New("discovery: the base transport returned neither a response nor an error")
+		done(context.Canceled) // not the instance's fault
+		return nil, false, err
+	case err == nil:
+		resp.Request = req
+		resp.Body = newTrackedBody(resp.Body, done)
+		return resp, false, nil
+	}
+	unsent := nothingSent(err, sent)
+	if ended := endOf(req); ended != nil {
+		if body.awaited.Load() {
+			ended = context.Canceled // the caller's fault
+		}
+		done(ended)
+		return nil, false, err
+	}
+	done(err)
+	return nil, unsent && body.rewind(), err
 }
 
 // endOf returns why a request has ended, whatever became of it: it is

@@ -662,3 +662,43 @@ func TestTransportUnderLoad(t *testing.T) {
 	close(stop)
 	wg.Wait()
 }
+
+// TestTransportBadBase has a transport for the requests that breaks the rules of
+// [http.RoundTripper].
+func TestTransportBadBase(t *testing.T) {
+	agent := consulmock.New(t)
+	addInstance(agent, "web", "a", "127.0.0.1:1")
+	r := discovery.NewResolver(agent.Client(), nil)
+	defer r.Close()
+	load := func() int {
+		i, err := r.Pick(context.Background(), "web")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return i.Load()
+	}
+	body := &closeCounter{ReadCloser: io.NopCloser(strings.NewReader("x"))}
+	req, _ := http.NewRequest("POST", "http://web/", body)
+	resp, err := discovery.NewTransport(r, roundTripFunc(func(r *http.Request) (*http.Response, error) {
+		r.Body.Close()
+		return nil, nil
+	})).RoundTrip(req)
+	if resp != nil || err == nil || err.Error() != "discovery: the base transport returned neither a response nor an error" {
+		t.Errorf("neither response nor error: %v, %v", resp, err)
+	}
+	if n := body.n.Load(); n != 1 {
+		t.Errorf("the body was closed %d times", n)
+	}
+	func() {
+		defer func() {
+			if recover() != "boom" {
+				t.Error("no panic")
+			}
+		}()
+		req, _ := http.NewRequest("GET", "http://web/", nil)
+		discovery.NewTransport(r, roundTripFunc(func(*http.Request) (*http.Response, error) { panic("boom") })).RoundTrip(req)
+	}()
+	if n := load(); n != 0 {
+		t.Errorf("load %d", n)
+	}
+}
