@@ -27,6 +27,20 @@ type reference struct {
 	size int // of a slice
 }
 
+// contentChanged returns a function that reports whether a value differs from that
+// of the call before. It keeps nothing of the values.
+func contentChanged[T any]() func(T) bool {
+	h := newHasher()
+	var last uint64
+	first := true
+	return func(v T) bool {
+		sum := h.sum(v)
+		changed := first || sum != last
+		first, last = false, sum
+		return changed
+	}
+}
+
 func newHasher() *hasher {
 	return &hasher{seed: maphash.MakeSeed(), fields: make(map[reflect.Type][]int)}
 }

@@ -179,23 +179,3 @@ func TestHashEnds(t *testing.T) {
 		}
 	}
 }
-
-// TestEqualInstance makes sure that no field is forgotten.
-func TestEqualInstance(t *testing.T) {
-	var base, same Instance
-	changeLeaf(reflect.ValueOf(&base).Elem(), -1)
-	changeLeaf(reflect.ValueOf(&same).Elem(), -1)
-	if !equalInstance(&base, &same) {
-		t.Error("two equal instances are not")
-	}
-	for k := 0; ; k++ {
-		var other Instance
-		path := changeLeaf(reflect.ValueOf(&other).Elem(), k)
-		if path == "" {
-			break
-		}
-		if equalInstance(&base, &other) {
-			t.Errorf("equal although %s differs", path)
-		}
-	}
-}

@@ -121,6 +121,21 @@ func equalInstance(a, b *Instance) bool {
 		maps.Equal(a.NodeMeta, b.NodeMeta) && maps.Equal(a.TaggedAddresses, b.TaggedAddresses)
 }
 
+// instancesChanged returns a function that reports whether a list differs from that
+// of the call before. It keeps the list.
+func instancesChanged() func([]Instance) bool {
+	var last []Instance
+	first := true
+	return func(instances []Instance) bool {
+		changed := first || len(instances) != len(last)
+		for i := 0; i < len(instances) && !changed; i++ {
+			changed = !equalInstance(&instances[i], &last[i])
+		}
+		first, last = false, instances
+		return changed
+	}
+}
+
 // difference counts what has changed from one list to another. Order does not
 // count, but instances that changed places are no difference only to the counts.
 func difference(from, to []Instance) (added, removed, changed int) {

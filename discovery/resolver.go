@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"log/slog"
-	"net"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,102 +23,6 @@ var (
 	ErrClosed = errors.New("resolver closed")
 )
 
-// ResolverOptions are the options of a resolver. Nil, and the zero
-// ResolverOptions, consist of defaults. A number that is 0 or less means the
-// default, but for ExcludeFor.
-type ResolverOptions struct {
-	// Query is what is asked about every service: Tags, Filter, Near, NodeMeta,
-	// AllowStale, UseCache and so on. PassingOnly, WaitIndex and WaitHash are the
-	// resolver's own. For WaitTime see [WatchOptions].
-	Query consul.QueryOptions
-
-	// AllowWarning makes instances count that have a warning check. Without it
-	// only those do that have none but passing checks.
-	AllowWarning bool
-
-	// AnyStatus makes all instances count, also those that have a critical check
-	// or are in maintenance, whose Weight is 0.
-	AnyStatus bool
-
-	// Connect looks for the instances through which a service can be reached in
-	// the service mesh: its proxies, and itself where it takes part natively.
-	Connect bool
-
-	// Datacenters are asked one after the other: the instances are those of the
-	// first datacenter that has any. The next one is asked when the ones before
-	// it have none, or when the agent has refused to ask them, or failed three
-	// times in a row; and no longer when one of them has some again. Empty means
-	// Query.Datacenter.
-	Datacenters []string
-
-	// MinInstances holds removals back: while fewer instances than that are
-	// healthy, so many of those that were used last stay in use that there are
-	// MinInstances of them. It keeps a fault of the checks from taking everything
-	// out of service, at the price of using what may be dead. It is off by
-	// default.
-	MinInstances int
-
-	// IdleTimeout is the time after which a service is forgotten that nobody asks
-	// for, watches or uses (see [Resolver.Acquire]), 5 minutes by default. It is
-	// kept for longer while the agent cannot repeat the response in use: when the
-	// agent is away or fails, but not when it refuses the query.
-	IdleTimeout time.Duration
-
-	// MaxQueries is how many queries may be under way at the same time, and so the
-	// most connections that the resolver uses: 128 by default, of the 200 that
-	// agents allow to a client. An eighth of them, 1 to 16, do not wait for
-	// changes. They serve first queries, and services for which there is no room
-	// among the others, which are polled about every 5 seconds. Several Datacenters
-	// have equal shares of that eighth, at least 1 each, so that one that hangs does
-	// not hold up the others. With no more queries than Datacenters, all are polled.
-	MaxQueries int
-
-	// Balancer returns the balancer of one service; see [Random], [RoundRobin],
-	// [WeightedRandom] and [LeastLoaded]. It is called when the service is picked
-	// from for the first time. Nil means WeightedRandom.
-	Balancer func() Balancer
-
-	// ExcludeFor is how long an instance is not picked after it was seen failing,
-	// unless all are failing. It doubles with every further failure up to a
-	// minute, and ends with a success, or when the service is forgotten (see
-	// IdleTimeout). 5 seconds if 0; never if negative.
-	ExcludeFor time.Duration
-
-	// Dial opens the connections of [Resolver.DialContext]. Nil means a
-	// [net.Dialer] with a timeout of 10 seconds.
-	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-
-	// Burst, MinInterval, MinBackoff and MaxBackoff are those of the watch of
-	// each service; see [WatchOptions].
-	Burst       int
-	MinInterval time.Duration
-	MinBackoff  time.Duration
-	MaxBackoff  time.Duration
-
-	// Logger gets what happens; nil is silent. Of failures in a row the first one
-	// is a warning, and the others are for debugging. OnEvent is called with
-	// [InstancesChangedEvent], [WatchErrorEvent], [WatchRecoveredEvent] and
-	// [IndexResetEvent]; nil is none.
-	Logger  *slog.Logger
-	OnEvent func(Event)
-}
-
-// newBalancer returns the balancer of a service.
-func (o *ResolverOptions) newBalancer() Balancer {
-	if o.Balancer != nil {
-		if b := o.Balancer(); b != nil {
-			return b
-		}
-	}
-	return WeightedRandom()
-}
-
-const (
-	defaultIdleTimeout = 5 * time.Minute
-	defaultMaxQueries  = 128
-	defaultExcludeFor  = 5 * time.Second
-)
-
 // Resolver holds the instances of the services that it was asked for. However
 // many ask for a service, there is one blocking query about it, and all but the
 // first are answered from memory. Its methods may be called concurrently.
@@ -132,52 +33,30 @@ type Resolver struct {
 	client  *consul.Client
 	opts    ResolverOptions // with defaults
 	watch   WatchOptions    // of each service, without the name
-	slots   *slots
+	limiter *queryLimiter
 	started time.Time
 	ctx     context.Context // of the queries; ended by Close
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup // of their goroutines
 
 	mu       sync.RWMutex
-	services map[string]*service
+	services map[string]*entry
 }
 
 // NewResolver returns a resolver, which asks nothing before it is asked. Nil
 // options mean passing instances only. With a nil client every question is an
 // error.
 func NewResolver(c *consul.Client, opts *ResolverOptions) *Resolver {
-	r := &Resolver{client: c, started: time.Now(), services: make(map[string]*service)}
-	if opts != nil {
-		r.opts = *opts
-	}
-	o := &r.opts
-	o.IdleTimeout = positive(o.IdleTimeout, defaultIdleTimeout)
-	o.MaxQueries = positive(o.MaxQueries, defaultMaxQueries)
-	if o.ExcludeFor == 0 {
-		o.ExcludeFor = defaultExcludeFor
-	}
-	o.ExcludeFor = min(o.ExcludeFor, maxDuration)
-	if o.Dial == nil {
-		o.Dial = (&net.Dialer{Timeout: 10 * time.Second}).DialContext
-	}
-	if token := strings.TrimSpace(o.Query.Token); token != "" {
+	r := &Resolver{client: c, opts: opts.withDefaults(), started: time.Now(), services: make(map[string]*entry)}
+	if token := strings.TrimSpace(r.opts.Query.Token); token != "" {
 		// Unlike these options, a client prints without its token wherever it is a
 		// field.
-		if o.Query.Token = ""; c != nil {
+		if r.opts.Query.Token = ""; c != nil {
 			r.client = c.WithToken(token)
 		}
 	}
-	o.Query.PassingOnly = !o.AllowWarning && !o.AnyStatus
-	o.Datacenters = slices.Clone(o.Datacenters)
-	if len(o.Datacenters) == 0 {
-		o.Datacenters = []string{o.Query.Datacenter}
-	}
-	watch := WatchOptions{
-		Query: o.Query, Burst: o.Burst, MinInterval: o.MinInterval, MinBackoff: o.MinBackoff, MaxBackoff: o.MaxBackoff,
-		Logger: o.Logger, OnEvent: o.OnEvent,
-	}
-	r.watch = watch.withDefaults()
-	r.slots = newSlots(o.MaxQueries, len(o.Datacenters))
+	r.watch = r.opts.watch()
+	r.limiter = newQueryLimiter(r.opts.MaxQueries, len(r.opts.Datacenters))
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r
 }
@@ -204,11 +83,11 @@ func (r *Resolver) Instances(ctx context.Context, service string) ([]Instance, e
 // is none. For waiting see Instances. Instances seen failing by [Resolver.Acquire]
 // are left out for a while.
 func (r *Resolver) Pick(ctx context.Context, service string) (Instance, error) {
-	s, v, err := r.lookUp(ctx, service)
+	e, v, err := r.lookUp(ctx, service)
 	if err != nil {
 		return Instance{}, err
 	}
-	return s.pick(v, s.balancer().Pick, nil)
+	return e.pick(v, e.balancer().Pick, nil)
 }
 
 // PickKey is Pick for things that shall stay with the same instance: it returns
@@ -216,11 +95,11 @@ func (r *Resolver) Pick(ctx context.Context, service string) (Instance, error) {
 // and was not seen failing by [Resolver.Acquire] just now. When an instance goes,
 // only its keys move. The balancer is not asked.
 func (r *Resolver) PickKey(ctx context.Context, service, key string) (Instance, error) {
-	s, v, err := r.lookUp(ctx, service)
+	e, v, err := r.lookUp(ctx, service)
 	if err != nil {
 		return Instance{}, err
 	}
-	return s.pick(v, func(instances []Instance) int { return rendezvous(key, instances) }, nil)
+	return e.pick(v, func(instances []Instance) int { return rendezvous(key, instances) }, nil)
 }
 
 // Acquire is Pick with feedback. The caller calls done when it has used the
@@ -233,11 +112,11 @@ func (r *Resolver) Acquire(ctx context.Context, service string) (i Instance, don
 
 // acquire is Acquire among the instances that are not in tried.
 func (r *Resolver) acquire(ctx context.Context, service string, tried []instanceKey) (Instance, func(error), error) {
-	s, v, err := r.lookUp(ctx, service)
+	e, v, err := r.lookUp(ctx, service)
 	if err != nil {
 		return Instance{}, nil, err
 	}
-	i, err := s.pick(v, s.balancer().Pick, tried)
+	i, err := e.pick(v, e.balancer().Pick, tried)
 	if err != nil {
 		return Instance{}, nil, err
 	}
@@ -246,7 +125,7 @@ func (r *Resolver) acquire(ctx context.Context, service string, tried []instance
 	return i, func(err error) {
 		if once.CompareAndSwap(false, true) {
 			i.stats.load.Add(-1)
-			s.judge(i, err)
+			e.feedback(i, err)
 		}
 	}, nil
 }
@@ -266,16 +145,16 @@ func (r *Resolver) Watch(ctx context.Context, service string) iter.Seq2[[]Instan
 			yield(nil, errNilContext)
 			return
 		}
-		s, err := r.use(service)
+		e, err := r.use(service)
 		if err != nil {
 			yield(nil, err)
 			return
 		}
-		defer r.release(s)
+		defer r.release(e)
 		var seen uint64
 		failed := false
 		for ctx.Err() == nil {
-			v := s.view.Load()
+			v := e.view.Load()
 			if v.answered && (v.generation != seen || failed && v.err == nil) {
 				seen, failed = v.generation, failed && v.err != nil
 				if !yield(v.instances, nil) {
@@ -321,12 +200,12 @@ type State struct {
 // without asking. It reports false if nobody has asked for the service lately.
 func (r *Resolver) State(service string) (State, bool) {
 	r.mu.RLock()
-	s := r.services[service]
+	e := r.services[service]
 	r.mu.RUnlock()
-	if s == nil {
+	if e == nil {
 		return State{}, false
 	}
-	return s.state(), true
+	return e.state(), true
 }
 
 // Retry ends the pause after a failed query about a service: the agent is asked
@@ -334,10 +213,10 @@ func (r *Resolver) State(service string) (State, bool) {
 // does nothing to a query that waits for a change.
 func (r *Resolver) Retry(service string) {
 	r.mu.RLock()
-	s := r.services[service]
+	e := r.services[service]
 	r.mu.RUnlock()
-	if s != nil {
-		s.retry()
+	if e != nil {
+		e.retry()
 	}
 }
 
@@ -347,8 +226,8 @@ func (r *Resolver) Retry(service string) {
 func (r *Resolver) Close() error {
 	r.mu.Lock()
 	r.cancel()
-	for name, s := range r.services {
-		s.idle.Stop()
+	for name, e := range r.services {
+		e.idle.Stop()
 		delete(r.services, name)
 	}
 	r.mu.Unlock()
@@ -358,29 +237,29 @@ func (r *Resolver) Close() error {
 
 // lookUp returns a service and what is known about it, after the agent's first
 // answer.
-func (r *Resolver) lookUp(ctx context.Context, name string) (*service, *view, error) {
+func (r *Resolver) lookUp(ctx context.Context, name string) (*entry, *view, error) {
 	if ctx == nil {
 		return nil, nil, errNilContext
 	}
 	r.mu.RLock()
-	s := r.services[name]
+	e := r.services[name]
 	r.mu.RUnlock()
-	if s != nil {
-		if v := s.view.Load(); v.answered {
-			s.touch()
-			return s, v, nil
+	if e != nil {
+		if v := e.view.Load(); v.answered {
+			e.touch()
+			return e, v, nil
 		}
 	}
-	s, err := r.use(name)
+	e, err := r.use(name)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer r.release(s)
+	defer r.release(e)
 	for {
-		v := s.view.Load()
+		v := e.view.Load()
 		switch {
 		case v.answered:
-			return s, v, nil
+			return e, v, nil
 		case v.settled && isRefusal(v.err):
 			return nil, nil, v.err
 		}
@@ -398,33 +277,12 @@ func (r *Resolver) lookUp(ctx context.Context, name string) (*service, *view, er
 	}
 }
 
-// check returns an error if the agent cannot be asked about a service, so that
-// nobody waits for its response.
-func (r *Resolver) check(service string) error {
-	if service == "" {
-		return errors.New("discovery: service is empty")
-	}
-	for _, element := range strings.Split(service, "/") {
-		if element == "." || element == ".." {
-			return fmt.Errorf("discovery: service %q: the element . or .. is not allowed in a path", service)
-		}
-	}
-	q := &r.opts.Query
-	switch {
-	case q.MaxAge < 0:
-		return fmt.Errorf("discovery: ResolverOptions.Query.MaxAge is %s; want 0 or more", q.MaxAge)
-	case q.StaleIfError < 0:
-		return fmt.Errorf("discovery: ResolverOptions.Query.StaleIfError is %s; want 0 or more", q.StaleIfError)
-	}
-	return nil
-}
-
 // use returns a service that is not forgotten before its release.
-func (r *Resolver) use(name string) (*service, error) {
+func (r *Resolver) use(name string) (*entry, error) {
 	if r.client == nil {
 		return nil, errNilClient
 	}
-	if err := r.check(name); err != nil {
+	if err := r.opts.check(name); err != nil {
 		return nil, err
 	}
 	r.mu.Lock()
@@ -432,22 +290,22 @@ func (r *Resolver) use(name string) (*service, error) {
 	if r.ctx.Err() != nil {
 		return nil, fmt.Errorf("discovery: service %q: %w", name, ErrClosed)
 	}
-	s := r.services[name]
-	if s == nil {
-		s = newService(r, name)
-		r.services[name] = s
+	e := r.services[name]
+	if e == nil {
+		e = newEntry(r, name)
+		r.services[name] = e
 	}
-	s.users++
-	return s, nil
+	e.users++
+	return e, nil
 }
 
 // release ends a use of a service.
-func (r *Resolver) release(s *service) {
+func (r *Resolver) release(e *entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s.used.Store(int64(r.clock()))
-	if s.users--; s.users == 0 && r.ctx.Err() == nil {
-		s.idle.Reset(r.opts.IdleTimeout)
+	e.used.Store(int64(r.clock()))
+	if e.users--; e.users == 0 && r.ctx.Err() == nil {
+		e.idle.Reset(r.opts.IdleTimeout)
 	}
 }
 
@@ -456,20 +314,20 @@ func (r *Resolver) release(s *service) {
 const minIdleCheck = time.Second
 
 // forget drops a service if nobody has used it for IdleTimeout.
-func (r *Resolver) forget(s *service) {
+func (r *Resolver) forget(e *entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.ctx.Err() != nil || s.users > 0 { // release starts the timer again
+	if r.ctx.Err() != nil || e.users > 0 { // release starts the timer again
 		return
 	}
-	idle := r.clock() - time.Duration(s.used.Load())
+	idle := r.clock() - time.Duration(e.used.Load())
 	switch {
 	case idle < r.opts.IdleTimeout:
-		s.idle.Reset(r.opts.IdleTimeout - idle)
-	case s.mustBeKept():
-		s.idle.Reset(max(r.opts.IdleTimeout, minIdleCheck))
+		e.idle.Reset(r.opts.IdleTimeout - idle)
+	case e.mustBeKept():
+		e.idle.Reset(max(r.opts.IdleTimeout, minIdleCheck))
 	default:
-		delete(r.services, s.name)
-		s.cancel()
+		delete(r.services, e.service)
+		e.cancel()
 	}
 }

@@ -142,7 +142,7 @@ func cloneQuery(q consul.QueryOptions) consul.QueryOptions {
 // shares and bounds them.
 func Watch[T any](ctx context.Context, query Query[T], opts *WatchOptions) iter.Seq2[T, error] {
 	if query == nil {
-		return failed[T](errors.New("discovery: nil query"))
+		return errorSeq[T](errors.New("discovery: nil query"))
 	}
 	return (&watcher[T]{query: query, opts: opts.withDefaults()}).seq(ctx)
 }
@@ -152,8 +152,8 @@ var (
 	errNilContext = errors.New("discovery: nil context")
 )
 
-// failed returns a sequence of one error.
-func failed[T any](err error) iter.Seq2[T, error] {
+// errorSeq returns a sequence of one error.
+func errorSeq[T any](err error) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var none T
 		yield(none, err)
@@ -163,11 +163,12 @@ func failed[T any](err error) iter.Seq2[T, error] {
 // seq returns the watch as a sequence.
 func (w *watcher[T]) seq(ctx context.Context) iter.Seq2[T, error] {
 	if ctx == nil {
-		return failed[T](errNilContext)
+		return errorSeq[T](errNilContext)
 	}
 	return func(yield func(T, error) bool) {
-		h := newHasher()
-		w.run(ctx, func(v T) uint64 { return h.sum(v) }, yield)
+		loop := *w // each loop begins anew
+		loop.changed = contentChanged[T]()
+		loop.run(ctx, func(r result[T]) bool { return r.unchanged || yield(r.value, r.err) })
 	}
 }
 
@@ -177,7 +178,7 @@ func (w *watcher[T]) seq(ctx context.Context) iter.Seq2[T, error] {
 // everything else see [Watch].
 func WatchService(ctx context.Context, c *consul.Client, service string, opts *WatchOptions) iter.Seq2[[]*consul.ServiceEntry, error] {
 	if c == nil {
-		return failed[[]*consul.ServiceEntry](errNilClient)
+		return errorSeq[[]*consul.ServiceEntry](errNilClient)
 	}
 	o := opts.withDefaults()
 	if o.Name == "" {
@@ -192,97 +193,103 @@ func WatchService(ctx context.Context, c *consul.Client, service string, opts *W
 
 // watcher is the loop behind every watch.
 type watcher[T any] struct {
-	query    Query[T]
-	opts     WatchOptions  // with defaults
-	gate     gate          // nil lets every query pass
-	answered func()        // called after each answer, and after its yield if it had one; may be nil
-	retry    chan struct{} // ends the pause after an error; nil if nothing does
+	query   Query[T]
+	opts    WatchOptions  // with defaults
+	changed func(T) bool  // reports whether a value differs from that of the call before
+	retry   chan struct{} // ends the pause after an error; nil if nothing does
 
-	// skipsKnown says that the query makes one request and passes on its metadata,
-	// so that an answer need not be decoded that has the bytes of the last one. A
-	// query that makes an answer of several requests would lose changes.
+	// acquire returns when a query may start, and whether it may wait for a change if
+	// it wants to; release is called after the query. A nil release means that ctx
+	// has ended. Nil limits nothing.
+	acquire func(ctx context.Context, wait bool) (release func(), mayWait bool)
+
+	// skipsKnown means that the query makes one request and passes on its metadata,
+	// so that a response need not be decoded that has the bytes of the last one. A
+	// query that makes a value of several responses would lose changes.
 	skipsKnown bool
+
+	failures int       // in a row
+	since    time.Time // the first of them
 }
 
-// gate lets a query pass when there is room for it, and says whether it may
-// wait for a change. The caller calls release after the query. A nil release
-// means that ctx has ended.
-type gate func(ctx context.Context, wait bool) (release func(), mayWait bool)
+// result is the outcome of one query.
+type result[T any] struct {
+	value     T
+	meta      *consul.QueryMeta // may be nil
+	unchanged bool              // value has the content of the last one, or was not decoded because of that
+	err       error             // value and meta mean nothing beside it
+}
 
 // position is what the next query waits on. The zero position is nothing: the
-// query is answered at once.
+// agent responds to the query at once.
 type position struct {
 	index uint64
 	hash  string
-	known uint64 // fingerprint of the last answer; 0 for none
+	known uint64 // fingerprint of the last response; 0 for none
 }
 
 func (p position) waits() bool { return p.index > 0 || p.hash != "" }
 
-// run repeats the query until ctx ends or yield returns false. digest tells
-// answers apart.
-func (w *watcher[T]) run(ctx context.Context, digest func(T) uint64, yield func(T, error) bool) {
+// next returns what to wait on after a response, and whether the watch starts over.
+func (p position) next(meta *consul.QueryMeta) (next position, reset bool) {
+	if meta == nil {
+		return position{}, false
+	}
+	next.index, reset = nextIndex(p.index, meta.LastIndex)
+	if meta.LastIndex == 0 {
+		next.hash = meta.LastContentHash
+	}
+	next.known = meta.Fingerprint
+	return next, reset
+}
+
+// nextIndex returns the index to wait on after a response with the index got to
+// a query that waited on the index sent, and whether the watch starts over. An
+// index below the last one comes from servers that were restored or replaced, or
+// is a quirk of streaming; 0 is none at all. To wait on either could be to wait
+// for a long time, or on nothing: the next query does not wait.
+func nextIndex(sent, got uint64) (next uint64, reset bool) {
+	if got < sent {
+		return 0, true
+	}
+	return got, false
+}
+
+// run repeats the query until ctx ends or yield returns false.
+func (w *watcher[T]) run(ctx context.Context, yield func(result[T]) bool) {
 	var (
-		none     T
-		at       position
-		due      time.Time
-		failures int
-		since    time.Time // the first of them
-		last     uint64
-		hasLast  bool
-		dc       = w.opts.Query.Datacenter
-		observe  = observer{w.opts.Logger, w.opts.OnEvent}
-		pace     = pace{w.opts.MinInterval, w.opts.Burst}
-		backoff  = backoff{w.opts.MinBackoff, w.opts.MaxBackoff}
+		at    position
+		due   time.Time
+		limit = rateLimiter{w.opts.MinInterval, w.opts.Burst}
 	)
 	for {
 		var delay time.Duration
-		due, delay = pace.reserve(due, time.Now())
+		due, delay = limit.reserve(due, time.Now())
 		if !sleep(ctx, delay) {
 			return
 		}
-		answer, meta, err := w.ask(ctx, at)
+		r := w.ask(ctx, at)
 		if ctx.Err() != nil {
 			return
 		}
-		if err != nil {
+		if r.err != nil {
 			// The agent may have been replaced by one that counts from 1, and a
 			// query that waits on the index of its predecessor would find out late.
 			at = position{}
-			if failures++; failures == 1 {
-				since = time.Now()
-			}
-			select {
-			case <-w.retry: // from before the failure: only this pause can be ended now
-			default:
-			}
-			pause := backoff.pause(failures, retryAfter(err), rand.Float64())
-			resume := time.Now().Add(pause)
-			observe.emit(WatchErrorEvent{w.opts.Name, dc, err, failures, pause})
-			if !yield(none, err) || !sleepUnless(ctx, time.Until(resume), w.retry) {
+			resume := time.Now().Add(w.failed(r.err))
+			if !yield(r) || !sleepUnless(ctx, time.Until(resume), w.retry) {
 				return
 			}
 			continue
 		}
-		if failures > 0 {
-			observe.emit(WatchRecoveredEvent{w.opts.Name, dc, failures, time.Since(since)})
-			failures = 0
-		}
-		next, reset := nextPosition(at, meta)
+		w.recovered()
+		next, reset := at.next(r.meta)
 		if reset {
-			observe.emit(IndexResetEvent{w.opts.Name, dc, at.index, meta.LastIndex})
+			w.emit(IndexResetEvent{w.opts.Name, w.opts.Query.Datacenter, at.index, r.meta.LastIndex})
 		}
 		at = next
-		if meta != nil && meta.Unchanged {
-			// It was not decoded, because it is the last answer.
-		} else if sum := digest(answer); !hasLast || sum != last {
-			last, hasLast = sum, true
-			if !yield(answer, nil) {
-				return
-			}
-		}
-		if w.answered != nil {
-			w.answered()
+		if !yield(r) {
+			return
 		}
 		// What cannot be waited on is polled, and a burst of that is of no use.
 		if !at.waits() && !reset && !sleep(ctx, time.Until(due)) {
@@ -291,34 +298,21 @@ func (w *watcher[T]) run(ctx context.Context, digest func(T) uint64, yield func(
 	}
 }
 
-// nextPosition returns what to wait on after an answer.
-func nextPosition(at position, meta *consul.QueryMeta) (next position, reset bool) {
-	if meta == nil {
-		return position{}, false
-	}
-	next.index, reset = nextIndex(at.index, meta.LastIndex)
-	if meta.LastIndex == 0 {
-		next.hash = meta.LastContentHash
-	}
-	next.known = meta.Fingerprint
-	return next, reset
-}
-
 // ask performs one query.
-func (w *watcher[T]) ask(ctx context.Context, at position) (T, *consul.QueryMeta, error) {
+func (w *watcher[T]) ask(ctx context.Context, at position) (r result[T]) {
 	q := cloneQuery(w.opts.Query)
 	wait := at.waits()
-	if w.gate != nil {
-		release, mayWait := w.gate(ctx, wait)
+	if w.acquire != nil {
+		release, mayWait := w.acquire(ctx, wait)
 		if release == nil {
-			var none T
-			return none, nil, ctx.Err()
+			r.err = ctx.Err()
+			return r
 		}
 		defer release()
 		wait = wait && mayWait
 	}
 	if w.skipsKnown {
-		q.Known = max(at.known, 1) // 1 is no answer, but asks for the fingerprint of this one
+		q.Known = max(at.known, 1) // 1 is no response, but asks for the fingerprint of this one
 	}
 	timeout := answerTimeout
 	if wait {
@@ -327,36 +321,43 @@ func (w *watcher[T]) ask(ctx context.Context, at position) (T, *consul.QueryMeta
 	}
 	qctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	answer, meta, err := w.query(qctx, &q)
-	if err != nil && ctx.Err() == nil && qctx.Err() != nil {
-		err = fmt.Errorf("no answer within %s: %w", timeout, err)
+	r.value, r.meta, r.err = w.query(qctx, &q)
+	switch {
+	case r.err != nil:
+		var none T
+		r.value = none
+		if ctx.Err() == nil && qctx.Err() != nil {
+			r.err = fmt.Errorf("no answer within %s: %w", timeout, r.err)
+		}
+	case r.meta != nil && r.meta.Unchanged:
+		r.unchanged = true
+	default:
+		r.unchanged = !w.changed(r.value)
 	}
-	return answer, meta, err
+	return r
 }
 
-// retryAfter returns how long the agent asks to wait after an error.
-func retryAfter(err error) time.Duration {
-	var status *consul.StatusError
-	if errors.As(err, &status) {
-		return status.RetryAfter
+// failed notes a failed query, and returns how long to pause after it.
+func (w *watcher[T]) failed(err error) time.Duration {
+	if w.failures++; w.failures == 1 {
+		w.since = time.Now()
 	}
-	return 0
-}
-
-// sleep waits for d, and reports whether ctx has not ended meanwhile.
-func sleep(ctx context.Context, d time.Duration) bool { return sleepUnless(ctx, d, nil) }
-
-// sleepUnless is sleep that ends when something is sent to wake.
-func sleepUnless(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
 	select {
-	case <-t.C:
-	case <-wake:
-	case <-ctx.Done():
+	case <-w.retry: // from before the failure: only this pause can be ended from now on
+	default:
 	}
-	return ctx.Err() == nil
+	b := backoff{w.opts.MinBackoff, w.opts.MaxBackoff}
+	pause := b.pause(w.failures, retryAfter(err), rand.Float64())
+	w.emit(WatchErrorEvent{w.opts.Name, w.opts.Query.Datacenter, err, w.failures, pause})
+	return pause
 }
+
+// recovered notes that a query has not failed.
+func (w *watcher[T]) recovered() {
+	if w.failures > 0 {
+		w.emit(WatchRecoveredEvent{w.opts.Name, w.opts.Query.Datacenter, w.failures, time.Since(w.since)})
+		w.failures = 0
+	}
+}
+
+func (w *watcher[T]) emit(e Event) { observer{w.opts.Logger, w.opts.OnEvent}.emit(e) }

@@ -470,9 +470,9 @@ func TestWatchWithoutIndex(t *testing.T) {
 		})
 	}
 	bubble(t, func(t *testing.T, agent *fakeAgent) {
-		for range discovery.Watch(within(t, 20*time.Second), agent.client.Catalog().Datacenters, nil) {
+		for range discovery.Watch(within(t, 19500*time.Millisecond), agent.client.Catalog().Datacenters, nil) {
 		}
-		want(t, "requests in 20 s", agent.wire.count("GET /v1/catalog/datacenters"), 20)
+		want(t, "requests in 19.5 s", agent.wire.count("GET /v1/catalog/datacenters"), 20)
 	})
 }
 

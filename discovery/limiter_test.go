@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestSlots counts the slots for as many queries and datacenters.
-func TestSlots(t *testing.T) {
+// TestQueryLimiter counts the places for queries and for datacenters.
+func TestQueryLimiter(t *testing.T) {
 	for _, test := range []struct {
 		queries, datacenters int
 		waiting              int
@@ -28,18 +28,18 @@ func TestSlots(t *testing.T) {
 		{2, 3, 0, "1 1"}, // the third shares with the first
 		{1, 1, 0, "1"},
 	} {
-		s := newSlots(test.queries, test.datacenters)
+		l := newQueryLimiter(test.queries, test.datacenters)
 		polling := ""
-		for _, c := range s.polling {
+		for _, c := range l.polling {
 			polling += fmt.Sprint(" ", cap(c))
 		}
-		if cap(s.waiting) != test.waiting || polling != " "+test.polling {
+		if cap(l.waiting) != test.waiting || polling != " "+test.polling {
 			t.Errorf("%d queries, %d datacenters: %d wait,%s poll; want %d and %s",
-				test.queries, test.datacenters, cap(s.waiting), polling, test.waiting, test.polling)
+				test.queries, test.datacenters, cap(l.waiting), polling, test.waiting, test.polling)
 		}
 		for n := range test.datacenters {
-			if release, _ := s.gate(n)(context.Background(), false); release == nil {
-				t.Errorf("datacenter %d has no slot", n)
+			if release, _ := l.acquire(context.Background(), n, false); release == nil {
+				t.Errorf("datacenter %d has no place", n)
 			} else {
 				release()
 			}
