@@ -108,3 +108,40 @@ func TestResolverMaxQueries(t *testing.T) {
 		})
 	}
 }
+
+// TestResolverPlacesBecomeFree forgets the service whose query has the only place
+// to wait: the other one gets it.
+func TestResolverPlacesBecomeFree(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		r := agent.resolver(&discovery.ResolverOptions{MaxQueries: 2})
+		instances2(t, r, "first")
+		synctest.Wait()
+		go func() {
+			for range r.Watch(t.Context(), "second") {
+			}
+		}()
+		seen := func() time.Duration {
+			changed := time.Now()
+			before := len(eventsOf[discovery.InstancesChangedEvent](agent))
+			agent.AddService(&consul.AgentServiceRegistration{Name: "second", ID: fmt.Sprint("second-", before)})
+			for len(eventsOf[discovery.InstancesChangedEvent](agent)) == before {
+				time.Sleep(10 * time.Millisecond)
+			}
+			return time.Since(changed)
+		}
+		time.Sleep(time.Minute)
+		slowest := time.Duration(0)
+		for range 5 {
+			slowest = max(slowest, seen())
+			time.Sleep(1700 * time.Millisecond)
+		}
+		if slowest < time.Second || slowest > 6100*time.Millisecond {
+			t.Errorf("without a place to wait a change was seen after %s at most", slowest)
+		}
+		time.Sleep(10 * time.Minute) // the first one is forgotten
+		if took := seen(); took > 10*time.Millisecond {
+			t.Errorf("with a place to wait a change was seen after %s", took)
+		}
+		r.Close()
+	})
+}

@@ -158,6 +158,8 @@ func TestBadBalancers(t *testing.T) {
 			want(t, "Pick", fmt.Sprint(err), wanted)
 			_, _, err = r.Acquire(t.Context(), "web")
 			want(t, "Acquire", fmt.Sprint(err), wanted)
+			_, err = r.PickKey(t.Context(), "web", "k")
+			want(t, "PickKey, which asks no balancer", err, nil)
 			_, err = r.DialContext(t.Context(), "tcp", "web:80")
 			want(t, "DialContext", fmt.Sprint(err), wanted)
 			_, err = (&http.Client{Transport: discovery.NewTransport(r, nil)}).Get("http://web/")
@@ -219,5 +221,30 @@ func TestResolverRefusesBadInput(t *testing.T) {
 			want(t, "waited", time.Since(start), 0)
 		}
 		want(t, "requests", agent.wire.count(""), 0)
+	})
+}
+
+// TestResolverRate sets how often a service that never stops changing is seen.
+func TestResolverRate(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		r := agent.resolver(&discovery.ResolverOptions{Burst: 3, MinInterval: 20 * time.Second, MinBackoff: time.Hour, MaxBackoff: time.Hour})
+		instances2(t, r, "web")
+		for n := range 90 {
+			agent.add("web", fmt.Sprint("web-", n))
+			time.Sleep(time.Second)
+		}
+		want(t, "queries in 90 s", agent.wire.count("GET /v1/health/service/web"), 3+4)
+	})
+}
+
+// TestResolverDefaultBalancer does not pick what has no weight.
+func TestResolverDefaultBalancer(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.add("web", "passing")
+		agent.add("web", "critical")
+		agent.SetCheckStatus("service:critical", consul.HealthCritical, "")
+		r := agent.resolver(&discovery.ResolverOptions{AnyStatus: true})
+		want(t, "instances", instances2(t, r, "web"), "critical passing")
+		want(t, "picked", fmt.Sprint(picked(t, r)), "map[passing:true]")
 	})
 }

@@ -115,20 +115,31 @@ func TestResolverExcludesFailingInstances(t *testing.T) {
 			again, _ := r.PickKey(t.Context(), "web", "user-7")
 			want(t, "PickKey", again.ID, key.ID)
 		}
-		// It is left out for longer each time, until it succeeds once.
-		fail := func(err error) {
+		// A key goes elsewhere while its instance is left out.
+		acquire := func(id string) func(error) {
 			for {
-				i, done, err2 := r.Acquire(t.Context(), "web")
-				if err2 != nil {
-					t.Fatal(err2)
+				i, done, err := r.Acquire(t.Context(), "web")
+				if err != nil {
+					t.Fatal(err)
 				}
-				if i.ID == first.ID {
-					done(err)
-					return
+				if i.ID == id {
+					return done
 				}
-				done(nil)
+				done(context.Canceled) // neither a success nor a failure
 			}
 		}
+		acquire(key.ID)(nil)
+		acquire(key.ID)(errors.New("boom"))
+		other, _ := r.PickKey(t.Context(), "web", "user-7")
+		want(t, "the key's instance while it is left out", other.ID != key.ID, true)
+		time.Sleep(5 * time.Second)
+		again, _ := r.PickKey(t.Context(), "web", "user-7")
+		want(t, "the key's instance afterwards", again.ID, key.ID)
+		// It is left out for longer each time, until it succeeds once.
+		acquire(first.ID)(nil)
+		acquire(first.ID)(errors.New("boom"))
+		time.Sleep(5 * time.Second)
+		fail := func(err error) { acquire(first.ID)(err) }
 		fail(errors.New("boom"))
 		time.Sleep(9 * time.Second)
 		want(t, "picks after the second failure", picked(), 0)
@@ -496,4 +507,48 @@ func TestForgottenServicesLeaveNothing(t *testing.T) {
 			<-gone
 		}
 	}
+}
+
+// TestResolverDatacenterOutOfReach counts how often a datacenter is queried before
+// the next one is.
+func TestResolverDatacenterOutOfReach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, dc1, dc2 := twoDatacenters(t)
+		dc2.add("web", "x")
+		dc1.Inject(consulmock.Fault{Path: "/v1/health/**", Stay: true, Status: 500, Body: "No path to datacenter"})
+		r := discovery.NewResolver(c, &discovery.ResolverOptions{Datacenters: []string{"dc1", "dc2"}, OnEvent: dc1.note})
+		defer r.Close()
+		want(t, "instances", instances2(t, r, "web"), "x")
+		want(t, "queries about the first", dc1.wire.count("GET /v1/health/service/web"), 3)
+		for _, e := range eventsOf[discovery.WatchErrorEvent](dc1) {
+			want(t, "datacenter of the error", e.Datacenter, "dc1")
+		}
+		changes := eventsOf[discovery.InstancesChangedEvent](dc1)
+		want(t, "changes", len(changes), 1)
+		want(t, "datacenter of the instances", changes[0].Datacenter, "dc2")
+	})
+	// Without Datacenters it is that of the query.
+	synctest.Test(t, func(t *testing.T) {
+		c, dc1, dc2 := twoDatacenters(t)
+		dc2.add("web", "x")
+		r := discovery.NewResolver(c, &discovery.ResolverOptions{Query: consul.QueryOptions{Datacenter: "dc2"}})
+		defer r.Close()
+		want(t, "instances", instances2(t, r, "web"), "x")
+		want(t, "queries about the other", dc1.wire.count("GET"), 0)
+	})
+}
+
+// TestResolverExcludeForNegative never leaves out what fails.
+func TestResolverExcludeForNegative(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.add("web", "a")
+		agent.add("web", "b")
+		r := agent.resolver(&discovery.ResolverOptions{ExcludeFor: -1})
+		i, done, err := r.Acquire(t.Context(), "web")
+		if err != nil {
+			t.Fatal(err)
+		}
+		done(errors.New("boom"))
+		want(t, "picks it", picked(t, r)[i.ID], true)
+	})
 }

@@ -4,6 +4,7 @@ package discovery_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -353,5 +354,99 @@ func TestResolverAfterClose(t *testing.T) {
 				t.Errorf("%s: %v, want ErrClosed", name, err)
 			}
 		}
+	})
+}
+
+// TestResolverInstances compares what a resolver holds with what the agent
+// reports, in order and in content.
+func TestResolverInstances(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		for _, id := range []string{"c", "a", "b"} {
+			agent.add("web", id, func(r *consul.AgentServiceRegistration) {
+				r.Tags, r.Meta, r.Weights = []string{"v1"}, map[string]string{"k": id}, &consul.AgentWeights{Passing: 7, Warning: 1}
+			})
+		}
+		r := agent.resolver(nil)
+		synctest.Wait()
+		want(t, "requests of a new resolver", agent.wire.count("GET"), 0)
+		entries, _, err := agent.client.Health().Service(t.Context(), "web", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := r.Instances(t.Context(), "web")
+		if err != nil || len(list) != len(entries) {
+			t.Fatalf("%d instances, %v", len(list), err)
+		}
+		for n, e := range entries {
+			is, _ := json.Marshal(list[n])
+			wanted, _ := json.Marshal(discovery.InstanceOf(e))
+			want(t, "instance", string(is), string(wanted))
+			want(t, "ID", list[n].ID, e.Service.ID)
+		}
+		want(t, "InstanceOf(nil)", discovery.InstanceOf(nil).ID, "")
+
+		// From memory even if the time is over.
+		ended, end := context.WithCancel(t.Context())
+		end()
+		if _, err := r.Instances(ended, "web"); err != nil {
+			t.Errorf("from memory: %v", err)
+		}
+		if _, err := r.Instances(ended, "db"); !errors.Is(err, context.Canceled) {
+			t.Errorf("not from memory: %v", err)
+		}
+	})
+}
+
+// TestResolverWatchEndsWithContext ends without an error.
+func TestResolverWatchEndsWithContext(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.Inject(consulmock.Fault{Path: "/v1/health/service/hangs", Hang: make(chan struct{})})
+		r := agent.resolver(nil)
+		for service, yields := range map[string]int{"web": 1, "hangs": 0} {
+			start := time.Now()
+			for list, err := range r.Watch(within(t, 10*time.Second), service) {
+				want(t, "yield of "+service, fmt.Sprint(list, err), "[] <nil>")
+				yields--
+			}
+			want(t, "yields missing", yields, 0)
+			want(t, "took", time.Since(start), 10*time.Second)
+		}
+	})
+}
+
+// TestResolverWatchSlowLoop has a loop that takes its time: it sees the latest
+// instances only.
+func TestResolverWatchSlowLoop(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		r := agent.resolver(nil)
+		var seen []string
+		for list, err := range r.Watch(t.Context(), "web") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if seen = append(seen, ids(list)); len(seen) == 2 {
+				break
+			}
+			for _, id := range []string{"a", "b", "c"} {
+				agent.add("web", id)
+				synctest.Wait()
+			}
+		}
+		want(t, "seen", fmt.Sprintf("%q", seen), `["" "a b c"]`)
+	})
+}
+
+// TestResolverStateBeforeTheFirstResponse has neither instances nor a time.
+func TestResolverStateBeforeTheFirstResponse(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.Stop()
+		r := agent.resolver(nil)
+		go r.Instances(within(t, time.Hour), "web")
+		synctest.Wait()
+		state, known := r.State("web")
+		want(t, "known", known, true)
+		want(t, "instances", len(state.Instances), 0)
+		want(t, "zero time", state.Answered.IsZero(), true)
+		want(t, "error", state.Err != nil, true)
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -700,5 +701,75 @@ func TestTransportBadBase(t *testing.T) {
 	}()
 	if n := load(); n != 0 {
 		t.Errorf("load %d", n)
+	}
+}
+
+// TestTransportBodyThatFails has a response whose body ends early: what becomes of
+// it is not held against the instance.
+func TestTransportBodyThatFails(t *testing.T) {
+	agent := consulmock.New(t)
+	addInstance(agent, "web", "a", "127.0.0.1:1")
+	addInstance(agent, "web", "b", "127.0.0.1:2")
+	r := discovery.NewResolver(agent.Client(), roundRobin())
+	defer r.Close()
+	c := &http.Client{Transport: discovery.NewTransport(r, roundTripFunc(func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 200, Body: io.NopCloser(iotest.ErrReader(io.ErrUnexpectedEOF))}, nil
+	}))}
+	resp, err := c.Get("http://web/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadAll(resp.Body); err == nil {
+		t.Error("no error")
+	}
+	resp.Body.Close()
+	seen := map[string]bool{}
+	for range 4 {
+		i, err := r.Pick(context.Background(), "web")
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[i.ID] = true
+	}
+	if len(seen) != 2 {
+		t.Errorf("picked %v, want both", seen)
+	}
+}
+
+// TestTransportTLS has an instance with a certificate for its address and for
+// example.com. NewTransport checks the address, DialContext lets the http.Transport
+// check the service's name.
+func TestTransportTLS(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // of the handshake that fails
+	s.StartTLS()
+	defer s.Close()
+	agent := consulmock.New(t)
+	addInstance(agent, "web", "a", s.Listener.Addr().String())
+	addInstance(agent, "example.com", "b", s.Listener.Addr().String())
+	r := discovery.NewResolver(agent.Client(), nil)
+	defer r.Close()
+	config := s.Client().Transport.(*http.Transport).TLSClientConfig
+	byAddress := &http.Transport{TLSClientConfig: config.Clone()}
+	byName := &http.Transport{TLSClientConfig: config.Clone(), DialContext: r.DialContext}
+	defer byAddress.CloseIdleConnections()
+	defer byName.CloseIdleConnections()
+	for _, test := range []struct {
+		name string
+		via  http.RoundTripper
+		url  string
+		ok   bool
+	}{
+		{"the address", discovery.NewTransport(r, byAddress), "https://web/", true},
+		{"the service's name", byName, "https://example.com/", true},
+		{"another name", byName, "https://web/", false},
+	} {
+		resp, err := (&http.Client{Transport: test.via}).Get(test.url)
+		if err == nil {
+			resp.Body.Close()
+		}
+		if ok := err == nil; ok != test.ok {
+			t.Errorf("%s: %v", test.name, err)
+		}
 	}
 }

@@ -410,18 +410,18 @@ func TestWatchByHash(t *testing.T) {
 func TestWatchOptionsAreCopied(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		opts := &discovery.WatchOptions{Query: consul.QueryOptions{
-			Tags: []string{"a"}, NodeMeta: map[string]string{"k": "v"}, WaitIndex: 9, WaitHash: "x", WaitTime: time.Hour,
+			Tags: []string{"a"}, NodeMeta: map[string]string{"k": "v"}, WaitIndex: 9, WaitHash: "x", WaitTime: time.Hour, Known: 7,
 		}}
 		n := 0
 		ctx, cancel := context.WithCancel(t.Context())
 		seq := discovery.Watch(ctx, func(ctx context.Context, q *consul.QueryOptions) ([]string, *consul.QueryMeta, error) {
-			if q.Tags[0] != "a" || q.NodeMeta["k"] != "v" || q.WaitIndex != uint64(n) || q.WaitHash != "" || q.WaitTime != time.Hour {
+			if q.Tags[0] != "a" || q.NodeMeta["k"] != "v" || q.WaitIndex != uint64(n) || q.WaitHash != "" || q.WaitTime != time.Hour || q.Known != 0 {
 				t.Errorf("asked with %v", *q)
 			}
 			if n++; n == 5 {
 				cancel()
 			}
-			q.Tags[0], q.NodeMeta["k"], q.WaitIndex = "b", "w", 77
+			q.Tags[0], q.NodeMeta["k"], q.WaitIndex, q.Known = "b", "w", 77, 8
 			return []string{"same"}, &consul.QueryMeta{LastIndex: uint64(n)}, nil
 		}, opts)
 		opts.Query.Tags[0], opts.Query.NodeMeta["k"] = "c", "x"
@@ -434,6 +434,92 @@ func TestWatchOptionsAreCopied(t *testing.T) {
 			t.Errorf("%d values of %d answers, want 1 of 5: what a loop does with a value is its own affair", yields, n)
 		}
 	})
+}
+
+// TestWatchRateOfFailures limits queries that fail as it does others, however
+// short the pauses after errors are.
+func TestWatchRateOfFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript(func(int, context.Context, *consul.QueryOptions) (string, uint64, error) {
+			return "", 0, errors.New("boom")
+		})
+		errs := 0
+		for range discovery.Watch(t.Context(), s.query, &discovery.WatchOptions{MinBackoff: 1, MaxBackoff: 1}) {
+			if errs++; errs == 30 {
+				break
+			}
+		}
+		for n, a := range s.asked {
+			if want := time.Duration(max(0, n-9)) * time.Second; a.at != want {
+				t.Errorf("query %d after %s, want %s", n, a.at, want)
+			}
+		}
+	})
+}
+
+// TestWatchOfAgentService follows a service of the local agent, on which a query
+// waits by its hash.
+func TestWatchOfAgentService(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.add("web", "web-1")
+		query := func(ctx context.Context, q *consul.QueryOptions) (*consul.AgentService, *consul.QueryMeta, error) {
+			return agent.client.Agent().Service(ctx, "web-1", q)
+		}
+		start := time.Now()
+		var ports []int
+		for service, err := range discovery.Watch(t.Context(), query, nil) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if ports = append(ports, service.Port); len(ports) == 2 {
+				break
+			}
+			time.AfterFunc(90*time.Second, func() {
+				agent.add("web", "web-1", func(r *consul.AgentServiceRegistration) { r.Port = 81 })
+			})
+		}
+		want(t, "ports", fmt.Sprint(ports), "[80 81]")
+		want(t, "took", time.Since(start), 90*time.Second)
+		if n := agent.wire.count("GET /v1/agent/service/web-1"); n > 4 {
+			t.Errorf("%d queries in 90 s: they do not wait", n)
+		}
+	})
+}
+
+// TestWatchServiceHangingAgent has an agent that hangs from the first query on, and
+// one that hangs while a query waits.
+func TestWatchServiceHangingAgent(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		after int // queries
+		took  time.Duration
+	}{
+		{"at once", 0, 30 * time.Second},
+		{"while a query waits", 1, time.Minute + time.Minute/16 + 20*time.Second},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, agent *fakeAgent) {
+				queries := 0
+				agent.Inject(consulmock.Fault{Stay: true, Hang: make(chan struct{}), If: func(*http.Request) bool {
+					queries++
+					return queries > test.after
+				}})
+				start := time.Now()
+				var named []string
+				opts := &discovery.WatchOptions{OnEvent: func(e discovery.Event) {
+					named = append(named, e.(discovery.WatchErrorEvent).Watch)
+				}}
+				for _, err := range discovery.WatchService(t.Context(), agent.client, "web", opts) {
+					if err != nil {
+						want(t, "deadline exceeded", errors.Is(err, context.DeadlineExceeded), true)
+						break
+					}
+				}
+				want(t, "error after", time.Since(start), test.took)
+				want(t, "name of the watch", strings.Join(named, " "), "web")
+			})
+		})
+	}
 }
 
 // TestWatchWithoutIndex repeats a query that cannot be waited on: once in each
