@@ -9,8 +9,8 @@ import (
 // Balancer picks one of the instances of a service.
 type Balancer interface {
 	// Pick returns the index of one of the instances, of which there is at least
-	// one. Another number makes the call that wanted an instance fail. Pick may be
-	// called concurrently. It must not change the slice, and must not keep it.
+	// one. If it returns another number, the call of the resolver returns an error.
+	// Pick may be called concurrently. It must neither change nor keep the slice.
 	Pick(instances []Instance) int
 }
 
@@ -35,8 +35,8 @@ func RoundRobin() Balancer {
 }
 
 // WeightedRandom returns a balancer that picks each instance with a probability
-// in proportion to its weight, which is the one that Consul has for its status.
-// One with the weight 0 is picked only if all have it.
+// in proportion to its Weight. An instance with the weight 0 is picked only if all
+// have it.
 func WeightedRandom() Balancer {
 	return balancerFunc(func(instances []Instance) int {
 		total := 0.0 // the sum of the weights may be more than an int can hold
@@ -60,9 +60,10 @@ func WeightedRandom() Balancer {
 }
 
 // LeastLoaded returns a balancer that picks the instance with the least load in
-// proportion to its weight, any of those if there are several. The load is
-// [Instance.Load]: it has to be fed back by [Resolver.Acquire], as [NewTransport]
-// does. One with the weight 0 is picked only if all have it.
+// proportion to its Weight, and one of them at random if there are several. The
+// load is [Instance.Load], so it needs [Resolver.Acquire] instead of
+// [Resolver.Pick]; [NewTransport] does that. An instance with the weight 0 is picked
+// only if all have it.
 func LeastLoaded() Balancer {
 	return balancerFunc(func(instances []Instance) int {
 		best, ties := 0, 0

@@ -10,8 +10,9 @@ import (
 // DialContext connects to an instance of a service, for everything that takes a
 // function to dial with: an [http.Transport], drivers of databases, gRPC. The
 // host of the address is the service as in [NewTransport]; its port is not used.
-// Up to three instances are tried. A host that is an IP address is dialled as it
-// is. Connections do not count as load.
+// An instance that has no port but a SocketPath is dialled there. Up to three
+// instances are tried; those that fail are left out of picks for a while. A host
+// that is an IP address is dialled as it is. Connections do not count as load.
 func (r *Resolver) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	if ctx == nil {
 		return nil, errNilContext

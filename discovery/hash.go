@@ -7,11 +7,11 @@ import (
 	"slices"
 )
 
-// A hasher tells whether two answers have the same content, without keeping
-// them: they belong to whoever got them. The indexes inside an answer
-// (CreateIndex and ModifyIndex) say when something changed and not what it is,
-// so they do not count, and neither does the order of the tags in a
-// map[string][]string, which agents send in random order.
+// A hasher tells whether two values have the same content, without keeping
+// them: they belong to the caller. The indexes inside a response (CreateIndex and
+// ModifyIndex) tell when something changed and not what it is, so they do not
+// count, and neither does the order of the tags in a map[string][]string, which
+// agents send in random order.
 //
 // Two contents that differ have the same hash with a probability of 2^-64.
 type hasher struct {

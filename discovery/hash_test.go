@@ -132,6 +132,8 @@ func TestHash(t *testing.T) {
 	differ([2]bool{true, false}, [2]bool{false, true})
 	same(nil, nil)
 	differ(complex(1, 2), complex(2, 1))
+	same(func() {}, func() {}) // cannot be compared
+	same(make(chan int), make(chan int))
 }
 
 // TestHashEnds hashes values that contain themselves.

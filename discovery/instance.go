@@ -25,9 +25,9 @@ type Instance struct {
 	Meta   map[string]string
 	Status consul.HealthStatus // of all its checks and those of its node
 
-	// Weight is the one that the instance has in Consul for its status: for
-	// passing, or for warning. An instance without weights has 1. One that is
-	// critical or in maintenance has 0.
+	// Weight is the weight that Consul has for the status of the instance, passing
+	// or warning. It is 1 if the instance has no weights, and 0 if it is critical or
+	// in maintenance.
 	Weight int
 
 	Datacenter      string
@@ -52,8 +52,8 @@ func (i Instance) HostPort() string {
 }
 
 // Load returns how many uses of the instance are under way in its resolver: those
-// that began with [Resolver.Acquire], and requests of [NewTransport]. It changes
-// while the instance is held.
+// that began with [Resolver.Acquire], and requests of [NewTransport]. It is always
+// current, also of an Instance that was returned long ago.
 func (i Instance) Load() int { return i.loaded() }
 
 // loaded is Load without a copy of the instance.
@@ -69,8 +69,8 @@ type instanceKey struct{ datacenter, node, id string }
 
 func (i *Instance) key() instanceKey { return instanceKey{i.Datacenter, i.Node, i.ID} }
 
-// InstanceOf returns the instance that an answer about the health of a service
-// describes, as a [Resolver] would hold it.
+// InstanceOf returns the instance that an entry of [consul.Health.Service]
+// describes, as a [Resolver] would hold it. It is the zero Instance if e is nil.
 func InstanceOf(e *consul.ServiceEntry) Instance {
 	if e == nil {
 		return Instance{}

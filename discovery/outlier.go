@@ -29,7 +29,7 @@ func (s *stats) succeeded() {
 	}
 }
 
-// excluded reports whether the instance was seen failing a short time ago. now is
+// excluded reports whether the instance has failed a short time ago. now is
 // Resolver.clock.
 func (s *stats) excluded(now time.Duration) bool { return int64(now) < s.until.Load() }
 
@@ -46,9 +46,9 @@ func exclusion(first time.Duration, failures int) time.Duration {
 	return min(d, max(first, maxExclude))
 }
 
-// usable returns the instances to pick from: those that were not seen failing a
-// short time ago and were not tried before, or, if there are none, those that
-// were not tried before.
+// usable returns the instances to pick from: those that have not failed a short
+// time ago and were not tried before, or, if there are none, those that were not
+// tried before.
 func usable(instances []Instance, tried []instanceKey, now time.Duration) []Instance {
 	good := without(instances, func(i *Instance) bool { return i.stats.excluded(now) || isTried(tried, i) })
 	if len(good) > 0 {

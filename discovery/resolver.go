@@ -14,21 +14,21 @@ import (
 )
 
 var (
-	// ErrNoInstances means that a service has no instance to pick. The error that
-	// wraps it says whether there would have to be a healthy one, and whether the
-	// token may have kept some from being seen.
+	// ErrNoInstances means that a service has no instance to pick. The text of the
+	// error that wraps it tells whether only healthy instances count, and whether
+	// the token may not allow to see all.
 	ErrNoInstances = errors.New("no instances")
 
 	// ErrClosed means that a resolver was closed.
 	ErrClosed = errors.New("resolver closed")
 )
 
-// Resolver holds the instances of the services that it was asked for. However
-// many ask for a service, there is one blocking query about it, and all but the
-// first are answered from memory. Its methods may be called concurrently.
+// Resolver finds instances of services, and keeps them in memory. The first call
+// for a service starts a watch of it, one for all callers; later calls return from
+// memory. Make one with [NewResolver]. Its methods may be called concurrently.
 //
-// While the agent is away the last good answer stays in use; [Resolver.State]
-// says how old it is and what is wrong.
+// While the agent cannot be reached, the last good response stays in use.
+// [Resolver.State] reports how old it is and what is wrong.
 type Resolver struct {
 	client  *consul.Client
 	opts    ResolverOptions // with defaults
@@ -43,9 +43,9 @@ type Resolver struct {
 	services map[string]*entry
 }
 
-// NewResolver returns a resolver, which asks nothing before it is asked. Nil
-// options mean passing instances only. With a nil client every question is an
-// error.
+// NewResolver returns a resolver. It sends nothing before the first call for a
+// service. Nil options mean passing instances only. If c is nil, every call
+// returns an error.
 func NewResolver(c *consul.Client, opts *ResolverOptions) *Resolver {
 	r := &Resolver{client: c, opts: opts.withDefaults(), started: time.Now(), services: make(map[string]*entry)}
 	if token := strings.TrimSpace(r.opts.Query.Token); token != "" {
@@ -66,11 +66,13 @@ func NewResolver(c *consul.Client, opts *ResolverOptions) *Resolver {
 func (r *Resolver) clock() time.Duration { return time.Since(r.started) }
 
 // Instances returns the healthy instances of a service, in the agent's order. A
-// service without any, or of which Consul does not know, has an empty list.
+// service without any, or one that Consul does not know, has an empty list.
 //
-// The first call for a service waits for the agent's answer until ctx ends,
-// whatever goes wrong meanwhile, unless the agent refuses the question. Later
-// calls are answered from memory at once. The slice is the caller's.
+// The first call for a service waits for the agent's response until ctx ends, and
+// while that fails the query is repeated. If the agent refuses the query, with a
+// status such as 403, that error is returned at once. Later calls return from
+// memory at once, whether ctx has ended or not. The slice belongs to the caller; the
+// maps and slices in its instances are shared.
 func (r *Resolver) Instances(ctx context.Context, service string) ([]Instance, error) {
 	_, v, err := r.lookUp(ctx, service)
 	if err != nil {
@@ -80,8 +82,8 @@ func (r *Resolver) Instances(ctx context.Context, service string) ([]Instance, e
 }
 
 // Pick returns the instance that the balancer picks, or ErrNoInstances if there
-// is none. For waiting see Instances. Instances seen failing by [Resolver.Acquire]
-// are left out for a while.
+// is none. It waits as [Resolver.Instances] does. Instances that have failed are
+// left out for a while; see [Resolver.Acquire].
 func (r *Resolver) Pick(ctx context.Context, service string) (Instance, error) {
 	e, v, err := r.lookUp(ctx, service)
 	if err != nil {
@@ -90,10 +92,10 @@ func (r *Resolver) Pick(ctx context.Context, service string) (Instance, error) {
 	return e.pick(v, e.balancer().Pick, nil)
 }
 
-// PickKey is Pick for things that shall stay with the same instance: it returns
-// the same one for the same key, in every process, for as long as it is healthy,
-// and was not seen failing by [Resolver.Acquire] just now. When an instance goes,
-// only its keys move. The balancer is not asked.
+// PickKey is Pick for what has to stay with the same instance: it returns the same
+// one for the same key, in every process, for as long as it is healthy and has not
+// failed a short time ago. When an instance is removed, only its keys move.
+// Instances get keys in proportion to their weights. The balancer is not used.
 func (r *Resolver) PickKey(ctx context.Context, service, key string) (Instance, error) {
 	e, v, err := r.lookUp(ctx, service)
 	if err != nil {
@@ -102,10 +104,12 @@ func (r *Resolver) PickKey(ctx context.Context, service, key string) (Instance, 
 	return e.pick(v, func(instances []Instance) int { return rendezvous(key, instances) }, nil)
 }
 
-// Acquire is Pick with feedback. The caller calls done when it has used the
-// instance, with the error if the instance has failed: it is then left out of
-// picks for a while. Until then the use counts as load. Further calls of done do
-// nothing. An error that is [context.Canceled] is not held against the instance.
+// Acquire is Pick with feedback. The caller has to call done when it has used the
+// instance, with an error if the instance has failed, which is then left out of
+// picks for a while (see [ResolverOptions.ExcludeFor]). A [context.Canceled] counts
+// neither as a failure nor as a success. Until done is called, the use counts in
+// [Instance.Load], and the service is not forgotten. Further calls of done do
+// nothing.
 func (r *Resolver) Acquire(ctx context.Context, service string) (i Instance, done func(error), err error) {
 	return r.acquire(ctx, service, nil)
 }
@@ -136,8 +140,8 @@ func (r *Resolver) acquire(ctx context.Context, service string, tried []instance
 // be changed.
 //
 // When queries fail, the first error is yielded, further ones are not. The last
-// instances stay valid: they are yielded again, changed or not, when the agent
-// answers again. When ctx ends, the sequence ends without an error; when the
+// instances stay valid. When the agent responds again, they are yielded again,
+// changed or not. When ctx ends, the sequence ends without an error; when the
 // resolver is closed, it ends with ErrClosed.
 func (r *Resolver) Watch(ctx context.Context, service string) iter.Seq2[[]Instance, error] {
 	return func(yield func([]Instance, error) bool) {
@@ -184,20 +188,22 @@ func (r *Resolver) Watch(ctx context.Context, service string) iter.Seq2[[]Instan
 type State struct {
 	Instances []Instance // shared: it must not be changed
 
-	// Answered is when the agent has last answered; zero means never. As long as
-	// Err is nil a query is waiting for changes, and the instances are those of
-	// now, even if Answered is a minute or so ago.
+	// Answered is the time of the agent's last response; zero means that there was
+	// none. While Err is nil, a query is waiting for changes, so the instances are
+	// current even if Answered is a minute ago. (Services beyond
+	// [ResolverOptions.MaxQueries] are queried every 5 seconds instead.)
 	Answered time.Time
 
-	// Err is the error of the last query, nil if it was answered.
+	// Err is the error of the last query, nil if the agent responded.
 	Err error
 
-	Datacenter string // the one of the instances; empty for the client's
-	Held       int    // instances that are held back; see ResolverOptions.MinInstances
+	Datacenter string // of the instances; empty for the client's
+	Held       int    // instances that are kept in use; see ResolverOptions.MinInstances
 }
 
-// State returns what the resolver knows about a service, without waiting and
-// without asking. It reports false if nobody has asked for the service lately.
+// State returns what the resolver knows about a service. It neither waits nor sends
+// anything, and does not count as a use of the service. It reports false if the
+// service is not followed.
 func (r *Resolver) State(service string) (State, bool) {
 	r.mu.RLock()
 	e := r.services[service]
@@ -208,9 +214,9 @@ func (r *Resolver) State(service string) (State, bool) {
 	return e.state(), true
 }
 
-// Retry ends the pause after a failed query about a service: the agent is asked
-// again at once, or as soon as Burst and MinInterval allow it. It does not wait, and
-// does nothing to a query that waits for a change.
+// Retry ends the pause after a failed query about a service: the query is repeated
+// at once, or as soon as Burst and MinInterval allow it. It does not wait, and does
+// nothing if a query is under way.
 func (r *Resolver) Retry(service string) {
 	r.mu.RLock()
 	e := r.services[service]
@@ -220,9 +226,10 @@ func (r *Resolver) Retry(service string) {
 	}
 }
 
-// Close ends the resolver's queries and waits for its goroutines. Everything
-// that waits for the resolver, or asks it later, gets ErrClosed. Further calls do
-// nothing. It must not be called from OnEvent. The error is always nil.
+// Close ends the resolver's queries and waits for its goroutines. Calls and loops
+// that wait for the resolver end with ErrClosed, and so do later ones. Further
+// calls of Close do nothing. It must not be called from OnEvent. The error is always
+// nil.
 func (r *Resolver) Close() error {
 	r.mu.Lock()
 	r.cancel()
@@ -236,7 +243,7 @@ func (r *Resolver) Close() error {
 }
 
 // lookUp returns a service and what is known about it, after the agent's first
-// answer.
+// response.
 func (r *Resolver) lookUp(ctx context.Context, name string) (*entry, *view, error) {
 	if ctx == nil {
 		return nil, nil, errNilContext
@@ -266,7 +273,7 @@ func (r *Resolver) lookUp(ctx context.Context, name string) (*entry, *view, erro
 		select {
 		case <-v.superseded:
 		case <-ctx.Done():
-			err := fmt.Errorf("discovery: no answer about service %q: %w", name, ctx.Err())
+			err := fmt.Errorf("discovery: no response about service %q: %w", name, ctx.Err())
 			if v.err != nil {
 				err = fmt.Errorf("%w; last error: %w", err, v.err)
 			}

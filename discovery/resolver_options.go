@@ -13,45 +13,44 @@ import (
 	"github.com/lictor-go/consul"
 )
 
-// ResolverOptions are the options of a resolver. Nil, and the zero
-// ResolverOptions, consist of defaults. A number that is 0 or less means the
-// default, but for ExcludeFor.
+// ResolverOptions are the options of a resolver. Nil and the zero ResolverOptions
+// mean the defaults. A number that is 0 or less means its default, except for
+// ExcludeFor.
 type ResolverOptions struct {
-	// Query is what is asked about every service: Tags, Filter, Near, NodeMeta,
-	// AllowStale, UseCache and so on. PassingOnly, WaitIndex and WaitHash are the
-	// resolver's own. For WaitTime see [WatchOptions].
+	// Query has the options of the queries about every service: Tags, Filter, Near,
+	// NodeMeta, AllowStale, UseCache and so on. The resolver sets PassingOnly,
+	// WaitIndex, WaitHash and Known itself. For WaitTime see [WatchOptions].
 	Query consul.QueryOptions
 
-	// AllowWarning makes instances count that have a warning check. Without it
-	// only those do that have none but passing checks.
+	// AllowWarning includes instances that have a warning check. By default only
+	// instances are included whose checks are all passing.
 	AllowWarning bool
 
-	// AnyStatus makes all instances count, also those that have a critical check
-	// or are in maintenance, whose Weight is 0.
+	// AnyStatus includes all instances, also those that have a critical check or
+	// are in maintenance. The Weight of those is 0.
 	AnyStatus bool
 
-	// Connect looks for the instances through which a service can be reached in
-	// the service mesh: its proxies, and itself where it takes part natively.
+	// Connect finds the instances through which a service can be reached in the
+	// service mesh: its proxies, and its own instances that support the mesh
+	// natively.
 	Connect bool
 
-	// Datacenters are asked one after the other: the instances are those of the
-	// first datacenter that has any. The next one is asked when the ones before
-	// it have none, or when the agent has refused to ask them, or failed three
-	// times in a row; and no longer when one of them has some again. Empty means
-	// Query.Datacenter.
+	// Datacenters are in order of preference: the instances are those of the first
+	// datacenter that has any. A datacenter is queried while those before it have no
+	// instances, or cannot be queried: the agent has refused such a query, or has
+	// responded to three in a row with an error. Empty means Query.Datacenter.
 	Datacenters []string
 
-	// MinInstances holds removals back: while fewer instances than that are
-	// healthy, so many of those that were used last stay in use that there are
-	// MinInstances of them. It keeps a fault of the checks from taking everything
-	// out of service, at the price of using what may be dead. It is off by
-	// default.
+	// MinInstances keeps at least this many instances in use: when fewer are
+	// healthy, recently removed ones are kept to make up the number. So a fault of
+	// the checks does not take everything out of service, but some instances in use
+	// may be dead. It is off by default.
 	MinInstances int
 
 	// IdleTimeout is the time after which a service is forgotten that nobody asks
 	// for, watches or uses (see [Resolver.Acquire]), 5 minutes by default. It is
-	// kept for longer while the agent cannot repeat the response in use: when the
-	// agent is away or fails, but not when it refuses the query.
+	// kept for longer while the agent cannot repeat the last good response, because
+	// it cannot be reached or has no leader; but not if it refuses the query.
 	IdleTimeout time.Duration
 
 	// MaxQueries is how many queries may be under way at the same time, and so the
@@ -63,32 +62,34 @@ type ResolverOptions struct {
 	// not hold up the others. With no more queries than Datacenters, all are polled.
 	MaxQueries int
 
-	// Balancer returns the balancer of one service; see [Random], [RoundRobin],
-	// [WeightedRandom] and [LeastLoaded]. It is called when the service is picked
-	// from for the first time. Nil means WeightedRandom.
+	// Balancer returns a new balancer for a service: [Random], [RoundRobin],
+	// [WeightedRandom], [LeastLoaded], or one of your own. It is called when an
+	// instance of the service is picked for the first time. Nil means
+	// WeightedRandom.
 	Balancer func() Balancer
 
-	// ExcludeFor is how long an instance is not picked after it was seen failing,
-	// unless all are failing. It doubles with every further failure up to a
-	// minute, and ends with a success, or when the service is forgotten (see
-	// IdleTimeout). 5 seconds if 0; never if negative.
+	// ExcludeFor is how long an instance is not picked after a failure, unless all
+	// instances have failed: 5 seconds if 0, and no time at all if negative. It
+	// doubles with every further failure, up to a minute (or ExcludeFor, if that is
+	// longer), and ends with a success, or when the service is forgotten (see
+	// IdleTimeout).
 	ExcludeFor time.Duration
 
 	// Dial opens the connections of [Resolver.DialContext]. Nil means a
 	// [net.Dialer] with a timeout of 10 seconds.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
-	// Burst, MinInterval, MinBackoff and MaxBackoff are those of the watch of
+	// Burst, MinInterval, MinBackoff and MaxBackoff are the options of the watch of
 	// each service; see [WatchOptions].
 	Burst       int
 	MinInterval time.Duration
 	MinBackoff  time.Duration
 	MaxBackoff  time.Duration
 
-	// Logger gets what happens; nil is silent. Of failures in a row the first one
-	// is a warning, and the others are for debugging. OnEvent is called with
-	// [InstancesChangedEvent], [WatchErrorEvent], [WatchRecoveredEvent] and
-	// [IndexResetEvent]; nil is none.
+	// Logger logs each event; nil logs nothing. Of failures in a row the first one
+	// is logged as a warning, the others at debug level. OnEvent, if not nil, is
+	// called with each [InstancesChangedEvent], [WatchErrorEvent],
+	// [WatchRecoveredEvent] and [IndexResetEvent].
 	Logger  *slog.Logger
 	OnEvent func(Event)
 }
@@ -142,8 +143,8 @@ func (o *ResolverOptions) newBalancer() Balancer {
 	return WeightedRandom()
 }
 
-// check returns an error if the agent cannot be asked about a service, so that
-// nobody waits for its response.
+// check returns an error if no agent can be queried about a service, so that nobody
+// waits for the response.
 func (o *ResolverOptions) check(service string) error {
 	if service == "" {
 		return errors.New("discovery: service is empty")

@@ -16,38 +16,39 @@ import (
 // maxTries is the number of instances that one request is tried on.
 const maxTries = 3
 
-// NewTransport returns a transport for [http.Client] that takes the host of a
-// URL for the name of a service, and sends the request to the instance that r
-// picks: http://web/status goes to an instance of web, and so does
-// http://web.service.consul/status. Of Consul's names no other form is understood,
-// as with a tag or a datacenter in it: those are options of the resolver. A port
-// in the URL is not used, since the instance's is. A host that is an IP address
+// NewTransport returns a transport for [http.Client] that uses the host of a URL as
+// the name of a service, and sends the request to the instance that r picks:
+// http://web/status goes to an instance of web, and so does
+// http://web.service.consul/status. Other names of Consul's DNS, such as those with
+// a tag or a datacenter, are an error: those are options of the resolver. The port
+// of the URL is not used, but that of the instance. A request to an IP address
 // goes to base as it is.
 //
 // base sends the requests; nil means [http.DefaultTransport]. The header Host
-// stays what the request says, which is the service. With https, base has to
-// accept a certificate for the instance's address, because that is what it
-// connects to; to check it against the service's name, use
-// [Resolver.DialContext] in an [http.Transport] instead.
+// stays that of the request, which is the service. With https, base checks the
+// certificate against the instance's address, because that is what it connects to;
+// to check it against the service's name, use [Resolver.DialContext] in an
+// [http.Transport] instead.
 //
 // When the connection to an instance fails before anything of the request was
 // sent, another instance is tried, up to three in all, and the one that failed
-// is not picked for a while. Nothing is tried again after that, whatever the
-// method: the instance may have acted on what it got. But an [http.Transport]
-// itself sends again what may be sent twice, such as a GET, when a connection
-// ends that it has used before. If it cannot connect again, another instance is
-// tried as above.
+// is left out of picks for a while. Once something was sent, the request is not
+// tried again, whatever its method: the instance may have acted on it. But an
+// [http.Transport] itself repeats what may be sent twice, such as a GET, when a
+// connection ends that it has used before. If it cannot connect again, another
+// instance is tried as above. An instance without a port counts as one to which the
+// connection failed.
 //
-// An instance that does not answer before the request's deadline, or before the
-// Timeout of the [http.Client], is not picked for a while either. The end of the
-// request for another reason is not held against it.
+// An instance that does not respond before the deadline of the request, or before
+// the Timeout of the [http.Client], is left out for a while, too. If a request ends
+// for another reason, such as a cancelled context, the instance is not.
 //
-// A request counts as load of its instance until the body of the answer was read
-// to its end, failed, or was closed. What becomes of the body is not held against
-// the instance.
+// A request counts in the load of its instance until the body of the response was
+// read to its end, failed, or was closed. A body that fails does not make the
+// instance be left out.
 //
-// Each host that is asked for is followed for a while, also one of which Consul
-// does not know. Hosts should not be chosen by strangers.
+// The resolver follows each host for some minutes, even if Consul does not know
+// such a service. Do not let strangers choose the hosts.
 func NewTransport(r *Resolver, base http.RoundTripper) http.RoundTripper {
 	if base == nil {
 		base = http.DefaultTransport
@@ -173,9 +174,9 @@ func endOf(req *http.Request) error {
 }
 
 // serviceOf returns the service that a host stands for. Neither hosts nor the
-// names in questions to Consul distinguish letters by case, so they share one
-// watch. What else is a name in Consul's domain is refused: it would be taken for
-// a service that nobody has.
+// names in queries to Consul distinguish letters by case, so they share one
+// watch. Other names in Consul's domain are refused: they would be queried as
+// services that do not exist.
 func serviceOf(host string) (string, error) {
 	name := strings.ToLower(strings.TrimSuffix(host, "."))
 	if !strings.HasSuffix(name, ".consul") {

@@ -773,3 +773,25 @@ func TestTransportTLS(t *testing.T) {
 		}
 	}
 }
+
+// TestDialSocketPath has an instance with a unix socket, and one that has a port as
+// well.
+func TestDialSocketPath(t *testing.T) {
+	agent := consulmock.New(t)
+	agent.AddService(&consul.AgentServiceRegistration{Name: "socket", SocketPath: "/run/web.sock"})
+	agent.AddService(&consul.AgentServiceRegistration{Name: "both", Address: "10.0.0.1", Port: 80, SocketPath: "/run/web.sock"})
+	var dialled string
+	r := discovery.NewResolver(agent.Client(), &discovery.ResolverOptions{
+		Dial: func(_ context.Context, network, address string) (net.Conn, error) {
+			dialled = network + " " + address
+			return nil, errors.New("enough")
+		},
+	})
+	defer r.Close()
+	for service, want := range map[string]string{"socket": "unix /run/web.sock", "both": "tcp 10.0.0.1:80", "10.0.0.2": "tcp 10.0.0.2:5432"} {
+		r.DialContext(context.Background(), "tcp", service+":5432")
+		if dialled != want {
+			t.Errorf("%s: dialled %s, want %s", service, dialled, want)
+		}
+	}
+}

@@ -14,15 +14,19 @@ import (
 	"github.com/lictor-go/consul"
 )
 
-// Query is a blocking query: it asks with the options q, whose WaitIndex,
-// WaitHash and WaitTime the watch has set, and returns the answer with its
-// metadata. If they say that the answer is unchanged, because the Query has set
-// [consul.QueryOptions.Known], the answer may be anything. It must obey ctx. Nil
-// metadata counts as an answer without an index.
+// Query is a blocking query. It sends the options q, in which the watch has set
+// WaitIndex, WaitHash and WaitTime, and returns the response with its metadata.
+// Nil metadata counts as a response without an index. A Query must return when ctx
+// ends.
 //
-// An error is an error even with metadata beside it: it is yielded, and the next
-// query does not wait. To wait for something that does not exist yet, return an
-// empty value and the metadata, but not the [consul.ErrNotFound].
+// A Query may set [consul.QueryOptions.Known] itself. If the metadata then report
+// that the response is unchanged, the watch does not look at it. That must not be
+// the first response of a loop.
+//
+// An error counts as an error even if there are metadata: it is yielded, and the
+// next query does not wait. To wait for something that does not exist yet, such as
+// a key, return an empty value and the metadata of the response with 404, but not
+// the [consul.ErrNotFound].
 //
 // Most methods of [consul.Health] and [consul.Catalog] become a Query with a
 // function literal around them, and some are one:
@@ -30,8 +34,8 @@ import (
 //	discovery.Watch(ctx, client.Catalog().Nodes, nil)
 type Query[T any] func(ctx context.Context, q *consul.QueryOptions) (T, *consul.QueryMeta, error)
 
-// WatchOptions are the options of a watch. Nil, and the zero WatchOptions,
-// consist of defaults. A number that is 0 or less means the default.
+// WatchOptions are the options of a watch. Nil and the zero WatchOptions mean the
+// defaults. A number that is 0 or less means its default.
 type WatchOptions struct {
 	// Query has the options of each query. The watch sets WaitIndex, WaitHash and
 	// Known itself. WaitTime is how long one query waits for a change, 1 minute by
@@ -51,21 +55,22 @@ type WatchOptions struct {
 	Burst       int
 	MinInterval time.Duration
 
-	// MinBackoff bounds the pause after a first error, 500 ms by default. The
-	// bound doubles with each further error in a row up to MaxBackoff, 10 seconds
-	// by default: that is also how long it may take until a watch notices that an
-	// agent is back. A pause is random between nothing and the bound, plus what the
-	// agent asks for in Retry-After (at most 10 minutes of it).
+	// MinBackoff is the longest pause after a first error, 500 ms by default. The
+	// longest pause doubles with each further error in a row, up to MaxBackoff, 10
+	// seconds by default. So it may take MaxBackoff until a watch notices that an
+	// agent is back. A pause is random between nothing and the longest, plus the
+	// Retry-After of the response, of which at most 10 minutes count.
 	MinBackoff time.Duration
 	MaxBackoff time.Duration
 
-	// Name is what events and logs call the watch. [WatchService] sets it to the
-	// service if it is empty.
+	// Name is the name of the watch in events and logs. If it is empty,
+	// [WatchService] uses the name of the service.
 	Name string
 
-	// Logger gets what happens; nil is silent. Of failures in a row the first one
-	// is a warning, and the others are for debugging. OnEvent is called with
-	// [WatchErrorEvent], [WatchRecoveredEvent] and [IndexResetEvent]; nil is none.
+	// Logger logs each event; nil logs nothing. Of failures in a row the first one
+	// is logged as a warning, the others at debug level. OnEvent, if not nil, is
+	// called with each [WatchErrorEvent], [WatchRecoveredEvent] and
+	// [IndexResetEvent].
 	Logger  *slog.Logger
 	OnEvent func(Event)
 }
@@ -77,14 +82,13 @@ const (
 	defaultMinBackoff  = 500 * time.Millisecond
 	defaultMaxBackoff  = 10 * time.Second
 
-	// Without a leader an agent holds a query for up to 18 s before it says so,
+	// Without a leader an agent holds a query for up to 18 s before it responds,
 	// and the client allows 20 s for that. A query has to end some time after
 	// that, even one that does not wait.
-	answerTimeout = 30 * time.Second
+	responseTimeout = 30 * time.Second
 )
 
-// withDefaults returns a copy of o that has nothing in common with it and no
-// field that means a default.
+// withDefaults returns a deep copy of o without fields that mean a default.
 func (o *WatchOptions) withDefaults() WatchOptions {
 	var c WatchOptions
 	if o != nil {
@@ -118,17 +122,18 @@ func cloneQuery(q consul.QueryOptions) consul.QueryOptions {
 
 // Watch repeats a blocking query and yields each change, until ctx ends or the
 // loop breaks. The query runs in the goroutine of the loop, between two
-// iterations: there is nothing to stop or to drain, and a slow loop sees fewer,
-// later answers.
+// iterations: there is nothing to stop or to drain, and a slow loop sees fewer and
+// later responses. The sequence can be ranged over several times.
 //
-// The first answer is yielded at once, and then each answer whose content
-// differs from the one before; an answer with another index but the same content
-// yields nothing. What is yielded belongs to the loop.
+// The first response is yielded, and then each one whose content differs from the
+// one before. A response with another index but the same content yields nothing.
+// Fields named CreateIndex and ModifyIndex are no content, and neither is what
+// cannot be compared: functions and channels. What is yielded belongs to the loop.
 //
-// Every failed query is yielded as an error with the zero T, the first at once,
-// and the watch goes on after a growing pause if the loop does. An answer after
-// errors is yielded only if it differs from the last one before them. When ctx
-// ends, the sequence ends without an error.
+// Each failed query is yielded at once, as an error with the zero T. If the loop
+// goes on, the watch tries again after a growing pause. A response after errors is
+// yielded only if it differs from the last one before them. When ctx ends, the
+// sequence ends without an error.
 //
 // The agent responds to a query that waits when something has changed.
 // [consul.Agent.Service] is waited on by its hash. A query whose response has
@@ -137,9 +142,9 @@ func cloneQuery(q consul.QueryOptions) consul.QueryOptions {
 // ends with an error 30 s after the longest wait, which is WaitTime and the
 // sixteenth that agents add to it.
 //
-// Each running watch holds one connection, of which agents allow 200 to a
-// client by default. To follow many services at once use a [Resolver], which
-// shares and bounds them.
+// Each running watch holds one connection. Agents allow a client 200 of them by
+// default. To follow many services at once use a [Resolver], which shares and
+// limits its queries.
 func Watch[T any](ctx context.Context, query Query[T], opts *WatchOptions) iter.Seq2[T, error] {
 	if query == nil {
 		return errorSeq[T](errors.New("discovery: nil query"))
@@ -172,10 +177,10 @@ func (w *watcher[T]) seq(ctx context.Context) iter.Seq2[T, error] {
 	}
 }
 
-// WatchService yields the instances of a service whenever they, their nodes or
-// their checks have changed; with opts.Query.PassingOnly only those without a
-// failing or warning check. A service without instances is an empty list. For
-// everything else see [Watch].
+// WatchService is a [Watch] of [consul.Health.Service]: it yields the instances of
+// a service whenever they, their nodes or their checks have changed. With
+// opts.Query.PassingOnly it yields only instances without a warning or critical
+// check. A service without instances is an empty list.
 func WatchService(ctx context.Context, c *consul.Client, service string, opts *WatchOptions) iter.Seq2[[]*consul.ServiceEntry, error] {
 	if c == nil {
 		return errorSeq[[]*consul.ServiceEntry](errNilClient)
@@ -314,7 +319,7 @@ func (w *watcher[T]) ask(ctx context.Context, at position) (r result[T]) {
 	if w.skipsKnown {
 		q.Known = max(at.known, 1) // 1 is no response, but asks for the fingerprint of this one
 	}
-	timeout := answerTimeout
+	timeout := responseTimeout
 	if wait {
 		q.WaitIndex, q.WaitHash = at.index, at.hash
 		timeout += q.WaitTime + q.WaitTime/16
@@ -327,7 +332,7 @@ func (w *watcher[T]) ask(ctx context.Context, at position) (r result[T]) {
 		var none T
 		r.value = none
 		if ctx.Err() == nil && qctx.Err() != nil {
-			r.err = fmt.Errorf("no answer within %s: %w", timeout, r.err)
+			r.err = fmt.Errorf("no response within %s: %w", timeout, r.err)
 		}
 	case r.meta != nil && r.meta.Unchanged:
 		r.unchanged = true

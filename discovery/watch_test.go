@@ -339,7 +339,7 @@ func TestWatchHangingAgent(t *testing.T) {
 			if n++; n == 2 {
 				continue
 			}
-			if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no answer within ") {
+			if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no response within ") {
 				t.Errorf("error %v", err)
 			}
 			if n == 3 {
