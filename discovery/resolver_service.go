@@ -122,11 +122,12 @@ func (e *entry) start(w *dcWatch) {
 	var ctx context.Context
 	ctx, w.cancel = context.WithCancel(e.ctx)
 	w.retry = make(chan struct{}, 1)
+	number := w.number // w is not for the goroutine
 	loop := &watcher[[]Instance]{
 		query: e.query,
 		opts:  e.r.watch,
 		acquire: func(ctx context.Context, wait bool) (func(), bool) {
-			return e.r.limiter.acquire(ctx, w.number, wait)
+			return e.r.limiter.acquire(ctx, number, wait)
 		},
 		retry:      w.retry,
 		skipsKnown: true,

@@ -795,3 +795,59 @@ func TestDialSocketPath(t *testing.T) {
 		}
 	}
 }
+
+// TestResolverUnderLoad calls everything that a resolver has from many goroutines,
+// while services are forgotten almost at once.
+func TestResolverUnderLoad(t *testing.T) {
+	agent := consulmock.New(t)
+	services := make([]string, 10)
+	for n := range services {
+		services[n] = fmt.Sprint("s", n)
+		addInstance(agent, services[n], services[n]+"-a", "127.0.0.1:1")
+		addInstance(agent, services[n], services[n]+"-b", "127.0.0.1:2")
+	}
+	r := discovery.NewResolver(agent.Client(), &discovery.ResolverOptions{
+		MaxQueries: 4, IdleTimeout: time.Nanosecond, Balancer: discovery.LeastLoaded, Burst: 1000, MinBackoff: 1, MaxBackoff: 1,
+	})
+	ctx := context.Background()
+	var wg sync.WaitGroup
+	for worker := range 8 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for n := range 100 {
+				service := services[(worker+n)%len(services)]
+				var err error
+				switch n % 6 {
+				case 0:
+					_, err = r.Pick(ctx, service)
+				case 1:
+					var done func(error)
+					if _, done, err = r.Acquire(ctx, service); err == nil {
+						done(errors.New("boom"))
+						done(nil)
+					}
+				case 2:
+					_, err = r.PickKey(ctx, service, service)
+				case 3:
+					for _, err = range r.Watch(ctx, service) {
+						break
+					}
+				case 4:
+					r.Retry(service)
+					r.State(service)
+				case 5:
+					var list []discovery.Instance
+					if list, err = r.Instances(ctx, service); err == nil && len(list) != 2 {
+						t.Errorf("%s has %d instances", service, len(list))
+					}
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+	}
+	wg.Wait()
+	r.Close()
+}
