@@ -62,6 +62,8 @@ func TestWatchEndsAtAnyMoment(t *testing.T) {
 		for range discovery.WatchService(ctx, agent.client, "web", nil) {
 		}
 		want(t, "ended after", time.Since(start), after)
+		_, most := agent.wire.inFlight()
+		want(t, "requests at the same time", most, 1) // so one connection
 	})
 }
 

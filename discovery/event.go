@@ -64,16 +64,16 @@ type DeregisteredEvent struct {
 	Err         error
 }
 
-// WatchErrorEvent says that a query of a watch failed.
+// WatchErrorEvent reports that a query of a watch failed.
 type WatchErrorEvent struct {
-	Watch      string // the watch's name; of a resolver, the service
-	Datacenter string // the one that was asked about; empty for the client's
+	Watch      string // the name of the watch; for a resolver, the service
+	Datacenter string // that was queried; empty for the client's
 	Err        error
 	Failures   int           // in a row
 	RetryIn    time.Duration // until the next query
 }
 
-// WatchRecoveredEvent says that a query of a watch was answered after others had
+// WatchRecoveredEvent reports that a query of a watch succeeded after others had
 // failed.
 type WatchRecoveredEvent struct {
 	Watch      string
@@ -82,22 +82,22 @@ type WatchRecoveredEvent struct {
 	Took       time.Duration // since the first of them
 }
 
-// IndexResetEvent says that an answer had a lower index than the one before,
-// whereupon the watch started over.
+// IndexResetEvent reports that a response had a lower index than the one before, so
+// that the watch started over.
 type IndexResetEvent struct {
 	Watch      string
 	Datacenter string
 	From, To   uint64
 }
 
-// InstancesChangedEvent says that a resolver has other instances of a service
-// than before.
+// InstancesChangedEvent reports that a resolver has other instances of a service
+// than before. The events of a service come one after the other, in order.
 type InstancesChangedEvent struct {
 	Service                 string
-	Datacenter              string // the one that they are from; empty for the client's
+	Datacenter              string // of the instances; empty for the client's
 	Added, Removed, Changed int
 	Total                   int // now
-	Held                    int // of them are not in the last answer, but held back; see [ResolverOptions.MinInstances]
+	Held                    int // of them were not in the last response; see [ResolverOptions.MinInstances]
 }
 
 // failureLevel returns the level of a failure in a row of so many. An outage has

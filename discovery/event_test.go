@@ -45,16 +45,16 @@ func TestEventsInLogs(t *testing.T) {
 
 // TestEventsKeepTheirOrder has a second event while the first one is passed on.
 func TestEventsKeepTheirOrder(t *testing.T) {
-	var s *service
+	var e *entry
 	var totals []int
 	next := func(total int) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.events = append(s.events, InstancesChangedEvent{Total: total})
-		s.emit()
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.events = append(e.events, InstancesChangedEvent{Total: total})
+		e.emit()
 	}
-	s = &service{r: &Resolver{opts: ResolverOptions{OnEvent: func(e Event) {
-		total := e.(InstancesChangedEvent).Total
+	e = &entry{r: &Resolver{opts: ResolverOptions{OnEvent: func(event Event) {
+		total := event.(InstancesChangedEvent).Total
 		if total == 1 {
 			other := make(chan struct{})
 			go func() {

@@ -23,7 +23,7 @@ type keeper struct {
 	nextBeat   time.Time
 	nextLook   time.Time // at the agent; only if looks is set
 	looks      bool
-	pace       pace
+	pace       rateLimiter
 	due        time.Time // of pace
 	misread    bool      // the last status of the health function was none
 
@@ -49,7 +49,7 @@ func newKeeper(r *Registration) *keeper {
 func (k *keeper) adopt(def *definition) {
 	k.r.def = def
 	k.looks = def.hasOtherChecks() || def.ttl == 0 || def.ttl/3 > 3*k.r.opts.PollInterval
-	k.pace = pace{100 * time.Millisecond, 10}
+	k.pace = rateLimiter{100 * time.Millisecond, 10}
 	if def.ttl > 0 {
 		k.pace.interval = min(k.pace.interval, def.ttl/10)
 	}

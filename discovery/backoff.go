@@ -1,25 +1,22 @@
 package discovery
 
-import "time"
+import (
+	"context"
+	"errors"
+	"time"
 
-// This file decides when things happen. Its functions know neither clocks nor
-// sources of randomness: they are given the time, and a random number that is
-// at least 0 and less than 1.
+	"github.com/lictor-go/consul"
+)
 
-// nextIndex returns the index to wait on after an answer with the index got to
-// a query that waited on the index asked, and whether the watch starts over. An
-// index below the last one comes from servers that were restored or replaced, or
-// is a quirk of streaming; 0 is none at all. To wait on either could be to wait
-// for a long time, or on nothing: the next query does not wait.
-func nextIndex(asked, got uint64) (next uint64, reset bool) {
-	if got < asked {
-		return 0, true
-	}
-	return got, false
-}
+// This file decides when things happen. Except for sleep, its functions use
+// neither clocks nor sources of randomness: they are given the time, and a random
+// number that is at least 0 and less than 1.
 
-// pace allows a burst of events and then one in every interval.
-type pace struct {
+// maxDuration is as good as for ever. Twice as long would not overflow.
+const maxDuration = time.Duration(1) << 62 // 146 years
+
+// rateLimiter allows a burst of events and then one in every interval.
+type rateLimiter struct {
 	interval time.Duration
 	burst    int
 }
@@ -27,12 +24,13 @@ type pace struct {
 // reserve returns how long the next event has to wait. due is when the event
 // would take place if there were no bursts: the caller keeps it between calls,
 // starting with the zero time.
-func (p pace) reserve(due, now time.Time) (nextDue time.Time, delay time.Duration) {
+func (l rateLimiter) reserve(due, now time.Time) (nextDue time.Time, delay time.Duration) {
+	interval := min(l.interval, maxDuration/time.Duration(l.burst)) // the whole burst must not overflow
 	if due.Before(now) {
 		due = now
 	}
-	delay = due.Sub(now) - time.Duration(p.burst-1)*p.interval
-	return due.Add(p.interval), max(0, delay)
+	delay = due.Sub(now) - time.Duration(l.burst-1)*interval
+	return due.Add(interval), max(0, delay)
 }
 
 // backoff says how long to pause after failures.
@@ -53,7 +51,7 @@ func (b backoff) pause(failures int, retryAfter time.Duration, random float64) t
 		bound *= 2
 	}
 	bound = min(bound, b.max)
-	return min(retryAfter, maxRetryAfter) + time.Duration(random*float64(bound))
+	return min(max(retryAfter, 0), maxRetryAfter) + time.Duration(random*float64(bound))
 }
 
 // jittered returns a time that is random within a fifth of d around it.
@@ -84,3 +82,30 @@ const (
 	minCallTimeout = time.Second
 	maxCallTimeout = 10 * time.Second
 )
+
+// retryAfter returns how long the agent asks to wait after an error.
+func retryAfter(err error) time.Duration {
+	var status *consul.StatusError
+	if errors.As(err, &status) {
+		return status.RetryAfter
+	}
+	return 0
+}
+
+// sleep waits for d, and reports whether ctx has not ended meanwhile.
+func sleep(ctx context.Context, d time.Duration) bool { return sleepUnless(ctx, d, nil) }
+
+// sleepUnless is sleep that ends when something is sent to wake.
+func sleepUnless(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-wake:
+	case <-ctx.Done():
+	}
+	return ctx.Err() == nil
+}
