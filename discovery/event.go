@@ -7,7 +7,7 @@ import (
 )
 
 // Event is something that happened inside this package, for metrics. It is one
-// of [RegisteredEvent], [HealedEvent], [BeatFailedEvent], [DeregisteredEvent],
+// of [RegisteredEvent], [HealedEvent], [HeartbeatFailedEvent], [DeregisteredEvent],
 // [WatchErrorEvent], [WatchRecoveredEvent], [IndexResetEvent] and
 // [InstancesChangedEvent].
 //
@@ -47,9 +47,9 @@ type HealedEvent struct {
 	Took        time.Duration // since then
 }
 
-// BeatFailedEvent says that an agent could not be told the status of a service,
+// HeartbeatFailedEvent says that an agent could not be told the status of a service,
 // or could not be asked about it.
-type BeatFailedEvent struct {
+type HeartbeatFailedEvent struct {
 	Service, ID string
 	CheckID     string // empty if the call was about the whole service
 	Err         error
@@ -122,7 +122,7 @@ func (e HealedEvent) log() (slog.Level, string, []slog.Attr) {
 		slog.Duration("took", e.Took), slog.Any("cause", e.Cause)}
 }
 
-func (e BeatFailedEvent) log() (slog.Level, string, []slog.Attr) {
+func (e HeartbeatFailedEvent) log() (slog.Level, string, []slog.Attr) {
 	return failureLevel(e.Failures), "heartbeat failed", []slog.Attr{slog.String("service", e.Service), slog.String("id", e.ID),
 		slog.String("check", e.CheckID), slog.Any("error", e.Err), slog.Int("failures", e.Failures), slog.Duration("retry_in", e.RetryIn)}
 }

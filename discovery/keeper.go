@@ -154,7 +154,7 @@ func (k *keeper) round(ctx context.Context, beat, look bool) error {
 		pause := k.backoff().pause(k.failures, retryAfter(err), rand.Float64())
 		k.nextBeat, k.nextLook = now.Add(pause), now.Add(pause)
 		if k.registered || k.r.opts.Background { // else Register fails, and nothing is tried again
-			k.r.observe.emit(BeatFailedEvent{reg.Name, reg.ID, about, err, k.failures, pause})
+			k.r.observe.emit(HeartbeatFailedEvent{reg.Name, reg.ID, about, err, k.failures, pause})
 		}
 		return err
 	}

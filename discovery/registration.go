@@ -53,7 +53,7 @@ type RegisterOptions struct {
 
 	// Logger gets what happens; nil is silent. Of failures in a row the first one
 	// is a warning, and the others are for debugging. OnEvent is called with
-	// [RegisteredEvent], [BeatFailedEvent], [HealedEvent] and
+	// [RegisteredEvent], [HeartbeatFailedEvent], [HealedEvent] and
 	// [DeregisteredEvent]; nil is none.
 	Logger  *slog.Logger
 	OnEvent func(Event)

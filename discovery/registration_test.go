@@ -667,7 +667,7 @@ func TestRegisterInBackground(t *testing.T) {
 			t.Errorf("before the first attempt: %v", err)
 		}
 		time.Sleep(time.Hour)
-		failed := eventsOf[discovery.BeatFailedEvent](agent)
+		failed := eventsOf[discovery.HeartbeatFailedEvent](agent)
 		if err := reg.Err(); err == nil || err.Error() != notYet+": "+failed[0].Err.Error() || errors.Unwrap(err) == nil {
 			t.Errorf("while the agent is away: %v", err)
 		}
