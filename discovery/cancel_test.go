@@ -5,6 +5,7 @@ package discovery_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -128,6 +129,9 @@ func TestRegisterEndsAtAnyMoment(t *testing.T) {
 				}
 				remove()
 				if err == nil {
+					if err := reg.Err(); err != nil && strings.Contains(err.Error(), "not registered") {
+						t.Errorf("registered, but %v", err)
+					}
 					time.Sleep(time.Minute)
 					want(t, "registered", len(eventsOf[discovery.RegisteredEvent](agent)), 1)
 					want(t, "health", agent.health(), "passing")

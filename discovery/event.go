@@ -7,9 +7,9 @@ import (
 )
 
 // Event is something that happened inside this package, for metrics. It is one
-// of [RegisteredEvent], [HealedEvent], [BeatFailedEvent], [DeregisteredEvent],
-// [WatchErrorEvent], [WatchRecoveredEvent], [IndexResetEvent] and
-// [InstancesChangedEvent].
+// of [RegisteredEvent], [HeartbeatFailedEvent], [HealedEvent],
+// [DeregisteredEvent], [WatchErrorEvent], [WatchRecoveredEvent],
+// [IndexResetEvent] and [InstancesChangedEvent].
 //
 // The functions called OnEvent in the options are called by the goroutine to
 // which the event happened, possibly by several at once. They must not block: a
@@ -19,46 +19,47 @@ type Event interface {
 	log() (slog.Level, string, []slog.Attr)
 }
 
-// RegisteredEvent says that a service was registered for the first time.
+// RegisteredEvent reports that the agent accepted a service for the first time.
 type RegisteredEvent struct {
 	Service, ID string
 }
 
-// HealReason says what a registration recovered from.
+// HealReason is what a registration recovered from.
 type HealReason string
 
 const (
-	// HealLost means that the agent did not have the service or one of its
-	// checks any more, and the service was registered again: the agent was
-	// restarted without its data, or somebody deregistered it.
+	// HealLost means that the agent no longer had the service or one of its
+	// checks, and the service was registered again: the agent was restarted
+	// without its data, or somebody deregistered it.
 	HealLost HealReason = "lost"
 
-	// HealFailing means that the agent could not be told the status for a while,
-	// but had kept the service: nothing was registered.
+	// HealFailing means that requests failed for a while, but the agent had kept
+	// the service: nothing was lost.
 	HealFailing HealReason = "failing"
 )
 
-// HealedEvent says that a registration is in order again, and its status
+// HealedEvent reports that a registration is in order again, and its status
 // reported.
 type HealedEvent struct {
 	Service, ID string
 	Reason      HealReason
-	Cause       error         // the error that showed it first
+	Cause       error         // the first error
 	Took        time.Duration // since then
 }
 
-// BeatFailedEvent says that an agent could not be told the status of a service,
-// or could not be asked about it.
-type BeatFailedEvent struct {
+// HeartbeatFailedEvent reports that a heartbeat, a poll or a registration failed,
+// or that [RegisterOptions.Health] did not return in time. There is no event of a
+// failure that Register returns.
+type HeartbeatFailedEvent struct {
 	Service, ID string
-	CheckID     string // empty if the call was about the whole service
+	CheckID     string // empty if the request was about the whole service
 	Err         error
 	Failures    int           // in a row
 	RetryIn     time.Duration // until the next try
 }
 
-// DeregisteredEvent says that Close removed a service, or could not do so in
-// time.
+// DeregisteredEvent reports that Close removed a service, or could not do so in
+// time, with the error that Close returns.
 type DeregisteredEvent struct {
 	Service, ID string
 	Err         error
@@ -122,7 +123,7 @@ func (e HealedEvent) log() (slog.Level, string, []slog.Attr) {
 		slog.Duration("took", e.Took), slog.Any("cause", e.Cause)}
 }
 
-func (e BeatFailedEvent) log() (slog.Level, string, []slog.Attr) {
+func (e HeartbeatFailedEvent) log() (slog.Level, string, []slog.Attr) {
 	return failureLevel(e.Failures), "heartbeat failed", []slog.Attr{slog.String("service", e.Service), slog.String("id", e.ID),
 		slog.String("check", e.CheckID), slog.Any("error", e.Err), slog.Int("failures", e.Failures), slog.Duration("retry_in", e.RetryIn)}
 }

@@ -55,7 +55,7 @@ func TestResolverConnections(t *testing.T) {
 		if beats := agent.wire.count(updatePath); beats < 20*3 {
 			t.Errorf("%d heartbeats", beats)
 		}
-		if errs := eventsOf[discovery.BeatFailedEvent](agent); len(errs) > 0 {
+		if errs := eventsOf[discovery.HeartbeatFailedEvent](agent); len(errs) > 0 {
 			t.Errorf("%d heartbeats failed, such as %v", len(errs), errs[0].Err)
 		}
 		if errs := eventsOf[discovery.WatchErrorEvent](agent); len(errs) > 0 {
