@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -130,33 +129,6 @@ func TestWaysToReachIt(t *testing.T) {
 	s.Restart(true)
 	if s.URL() != before {
 		t.Errorf("the address has changed from %s to %s", before, s.URL())
-	}
-}
-
-// Connections beyond the limit are refused, and closing one makes room.
-func TestConnectionLimit(t *testing.T) {
-	for version, want := range map[string]int{"1.21.4": http.StatusTooManyRequests, "1.8.7": 0} {
-		s := New(t, WithVersion(version), WithMaxConnsPerClient(1))
-		dial := s.Transport().(*http.Transport).DialContext
-		held, err := dial(context.Background(), "tcp", "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		client := &http.Client{Transport: s.Transport()}
-		resp, err := client.Get("http://agent/v1/status/leader")
-		switch {
-		case want == 0 && err == nil:
-			t.Errorf("%s: status %d, want a closed connection", version, resp.StatusCode)
-		case want != 0 && (err != nil || resp.StatusCode != want):
-			t.Errorf("%s: %v %v, want %d", version, resp, err, want)
-		}
-		held.Close()
-		for err = error(&net.OpError{}); err != nil; { // until the server has seen it
-			if resp, err = client.Get("http://agent/v1/status/leader"); err == nil && resp.StatusCode == want {
-				err = &net.OpError{}
-			}
-		}
-		client.CloseIdleConnections()
 	}
 }
 

@@ -1,0 +1,84 @@
+package consulmock
+
+import (
+	"context"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/lictor-go/consul"
+)
+
+// probed is a service with a check that the server runs itself, for the first
+// time within an hour.
+func probed(name string) *consul.AgentServiceRegistration {
+	return &consul.AgentServiceRegistration{Name: name, Check: &consul.AgentServiceCheck{HTTP: "http://127.0.0.1:1", Interval: time.Hour}}
+}
+
+// The address stays the same over restarts, also if the port was opened a moment
+// ago.
+func TestRestartKeepsAddress(t *testing.T) {
+	s := New(t)
+	url := s.URL()
+	for range 50 {
+		s.Restart(true)
+		s.Stop()
+		s.Restart(false)
+	}
+	if got := s.URL(); got != url {
+		t.Errorf("the address has changed from %s to %s", url, got)
+	}
+	if _, err := clientOf(t, url).Status().Leader(context.Background()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A closed server cannot be started again.
+func TestStartAfterClose(t *testing.T) {
+	s := NewServer()
+	url := s.URL()
+	s.Close()
+	s.Start()
+	s.Restart(true)
+	s.Restart(false)
+	s.Close()
+	if _, err := s.Client().Status().Leader(context.Background()); err == nil {
+		t.Error("a closed server answers in memory")
+	}
+	if c, err := net.Dial("tcp", url[len("http://"):]); err == nil {
+		c.Close()
+		t.Error("a closed server listens")
+	}
+}
+
+// Whatever is called at the same time, a server runs or does not, as a whole.
+func TestConcurrentStartsAndStops(t *testing.T) {
+	s := NewServer(WithProbes(true))
+	s.URL()
+	s.AddService(probed("web"))
+	client := s.Client()
+	var wg sync.WaitGroup
+	for _, f := range []func(){
+		s.Stop, s.Start, func() { s.Restart(true) }, func() { s.Restart(false) },
+		func() { client.Agent().ServiceRegister(context.Background(), probed("web")) },
+		func() { s.URL(); s.Dump(); s.Requests() },
+	} {
+		for range 2 {
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				for range 50 {
+					f()
+				}
+			}()
+		}
+	}
+	wg.Wait()
+	s.Start()
+	s.AddService(probed("web"))
+	if services, err := client.Agent().Services(context.Background(), nil); err != nil || services["web"] == nil {
+		t.Errorf("after all of it: %v, %v", services, err)
+	}
+	s.Close()
+}
