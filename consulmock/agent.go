@@ -25,7 +25,6 @@ type agent struct {
 	nodeChecks map[string]*localCheck
 	aliases    map[*localCheck]struct{}
 	sync       syncState
-	ended      chan struct{} // closed when the agent ends
 	log        logStream
 }
 
@@ -51,7 +50,6 @@ func newAgent(s *Server) *agent {
 		services:   make(map[string]*localService),
 		checks:     make(map[string]*localCheck),
 		members:    make(map[string]*memberJSON),
-		ended:      make(chan struct{}),
 		cached:     make(map[string]bool),
 		nodeChecks: make(map[string]*localCheck),
 		aliases:    make(map[*localCheck]struct{}),
@@ -109,9 +107,8 @@ func (a *agent) nodeID() string {
 
 var defaultWeights = consul.AgentWeights{Passing: 1, Warning: 1}
 
-// close stops everything that the agent does by itself, and ends what waits.
+// close stops everything that the agent does by itself.
 func (a *agent) close() {
-	close(a.ended)
 	a.sync.stop()
 	for _, c := range a.checks {
 		c.stop()
@@ -125,7 +122,6 @@ const resyncDelay = time.Second
 // resume starts an agent again that was closed.
 func (a *agent) resume() {
 	a.started = time.Now()
-	a.ended = make(chan struct{})
 	a.sync = syncState{}
 	a.sync.start(a)
 	for id, s := range a.services {

@@ -93,6 +93,15 @@ func (s *Server) stop() {
 	s.agent.close()
 }
 
+// stopLife stops the server unless l is over already.
+func (s *Server) stopLife(l *life) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.life == l {
+		s.stop()
+	}
+}
+
 // start starts a stopped server. s.mu must be held.
 func (s *Server) start(keepState bool) {
 	if s.closed || !s.life.over() {

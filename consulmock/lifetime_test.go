@@ -3,6 +3,8 @@ package consulmock
 import (
 	"context"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"sync"
 	"testing"
 	"time"
@@ -81,4 +83,32 @@ func TestConcurrentStartsAndStops(t *testing.T) {
 		t.Errorf("after all of it: %v, %v", services, err)
 	}
 	s.Close()
+}
+
+// What a request asked for is not done once the agent that it was sent to has
+// ended, neither by the agent that was started with its data, nor by a new one.
+func TestStoppedAgentWritesNothing(t *testing.T) {
+	for name, end := range map[string]func(*Server){
+		"stop":             (*Server).Stop,
+		"restart":          func(s *Server) { s.Restart(true) },
+		"restart, no data": func(s *Server) { s.Restart(false) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := New(t)
+			outer := httptest.NewServer(s.Handler())
+			defer outer.Close()
+			for _, client := range []*consul.Client{s.Client(), clientOf(t, outer.URL)} {
+				s.Inject(Fault{Method: "PUT", If: func(*http.Request) bool { end(s); return false }})
+				if err := client.Agent().ServiceRegister(context.Background(), registration("web")); err == nil {
+					t.Error("the registration has succeeded")
+				}
+				s.Start()
+				services, err := s.Client().Agent().Services(context.Background(), nil)
+				if err != nil || len(services) != 0 {
+					t.Errorf("the agent has %v, %v; want nothing", services, err)
+				}
+				s.Restart(false)
+			}
+		})
+	}
 }

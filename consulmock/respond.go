@@ -91,10 +91,14 @@ func (q *request) parseQuery() bool {
 	return true
 }
 
-// locked runs a handler with the server's lock held.
+// locked runs a handler with the server's lock held, unless the agent has ended
+// that the request was sent to.
 func (q *request) locked(answer handler) (any, error) {
 	q.s.mu.Lock()
 	defer q.s.mu.Unlock()
+	if q.life != nil && q.life.over() {
+		return nil, errGone
+	}
 	q.a = q.s.agent
 	return answer(q)
 }

@@ -98,7 +98,7 @@ func (s *Server) serve(l *life, w http.ResponseWriter, r *http.Request) {
 	}
 	rec, r := s.log.arrived(r)
 	defer s.log.done(rec)
-	var answer http.Handler = http.HandlerFunc(s.route)
+	var answer http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.route(l, w, r) })
 	if s.replay != nil {
 		answer = s.replay
 	}
