@@ -13,6 +13,7 @@ import (
 // Everything in it is guarded by the lock of the Server.
 type agent struct {
 	s          *Server
+	life       *life // the one that it lives in, or the last
 	config     *config
 	start      int // how often the agent had started before without a state
 	started    time.Time
@@ -42,6 +43,7 @@ type localService struct {
 func newAgent(s *Server) *agent {
 	a := &agent{
 		s:          s,
+		life:       s.life,
 		config:     &s.config,
 		start:      s.starts,
 		started:    time.Now(),
@@ -121,6 +123,7 @@ const resyncDelay = time.Second
 
 // resume starts an agent again that was closed.
 func (a *agent) resume() {
+	a.life = a.s.life
 	a.started = time.Now()
 	a.sync = syncState{}
 	a.sync.start(a)
@@ -138,12 +141,20 @@ func (a *agent) resume() {
 	}
 	slices.Sort(a.sync.services)
 	slices.Sort(a.sync.checks)
-	a.sync.held = time.AfterFunc(resyncDelay, func() {
+	a.sync.held = a.after(resyncDelay, func() {
+		a.sync.held = nil
+		a.syncChanges()
+	})
+}
+
+// after runs f with the lock held after d, unless the agent ends before.
+func (a *agent) after(d time.Duration, f func()) *time.Timer {
+	l := a.life
+	return time.AfterFunc(d, func() {
 		a.s.mu.Lock()
 		defer a.s.mu.Unlock()
-		if a.sync.held != nil {
-			a.sync.held = nil
-			a.syncChanges()
+		if !l.over() {
+			f()
 		}
 	})
 }

@@ -112,3 +112,34 @@ func TestStoppedAgentWritesNothing(t *testing.T) {
 		})
 	}
 }
+
+// Close ends the checks that the server runs, whenever they were added.
+func TestCloseEndsProbes(t *testing.T) {
+	for name, end := range map[string]func(*Server){
+		"added while stopped": func(s *Server) {
+			s.Stop()
+			s.AddService(probed("web"))
+		},
+		"added while stopped, and started": func(s *Server) {
+			s.Stop()
+			s.AddService(probed("web"))
+			s.Start()
+		},
+		"under way": func(s *Server) {
+			s.Inject(Fault{If: func(*http.Request) bool { s.Stop(); return false }})
+			s.Client().Agent().ServiceRegister(context.Background(), probed("web"))
+		},
+		"replaced": func(s *Server) {
+			s.AddService(probed("web"))
+			s.AddService(probed("web"))
+			s.Restart(true)
+			s.RemoveService("web")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := NewServer(WithProbes(true))
+			end(s)
+			s.Close()
+		})
+	}
+}

@@ -254,8 +254,9 @@ func TestTokens(t *testing.T) {
 	}
 }
 
-// The built command ends within a second of a signal, with a query that waits.
-func TestSignals(t *testing.T) {
+// build returns the path of the built command, for tests that send it signals.
+func build(t *testing.T) string {
+	t.Helper()
 	if runtime.GOOS == "windows" {
 		t.Skip("there are no such signals")
 	}
@@ -263,6 +264,48 @@ func TestSignals(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	return binary
+}
+
+// Where the first signal does not end the command, because nobody reads what it
+// has to say at its end, the second one does.
+func TestSecondSignal(t *testing.T) {
+	binary, file := build(t), filepath.Join(t.TempDir(), "long.har")
+	entry := `{"startedDateTime":"2026-01-01T00:00:00Z","time":1,"request":{"method":"GET","url":"http://a/` + strings.Repeat("x", 1000) + `"},"response":{"status":200}}`
+	long := `{"log":{"version":"1.2","entries":[` + strings.Repeat(entry+",", 999) + entry + `]}}`
+	if err := os.WriteFile(file, []byte(long), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(binary, "-http-addr", "127.0.0.1:0", "-replay", file)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cmd.StderrPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	address(t, out)
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for {
+		select {
+		case err := <-ended:
+			if err == nil || !strings.Contains(err.Error(), "signal") {
+				t.Errorf("it ended with %v, want a signal", err)
+			}
+			return
+		default:
+			cmd.Process.Signal(os.Interrupt)
+		}
+	}
+}
+
+// The built command ends within a second of a signal, with a query that waits.
+func TestSignals(t *testing.T) {
+	binary := build(t)
 	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 		cmd := exec.Command(binary, "-http-addr", "127.0.0.1:0", "-log")
 		out, err := cmd.StdoutPipe()
