@@ -1,6 +1,7 @@
 package consulmock
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -38,7 +39,7 @@ func (s *Server) begin() {
 	l := &life{memory: newPipeListener(), limit: newConnLimit(&s.config)}
 	l.Context, l.end = context.WithCancel(context.Background())
 	l.http = &http.Server{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.serve(l, w, r) }),
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.withLifetime(l, w, r) }),
 		// http.Server.Close misses a connection that is accepted at the same moment.
 		ConnState: func(c net.Conn, state http.ConnState) {
 			if state == http.StateNew && l.over() {
@@ -172,10 +173,10 @@ func (s *Server) Close() {
 	s.closed = true
 	s.mu.Unlock()
 	slow := time.AfterFunc(5*time.Second, func() {
-		log.Printf("consulmock: Close waits for %s", strings.Join(s.log.open(), ", "))
+		log.Printf("consulmock: Close waits for %s", cmp.Or(strings.Join(s.log.open(), ", "), "a check that it runs, or the page"))
 	})
 	defer slow.Stop()
-	s.log.wait()
+	s.requests.Wait()
 	s.probes.Wait()
 }
 
@@ -198,13 +199,41 @@ func (l *life) dial(ctx context.Context) (net.Conn, error) {
 	return c, err
 }
 
-// withLifetime returns r with a context that ends with the life too, whoever
-// serves the request, and a function to be called after it.
-func (l *life) withLifetime(r *http.Request) (_ *http.Request, done func()) {
-	if l.over() {
+// withLifetime serves a request that ends with the life, whoever accepted its
+// connection: a body is read no further, an answer is not written to its end, and
+// the context is done. It drops the request if the life is over already.
+func (s *Server) withLifetime(l *life, w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	over := l.over()
+	if !over {
+		s.requests.Add(1)
+	}
+	s.mu.Unlock()
+	if over {
 		panic(http.ErrAbortHandler)
 	}
+	defer s.requests.Done()
 	ctx, cancel := context.WithCancel(r.Context())
-	stop := context.AfterFunc(l, cancel)
-	return r.WithContext(ctx), func() { stop(); cancel() }
+	defer cancel()
+	cut := make(chan struct{})
+	stop := context.AfterFunc(l, func() {
+		defer close(cut)
+		cancel()
+		// A connection to a server of the caller's does not end with this one.
+		connection := http.NewResponseController(w)
+		connection.SetReadDeadline(time.Unix(1, 0))
+		connection.SetWriteDeadline(time.Unix(1, 0))
+	})
+	served := false
+	defer func() {
+		if stop() {
+			return
+		}
+		<-cut
+		if served {
+			panic(http.ErrAbortHandler)
+		}
+	}()
+	s.serve(l, w, r.WithContext(ctx))
+	served = true
 }

@@ -2,9 +2,12 @@ package consulmock
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -141,5 +144,83 @@ func TestCloseEndsProbes(t *testing.T) {
 			end(s)
 			s.Close()
 		})
+	}
+}
+
+// onOwnServer returns a server, one of the caller's that serves its handler, and a
+// function that sends something to the latter.
+func onOwnServer(t *testing.T) (s *Server, outer *httptest.Server, send func(text string) net.Conn) {
+	t.Helper()
+	s = New(t)
+	outer = httptest.NewServer(s.Handler())
+	t.Cleanup(outer.Close)
+	return s, outer, func(text string) net.Conn {
+		t.Helper()
+		c, err := net.Dial("tcp", outer.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		if _, err := io.WriteString(c, text); err != nil {
+			t.Fatal(err)
+		}
+		for len(s.log.open()) == 0 {
+			runtime.Gosched()
+		}
+		return c
+	}
+}
+
+// A request counts from its first line on: Close ends one whose body never comes,
+// and afterwards nothing happens any more.
+func TestCloseEndsRequestsThatArrive(t *testing.T) {
+	s, outer, send := onOwnServer(t)
+	seen := &Observer{}
+	s.Inject(Fault{Observe: seen, If: func(*http.Request) bool { t.Error("If is asked about half a request"); return true }})
+	conn := send("PUT /v1/agent/service/register HTTP/1.1\r\nHost: agent\r\nContent-Length: 100\r\n\r\n{")
+	s.Close()
+	if got := s.Requests(); len(got) != 1 || got[0].Path != "/v1/agent/service/register" || got[0].Status != 0 {
+		t.Errorf("the requests are %+v", got)
+	}
+	if answer, err := io.ReadAll(conn); len(answer) > 0 {
+		t.Errorf("answered %q, %v", answer, err)
+	}
+	outer.Close()
+	if n := len(s.Requests()); n != 1 || seen.Count() != 0 {
+		t.Errorf("%d requests, of which the fault has met %d", n, seen.Count())
+	}
+}
+
+// Close ends an answer that nobody reads.
+func TestCloseEndsAnswers(t *testing.T) {
+	for name, fault := range map[string]Fault{
+		"endless": {Endless: true}, "long": {Body: strings.Repeat("x", 64<<20)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, _, send := onOwnServer(t)
+			s.Inject(fault)
+			send("GET /v1/agent/self HTTP/1.1\r\nHost: agent\r\n\r\n")
+			s.Close()
+		})
+	}
+}
+
+// Stop cuts what is being answered, also if the connection is of a server of the
+// caller's: no answer looks whole to the client.
+func TestStopCutsAnswers(t *testing.T) {
+	s, outer, _ := onOwnServer(t)
+	resp, err := http.Get(outer.URL + "/v1/agent/monitor")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	s.Stop()
+	if _, err := io.Copy(io.Discard, resp.Body); err == nil {
+		t.Error("the log has come to a proper end")
+	}
+	s.Start()
+	s.Inject(Fault{If: func(*http.Request) bool { s.Stop(); return true }, Status: 503})
+	if resp, _, err := sendTo(http.DefaultClient, "GET", outer.URL+"/v1/agent/self", ""); err == nil {
+		t.Errorf("answered %d after the end", resp.StatusCode)
 	}
 }

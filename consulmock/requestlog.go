@@ -32,23 +32,17 @@ type requestLog struct {
 	mu     sync.Mutex
 	kept   []*Request
 	opened map[*Request]struct{}
-	none   chan struct{} // closed when nothing is open; nil if nobody waits
 }
 
-// arrived reads the body of r and records both. The returned request has the
-// body that was read.
-func (l *requestLog) arrived(r *http.Request) (*Request, *http.Request) {
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+// arrived records a request of which the body has not been read.
+func (l *requestLog) arrived(r *http.Request) *Request {
 	rec := &Request{
 		Method: r.Method,
 		Path:   r.URL.EscapedPath(),
 		Query:  r.URL.Query(),
 		Header: r.Header.Clone(),
-		Body:   bytes.Clone(body[:min(len(body), maxLogBody)]),
 		Time:   time.Now(),
 	}
-	r = r.WithContext(r.Context())
-	r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), failingReader{err}))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.kept) == maxRequests {
@@ -59,7 +53,19 @@ func (l *requestLog) arrived(r *http.Request) (*Request, *http.Request) {
 		l.opened = make(map[*Request]struct{})
 	}
 	l.opened[rec] = struct{}{}
-	return rec, r
+	return rec
+}
+
+// readBody reads the body of r and records it. The returned request has the body
+// that was read.
+func (l *requestLog) readBody(rec *Request, r *http.Request) *http.Request {
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	rec.Body = bytes.Clone(body[:min(len(body), maxLogBody)])
+	r = r.WithContext(r.Context())
+	r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), failingReader{err}))
+	return r
 }
 
 // failingReader gives the error that reading a body ended with.
@@ -84,25 +90,6 @@ func (l *requestLog) done(rec *Request) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.opened, rec)
-	if len(l.opened) == 0 && l.none != nil {
-		close(l.none)
-		l.none = nil
-	}
-}
-
-// wait returns when no request is open.
-func (l *requestLog) wait() {
-	l.mu.Lock()
-	if len(l.opened) == 0 {
-		l.mu.Unlock()
-		return
-	}
-	if l.none == nil {
-		l.none = make(chan struct{})
-	}
-	none := l.none
-	l.mu.Unlock()
-	<-none
 }
 
 // open returns the requests that are not answered yet.

@@ -23,9 +23,6 @@ type answer struct {
 	body   any
 }
 
-// errWritten means that a handler has written its answer itself.
-var errWritten = errors.New("the answer is written")
-
 // serve answers a request whose endpoint is known. It is the one place that
 // writes answers.
 func (q *request) serve(rt *route) {
@@ -114,7 +111,6 @@ func (q *request) unlocked(f func()) {
 func (q *request) write(v any, err error) {
 	var he *httpError
 	switch {
-	case errors.Is(err, errWritten):
 	case errors.Is(err, errGone), errors.Is(err, errFilterBreaksAgent), errors.Is(err, errNullCheck):
 		panic(http.ErrAbortHandler)
 	case errors.As(err, &he):

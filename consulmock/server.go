@@ -13,12 +13,13 @@ import (
 
 // Server is a fake agent. Its methods may be called concurrently.
 type Server struct {
-	config config
-	table  table
-	faults faultTable
-	log    requestLog
-	replay *replayer      // answers instead of the agent; nil unless the server is a replay
-	probes sync.WaitGroup // the goroutines that run checks
+	config   config
+	table    table
+	faults   faultTable
+	log      requestLog
+	replay   *replayer      // answers instead of the agent; nil unless the server is a replay
+	probes   sync.WaitGroup // the goroutines that run checks
+	requests sync.WaitGroup // that have not ended
 
 	mu     sync.Mutex // guards what follows and all that belongs to it
 	agent  *agent
@@ -84,20 +85,22 @@ func (s *Server) Transport() http.RoundTripper {
 // Handler returns the server as a handler, for servers of the caller's. It drops
 // connections while the server is stopped.
 func (s *Server) Handler() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.serve(s.current(), w, r) })
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.withLifetime(s.current(), w, r) })
 }
 
 // serve is the way of every request: it is recorded, then the faults may answer
 // it, then the agent does.
 func (s *Server) serve(l *life, w http.ResponseWriter, r *http.Request) {
-	r, done := l.withLifetime(r)
-	defer done()
 	if isUI(r.URL.Path) && (s.replay == nil || !s.replay.hasUI) {
 		s.serveUI(w, r)
 		return
 	}
-	rec, r := s.log.arrived(r)
+	rec := s.log.arrived(r)
 	defer s.log.done(rec)
+	r = s.log.readBody(rec, r)
+	if l.over() {
+		panic(http.ErrAbortHandler) // there may be more of the body
+	}
 	var answer http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.route(l, w, r) })
 	if s.replay != nil {
 		answer = s.replay
