@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"path"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -50,8 +51,10 @@ type Fault struct {
 	// below. Empty means any path.
 	Path string
 
-	// If is asked about requests that match so far, if it is not nil. Those for
-	// which it returns false are not meant. It must not read the body.
+	// If is called with requests that match so far, unless it is nil. Those for
+	// which it returns false are not meant. It must not read the body. It may call
+	// the methods of the server except [Server.Close], which would wait for the
+	// request; what it injects and removes counts from the next request on.
 	If func(*http.Request) bool
 
 	// Skip is how many of these requests pass unharmed first.
@@ -221,6 +224,7 @@ type pendingFault struct {
 	Fault
 	skip int
 	left int
+	over bool // it was removed, or is used up
 }
 
 func (t *faultTable) add(f Fault) (remove func()) {
@@ -239,8 +243,14 @@ func (t *faultTable) add(f Fault) (remove func()) {
 	return func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.queue = slices.DeleteFunc(t.queue, func(q *pendingFault) bool { return q == p })
+		t.end(p)
 	}
+}
+
+// end takes a fault out. t.mu must be held.
+func (t *faultTable) end(p *pendingFault) {
+	p.over = true
+	t.queue = slices.DeleteFunc(t.queue, func(q *pendingFault) bool { return q == p })
 }
 
 func (f *Fault) check() error {
@@ -256,17 +266,52 @@ func (f *Fault) check() error {
 			answers++
 		}
 	}
+	if err := checkHeader(f.Header); err != nil {
+		return err
+	}
 	switch {
 	case answers > 1:
 		return errors.New("more than one answer: want at most one of DropRequest or ResetRequest, NoLeader, RateLimit, and Status with Body")
 	case f.Status != 0 && (f.Status < 200 || f.Status > 999):
 		return fmt.Errorf("Status %d: want 200 to 999", f.Status)
+	case (f.Status == http.StatusNoContent || f.Status == http.StatusNotModified) && (f.Body != "" || f.Endless):
+		return fmt.Errorf("Status %d has no Body", f.Status)
+	case f.Drop < NoDrop || f.Drop > ResetAnswer:
+		return fmt.Errorf("Drop %d: want NoDrop to ResetAnswer", f.Drop)
 	case f.Skip < 0 || f.Times < 0 || f.TruncateAt < 0 || f.Latency < 0:
 		return errors.New("Skip, Times, TruncateAt and Latency cannot be negative")
 	case f.Stay && f.Times > 0:
 		return errors.New("both Times and Stay are set")
 	}
 	return nil
+}
+
+// checkHeader refuses what could not be sent as it is.
+func checkHeader(h http.Header) error {
+	seen := make(map[string]bool, len(h))
+	for name, values := range h {
+		canonical := http.CanonicalHeaderKey(name)
+		switch {
+		case name == "" || strings.ContainsFunc(name, func(c rune) bool { return !isTokenChar(c) }):
+			return fmt.Errorf("Header %q: want letters, digits and any of %s", name, tokenMarks)
+		case seen[canonical]:
+			return fmt.Errorf("Header: %s twice, in two spellings", canonical)
+		}
+		seen[canonical] = true
+		for _, v := range values {
+			if strings.ContainsAny(v, "\r\n") {
+				return fmt.Errorf("Header %s: value %q: want one line", canonical, v)
+			}
+		}
+	}
+	return nil
+}
+
+// tokenMarks are what a name in a header may have besides letters and digits.
+const tokenMarks = "!#$%&'*+-.^_`|~"
+
+func isTokenChar(c rune) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.ContainsRune(tokenMarks, c)
 }
 
 // onlyObserves reports whether requests are not to notice the fault.
@@ -318,14 +363,19 @@ func cutDoubleStar(pattern string) (string, bool) {
 // take returns what happens to the request, or nil, and counts it.
 func (t *faultTable) take(r *http.Request) *Fault {
 	t.mu.Lock()
+	meant := slices.Clone(t.queue)
+	t.mu.Unlock()
+	// Without the lock, because If may call the server.
+	meant = slices.DeleteFunc(meant, func(p *pendingFault) bool { return !p.matches(r) })
+
+	t.mu.Lock()
 	defer t.mu.Unlock()
 	var met Fault
 	var staying []*pendingFault
 	isTaken := false // by a fault that does not stay
-	for i := 0; i < len(t.queue); i++ {
-		p := t.queue[i]
+	for _, p := range meant {
 		observes := p.onlyObserves()
-		if isTaken && !p.Stay && !observes || !p.matches(r) {
+		if p.over || isTaken && !p.Stay && !observes {
 			continue
 		}
 		switch {
@@ -337,8 +387,7 @@ func (t *faultTable) take(r *http.Request) *Fault {
 			continue
 		case !p.Stay:
 			if p.left--; p.left == 0 {
-				t.queue = slices.Delete(t.queue, i, i+1)
-				i--
+				t.end(p)
 			}
 		}
 		p.Observe.note(r)

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log"
+	"math"
 	"net/http"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -59,8 +62,11 @@ func TestFaultAnswers(t *testing.T) {
 		{"body", Fault{Body: "[]"}, 200, "[]", http.Header{"Content-Type": {"application/json"}}},
 		{"no leader", Fault{NoLeader: true}, 500, "No cluster leader", nil},
 		{"rate limit", Fault{RateLimit: 1500 * time.Millisecond}, 429, "rate limit exceeded, try again later or against a different server", http.Header{"Retry-After": {"2"}}},
+		{"rate limit for ever", Fault{RateLimit: math.MaxInt64}, 429, "", http.Header{"Retry-After": {"9223372037"}}},
 		{"rate limit without hint", Fault{RateLimit: -1}, 429, "", http.Header{"Retry-After": nil}},
 		{"header", Fault{Header: http.Header{"x-a": {"1", "2"}, "X-Consul-Knownleader": nil}}, 200, "[]", http.Header{"X-A": {"1", "2"}, "X-Consul-Knownleader": nil}},
+		{"no header", Fault{Header: http.Header{"Content-Type": nil, "date": nil, "Content-Length": nil}}, 200, "[]", http.Header{"Content-Type": nil, "Date": nil, "Content-Length": nil}},
+		{"empty header", Fault{Header: http.Header{"Content-Type": {}}}, 200, "[]", http.Header{"Content-Type": nil}},
 		{"index", Fault{Index: 7}, 200, "[]", http.Header{"X-Consul-Index": {"7"}}},
 		{"index zero", Fault{Index: ZeroIndex}, 200, "[]", http.Header{"X-Consul-Index": {"0"}}},
 		{"status and header", Fault{Status: 500, Header: http.Header{"Retry-After": {"9"}}}, 500, "", http.Header{"Retry-After": {"9"}}},
@@ -289,6 +295,13 @@ func TestInjectRefuses(t *testing.T) {
 		{Fault{Path: "**"}, `Path "**": want a slash`},
 		{Fault{Status: 500, NoLeader: true}, "more than one answer"},
 		{Fault{Status: 99}, "Status 99"},
+		{Fault{Status: 204, Body: "x"}, "Status 204 has no Body"},
+		{Fault{Status: 304, Endless: true}, "Status 304 has no Body"},
+		{Fault{Drop: 99}, "Drop 99: want NoDrop to ResetAnswer"},
+		{Fault{Drop: -1}, "Drop -1"},
+		{Fault{Header: http.Header{"x-a": {"1"}, "X-A": {"2"}}}, "Header: X-A twice, in two spellings"},
+		{Fault{Header: http.Header{"X A": {"1"}}}, `Header "X A"`},
+		{Fault{Header: http.Header{"X-A": {"1\r\nX-B: 2"}}}, `Header X-A: value "1\r\nX-B: 2"`},
 		{Fault{Skip: -1}, "cannot be negative"},
 		{Fault{Times: 2, Stay: true}, "both Times and Stay"},
 	} {
@@ -300,5 +313,76 @@ func TestInjectRefuses(t *testing.T) {
 			}()
 			s.Inject(tt.fault)
 		}()
+	}
+}
+
+// If may use the server, also what changes the faults. What it injects is for
+// later requests.
+func TestFaultIfUsesServer(t *testing.T) {
+	s := New(t)
+	c := &http.Client{Transport: s.Transport()}
+	var remove func()
+	remove = s.Inject(Fault{Path: "/v1/agent/**", Stay: true, If: func(*http.Request) bool {
+		remove()
+		s.Inject(Fault{Status: 503})
+		s.Inject(Fault{Path: "/v1/status/peers", Status: 504})()
+		if resp, _, err := sendTo(c, "GET", "http://agent/v1/status/leader", ""); err != nil || resp.StatusCode != 503 {
+			t.Errorf("a request within If: %v, %v; want 503", resp, err)
+		}
+		s.Inject(Fault{Path: "/v1/agent/**", Status: 505})
+		s.AddService(registration("web"))
+		if len(s.Requests()) != 2 || s.Dump() == "" {
+			t.Errorf("the requests are %v", s.Requests())
+		}
+		return true
+	}, Status: 500})
+	for i, want := range []int{200, 505, 200} {
+		if resp, _, err := sendTo(c, "GET", "http://agent/v1/agent/self", ""); err != nil || resp.StatusCode != want {
+			t.Errorf("request %d: %v, %v; want %d", i, resp, err, want)
+		}
+	}
+}
+
+// However many requests come at once, a fault applies as often as it says.
+func TestFaultAppliesOnce(t *testing.T) {
+	s := New(t)
+	c := &http.Client{Transport: s.Transport()}
+	seen := &Observer{}
+	s.Inject(Fault{If: func(*http.Request) bool { return true }, Skip: 5, Times: 10, Status: 503, Observe: seen})
+	statuses := make(chan int)
+	const all = 50
+	for range all {
+		go func() {
+			resp, _, err := sendTo(c, "GET", "http://agent/v1/status/leader", "")
+			if err != nil {
+				t.Error(err)
+				statuses <- 0
+				return
+			}
+			statuses <- resp.StatusCode
+		}()
+	}
+	count := map[int]int{}
+	for range all {
+		count[<-statuses]++
+	}
+	if count[503] != 10 || count[200] != 40 || seen.Count() != 10 {
+		t.Errorf("got %v, and %d observed", count, seen.Count())
+	}
+}
+
+// A panic in what the test provides is logged, as any server does.
+func TestPanicsAreLogged(t *testing.T) {
+	var logged strings.Builder
+	log.SetOutput(&logged)
+	defer log.SetOutput(os.Stderr)
+	s := NewServer()
+	s.Inject(Fault{If: func(*http.Request) bool { panic("no such key") }})
+	if _, _, err := sendTo(&http.Client{Transport: s.Transport()}, "PUT", "http://agent/v1/agent/reload", ""); err == nil {
+		t.Error("the request was answered")
+	}
+	s.Close()
+	if got := logged.String(); !strings.Contains(got, "no such key") || !strings.Contains(got, "faults_test.go") {
+		t.Errorf("logged %q", got)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"log"
 	"net"
 	"net/http"
@@ -46,7 +45,6 @@ func (s *Server) begin() {
 				c.Close()
 			}
 		},
-		ErrorLog: log.New(io.Discard, "", 0), // a client that hangs up is no error
 	}
 	s.life = l
 	l.accept(l.memory)
