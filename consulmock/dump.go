@@ -52,12 +52,11 @@ func (l *requestLog) dump(b *strings.Builder) {
 	defer l.mu.Unlock()
 	b.WriteString("requests\n")
 	for i, r := range l.kept {
-		_, isOpen := l.opened[r]
-		if !isOpen && i < len(l.kept)-last {
+		if !r.open && i < len(l.kept)-last {
 			continue
 		}
 		state := fmt.Sprint(r.Status)
-		if isOpen {
+		if r.open {
 			state = "open"
 		}
 		query := ""

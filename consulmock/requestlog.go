@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 )
@@ -22,43 +23,60 @@ type Request struct {
 	Path   string // as it was sent, escaped
 	Query  url.Values
 	Header http.Header // with the token, if there was one
-	Body   []byte      // at most 64 KiB of it
+	Body   []byte      // at most 64 KiB of it; nil until it has been read
 	Time   time.Time   // of its arrival
 	Status int         // 0 until it is answered
 }
 
-// requestLog remembers the last requests, and which of them are open.
+// requestLog remembers the last requests, and those that are open.
 type requestLog struct {
-	mu     sync.Mutex
-	kept   []*Request
-	opened map[*Request]struct{}
+	mu   sync.Mutex
+	kept []*loggedRequest
+	full int // the number of kept ones at which some are forgotten
+}
+
+// loggedRequest is a request in the log, whose lock guards it.
+type loggedRequest struct {
+	Request
+	open bool // it has not ended
 }
 
 // arrived records a request of which the body has not been read.
-func (l *requestLog) arrived(r *http.Request) *Request {
-	rec := &Request{
+func (l *requestLog) arrived(r *http.Request) *loggedRequest {
+	rec := &loggedRequest{open: true, Request: Request{
 		Method: r.Method,
 		Path:   r.URL.EscapedPath(),
 		Query:  r.URL.Query(),
 		Header: r.Header.Clone(),
 		Time:   time.Now(),
-	}
+	}}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.kept) == maxRequests {
-		l.kept = append(l.kept[:0], l.kept[maxRequests/10:]...)
+	if len(l.kept) >= max(l.full, maxRequests) {
+		l.forget()
 	}
 	l.kept = append(l.kept, rec)
-	if l.opened == nil {
-		l.opened = make(map[*Request]struct{})
-	}
-	l.opened[rec] = struct{}{}
 	return rec
+}
+
+// forget drops the oldest requests that are not open, to have room for some more.
+// l.mu must be held.
+func (l *requestLog) forget() {
+	const room = maxRequests / 10
+	drop := len(l.kept) - (maxRequests - room)
+	l.kept = slices.DeleteFunc(l.kept, func(r *loggedRequest) bool {
+		if r.open || drop == 0 {
+			return false
+		}
+		drop--
+		return true
+	})
+	l.full = len(l.kept) + room
 }
 
 // readBody reads the body of r and records it. The returned request has the body
 // that was read.
-func (l *requestLog) readBody(rec *Request, r *http.Request) *http.Request {
+func (l *requestLog) readBody(rec *loggedRequest, r *http.Request) *http.Request {
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -78,7 +96,7 @@ func (f failingReader) Read([]byte) (int, error) {
 	return 0, f.err
 }
 
-func (l *requestLog) setStatus(rec *Request, status int) {
+func (l *requestLog) setStatus(rec *loggedRequest, status int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if rec.Status == 0 {
@@ -86,19 +104,19 @@ func (l *requestLog) setStatus(rec *Request, status int) {
 	}
 }
 
-func (l *requestLog) done(rec *Request) {
+func (l *requestLog) done(rec *loggedRequest) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.opened, rec)
+	rec.open = false
 }
 
-// open returns the requests that are not answered yet.
+// open returns the requests that have not ended.
 func (l *requestLog) open() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var list []string
 	for _, r := range l.kept {
-		if _, ok := l.opened[r]; ok {
+		if r.open {
 			list = append(list, fmt.Sprintf("%s %s", r.Method, r.Path))
 		}
 	}
@@ -106,13 +124,17 @@ func (l *requestLog) open() []string {
 }
 
 // Requests returns what the server was asked, in the order of arrival. Of more
-// than ten thousand requests the oldest are forgotten.
+// than ten thousand requests the oldest are forgotten, except those that are not
+// answered yet. The caller may change what is returned.
 func (s *Server) Requests() []Request {
 	s.log.mu.Lock()
 	defer s.log.mu.Unlock()
 	list := make([]Request, len(s.log.kept))
 	for i, r := range s.log.kept {
-		list[i] = *r
+		list[i] = r.Request
+		list[i].Query = url.Values(http.Header(r.Query).Clone())
+		list[i].Header = r.Header.Clone()
+		list[i].Body = bytes.Clone(r.Body)
 	}
 	return list
 }
@@ -120,7 +142,7 @@ func (s *Server) Requests() []Request {
 // recordingWriter notes the status of an answer.
 type recordingWriter struct {
 	http.ResponseWriter
-	rec *Request
+	rec *loggedRequest
 	log *requestLog
 }
 

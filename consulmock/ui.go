@@ -202,9 +202,8 @@ func (l *requestLog) newest(n int) []uiRequest {
 	for i := len(l.kept) - 1; i >= 0 && len(list) < n; i-- {
 		r := l.kept[i]
 		shown := uiRequest{Time: r.Time.Format("15:04:05.000"), Method: r.Method, URL: uiURL(r.Path, r.Query), Status: "no answer", Class: "critical"}
-		_, open := l.opened[r]
 		switch {
-		case open && r.Status == 0:
+		case r.open && r.Status == 0:
 			shown.Status, shown.Class = "waiting for "+time.Since(r.Time).Truncate(time.Second).String(), "waiting"
 		case r.Status != 0:
 			shown.Status, shown.Class = strconv.Itoa(r.Status), ""
