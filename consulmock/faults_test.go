@@ -188,7 +188,7 @@ func TestFaultHangs(t *testing.T) {
 func TestFaultHangEnds(t *testing.T) {
 	onEveryTransport(t, func(t *testing.T, s *Server, c *http.Client) {
 		seen := &Observer{}
-		s.Inject(Fault{Hang: make(chan struct{}), Stay: true, Observe: seen})
+		s.Inject(Fault{Hang: make(chan struct{}), Always: true, Observe: seen})
 		ctx, cancel := context.WithCancel(context.Background())
 		req, _ := http.NewRequestWithContext(ctx, "GET", s.URL()+"/v1/health/service/web", nil)
 		failed := make(chan error, 2)
@@ -223,11 +223,11 @@ func TestFaultQueue(t *testing.T) {
 		return resp.StatusCode
 	}
 	passes, others := &Observer{}, &Observer{}
-	s.Inject(Fault{Path: "/v1/agent/check/pass/*", Stay: true, Observe: passes})
+	s.Inject(Fault{Path: "/v1/agent/check/pass/*", Always: true, Observe: passes})
 	s.Inject(Fault{Method: "PUT", Path: "/v1/agent/check/*/web", Skip: 1, Times: 2, Status: 501})
 	s.Inject(Fault{Method: "PUT", Path: "/v1/agent/check/*/web", Status: 502})
-	remove := s.Inject(Fault{Path: "/v1/agent/**", Stay: true, Status: 503, Observe: others})
-	s.Inject(Fault{If: func(r *http.Request) bool { return r.URL.Query().Has("x") }, Status: 504})
+	remove := s.Inject(Fault{Path: "/v1/agent/**", Always: true, Status: 503, Observe: others})
+	s.Inject(Fault{Match: func(r *http.Request) bool { return r.URL.Query().Has("x") }, Status: 504})
 
 	for i, want := range []int{502, 501, 501, 503} {
 		if got := status("PUT", "/v1/agent/check/pass/web"); got != want {
@@ -303,7 +303,7 @@ func TestInjectRefuses(t *testing.T) {
 		{Fault{Header: http.Header{"X A": {"1"}}}, `Header "X A"`},
 		{Fault{Header: http.Header{"X-A": {"1\r\nX-B: 2"}}}, `Header X-A: value "1\r\nX-B: 2"`},
 		{Fault{Skip: -1}, "cannot be negative"},
-		{Fault{Times: 2, Stay: true}, "both Times and Stay"},
+		{Fault{Times: 2, Always: true}, "both Times and Always"},
 	} {
 		func() {
 			defer func() {
@@ -316,18 +316,18 @@ func TestInjectRefuses(t *testing.T) {
 	}
 }
 
-// If may use the server, also what changes the faults. What it injects is for
+// Match may use the server, also what changes the faults. What it injects is for
 // later requests.
-func TestFaultIfUsesServer(t *testing.T) {
+func TestFaultMatchUsesServer(t *testing.T) {
 	s := New(t)
 	c := &http.Client{Transport: s.Transport()}
 	var remove func()
-	remove = s.Inject(Fault{Path: "/v1/agent/**", Stay: true, If: func(*http.Request) bool {
+	remove = s.Inject(Fault{Path: "/v1/agent/**", Always: true, Match: func(*http.Request) bool {
 		remove()
 		s.Inject(Fault{Status: 503})
 		s.Inject(Fault{Path: "/v1/status/peers", Status: 504})()
 		if resp, _, err := sendTo(c, "GET", "http://agent/v1/status/leader", ""); err != nil || resp.StatusCode != 503 {
-			t.Errorf("a request within If: %v, %v; want 503", resp, err)
+			t.Errorf("a request within Match: %v, %v; want 503", resp, err)
 		}
 		s.Inject(Fault{Path: "/v1/agent/**", Status: 505})
 		s.AddService(registration("web"))
@@ -348,7 +348,7 @@ func TestFaultAppliesOnce(t *testing.T) {
 	s := New(t)
 	c := &http.Client{Transport: s.Transport()}
 	seen := &Observer{}
-	s.Inject(Fault{If: func(*http.Request) bool { return true }, Skip: 5, Times: 10, Status: 503, Observe: seen})
+	s.Inject(Fault{Match: func(*http.Request) bool { return true }, Skip: 5, Times: 10, Status: 503, Observe: seen})
 	statuses := make(chan int)
 	const all = 50
 	for range all {
@@ -377,7 +377,7 @@ func TestPanicsAreLogged(t *testing.T) {
 	log.SetOutput(&logged)
 	defer log.SetOutput(os.Stderr)
 	s := NewServer()
-	s.Inject(Fault{If: func(*http.Request) bool { panic("no such key") }})
+	s.Inject(Fault{Match: func(*http.Request) bool { panic("no such key") }})
 	if _, _, err := sendTo(&http.Client{Transport: s.Transport()}, "PUT", "http://agent/v1/agent/reload", ""); err == nil {
 		t.Error("the request was answered")
 	}

@@ -56,8 +56,8 @@ func TestFaultsCombine(t *testing.T) {
 			}
 		}
 		slow, failing := &Observer{}, &Observer{}
-		s.Inject(Fault{Stay: true, Latency: 2 * time.Second, Header: http.Header{"a": {"1"}}, Observe: slow})
-		removeFailing := s.Inject(Fault{Stay: true, Status: 503, Body: "down", Header: http.Header{"A": {"2"}, "b": {"2"}}, Observe: failing})
+		s.Inject(Fault{Always: true, Latency: 2 * time.Second, Header: http.Header{"a": {"1"}}, Observe: slow})
+		removeFailing := s.Inject(Fault{Always: true, Status: 503, Body: "down", Header: http.Header{"A": {"2"}, "b": {"2"}}, Observe: failing})
 		ask("503 down a=1 b=2 2s")
 		s.Inject(Fault{Status: 418, Body: "first"})
 		s.Inject(Fault{Latency: time.Hour, Header: http.Header{"B": {"3"}}})

@@ -164,7 +164,7 @@ func (s *Server) Restart(keepState bool) {
 
 // Close stops the server for good and waits until its requests have ended. It
 // logs which ones have not after five seconds. It must not be called by what a
-// request waits for, such as [Fault.If].
+// request waits for, such as [Fault.Match].
 func (s *Server) Close() {
 	s.mu.Lock()
 	s.stop()

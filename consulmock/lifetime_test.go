@@ -101,7 +101,7 @@ func TestStoppedAgentWritesNothing(t *testing.T) {
 			outer := httptest.NewServer(s.Handler())
 			defer outer.Close()
 			for _, client := range []*consul.Client{s.Client(), clientOf(t, outer.URL)} {
-				s.Inject(Fault{Method: "PUT", If: func(*http.Request) bool { end(s); return false }})
+				s.Inject(Fault{Method: "PUT", Match: func(*http.Request) bool { end(s); return false }})
 				if err := client.Agent().ServiceRegister(context.Background(), registration("web")); err == nil {
 					t.Error("the registration has succeeded")
 				}
@@ -129,7 +129,7 @@ func TestCloseEndsProbes(t *testing.T) {
 			s.Start()
 		},
 		"under way": func(s *Server) {
-			s.Inject(Fault{If: func(*http.Request) bool { s.Stop(); return false }})
+			s.Inject(Fault{Match: func(*http.Request) bool { s.Stop(); return false }})
 			s.Client().Agent().ServiceRegister(context.Background(), probed("web"))
 		},
 		"replaced": func(s *Server) {
@@ -176,7 +176,7 @@ func onOwnServer(t *testing.T) (s *Server, outer *httptest.Server, send func(tex
 func TestCloseEndsRequestsThatArrive(t *testing.T) {
 	s, outer, send := onOwnServer(t)
 	seen := &Observer{}
-	s.Inject(Fault{Observe: seen, If: func(*http.Request) bool { t.Error("If is asked about half a request"); return true }})
+	s.Inject(Fault{Observe: seen, Match: func(*http.Request) bool { t.Error("Match is called about half a request"); return true }})
 	conn := send("PUT /v1/agent/service/register HTTP/1.1\r\nHost: agent\r\nContent-Length: 100\r\n\r\n{")
 	s.Close()
 	if got := s.Requests(); len(got) != 1 || got[0].Path != "/v1/agent/service/register" || got[0].Status != 0 {
@@ -219,7 +219,7 @@ func TestStopCutsAnswers(t *testing.T) {
 		t.Error("the log has come to a proper end")
 	}
 	s.Start()
-	s.Inject(Fault{If: func(*http.Request) bool { s.Stop(); return true }, Status: 503})
+	s.Inject(Fault{Match: func(*http.Request) bool { s.Stop(); return true }, Status: 503})
 	if resp, _, err := sendTo(http.DefaultClient, "GET", outer.URL+"/v1/agent/self", ""); err == nil {
 		t.Errorf("answered %d after the end", resp.StatusCode)
 	}

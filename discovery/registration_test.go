@@ -199,7 +199,7 @@ func TestRegistrationHeals(t *testing.T) {
 	}
 	fault := func(f consulmock.Fault, d time.Duration) func(*fakeAgent) {
 		return func(a *fakeAgent) {
-			f.Stay = true
+			f.Always = true
 			if f.Hang != nil {
 				f.Hang = make(chan struct{})
 			}
@@ -285,7 +285,7 @@ func TestRegistrationHeals(t *testing.T) {
 func TestRegistrationDoesNotInsist(t *testing.T) {
 	bubble(t, func(t *testing.T, agent *fakeAgent) {
 		agent.register(webTTL(), nil)
-		remove := agent.Inject(consulmock.Fault{Path: "/v1/agent/check/**", Stay: true, Status: 500, Body: `CheckID "service:web-1" does not have associated TTL`})
+		remove := agent.Inject(consulmock.Fault{Path: "/v1/agent/check/**", Always: true, Status: 500, Body: `CheckID "service:web-1" does not have associated TTL`})
 		time.Sleep(time.Hour)
 		if n := agent.wire.count(registerPath); n < 20 || n > 100 {
 			t.Errorf("%d registrations in an hour", n)
@@ -473,7 +473,7 @@ func TestClose(t *testing.T) {
 	}{
 		{"nothing special", func(*fakeAgent, *discovery.Registration) {}, 0, false, "gone"},
 		{"in the middle of a heartbeat that hangs", func(a *fakeAgent, _ *discovery.Registration) {
-			a.Inject(consulmock.Fault{Path: "/v1/agent/check/**", Stay: true, Hang: never()})
+			a.Inject(consulmock.Fault{Path: "/v1/agent/check/**", Always: true, Hang: never()})
 			time.Sleep(12 * time.Second)
 		}, 5 * time.Second, false, "gone"},
 		{"deregistered already", func(a *fakeAgent, _ *discovery.Registration) { a.RemoveService("web-1") }, 0, false, "gone"},
@@ -489,11 +489,11 @@ func TestClose(t *testing.T) {
 			time.AfterFunc(time.Minute, a.Start)
 		}, 5 * time.Second, true, "critical"}, // restarted late, and says no more
 		{"the agent hangs", func(a *fakeAgent, _ *discovery.Registration) {
-			a.Inject(consulmock.Fault{Path: "/v1/agent/**", Stay: true, Hang: never()})
+			a.Inject(consulmock.Fault{Path: "/v1/agent/**", Always: true, Hang: never()})
 			time.Sleep(5 * time.Second)
 		}, 5 * time.Second, true, "critical TTL expired"},
 		{"the agent refuses", func(a *fakeAgent, _ *discovery.Registration) {
-			a.Inject(consulmock.Fault{Path: "/v1/agent/service/deregister/*", Stay: true, Status: 403, Body: "Permission denied"})
+			a.Inject(consulmock.Fault{Path: "/v1/agent/service/deregister/*", Always: true, Status: 403, Body: "Permission denied"})
 		}, 0, true, "critical TTL expired"},
 	} {
 		for _, version := range []string{"1.21.4", "1.8.7"} {
@@ -648,7 +648,7 @@ func TestRegisterFails(t *testing.T) {
 		}
 		want(t, "requests", len(agent.wire.paths), 0)
 
-		agent.Inject(consulmock.Fault{Path: "/v1/agent/**", Stay: true, Hang: make(chan struct{})})
+		agent.Inject(consulmock.Fault{Path: "/v1/agent/**", Always: true, Hang: make(chan struct{})})
 		start := time.Now()
 		_, err := discovery.Register(within(t, 2*time.Second), agent.client, webTTL(), nil)
 		if !errors.Is(err, context.DeadlineExceeded) {

@@ -164,7 +164,7 @@ func TestResolverFirstAnswer(t *testing.T) {
 	})
 	// A question that the agent refuses is not going to be answered.
 	bubble(t, func(t *testing.T, agent *fakeAgent) {
-		agent.Inject(consulmock.Fault{Path: "/v1/health/**", Stay: true, Status: 403, Body: "Permission denied"})
+		agent.Inject(consulmock.Fault{Path: "/v1/health/**", Always: true, Status: 403, Body: "Permission denied"})
 		r := agent.resolver(nil)
 		start := time.Now()
 		_, err := r.Instances(t.Context(), "web")
@@ -275,7 +275,7 @@ func TestResolverWatch(t *testing.T) {
 // it can be waiting.
 func TestResolverCancellation(t *testing.T) {
 	bubble(t, func(t *testing.T, agent *fakeAgent) {
-		agent.Inject(consulmock.Fault{Path: "/v1/health/**", Stay: true, Hang: make(chan struct{})})
+		agent.Inject(consulmock.Fault{Path: "/v1/health/**", Always: true, Hang: make(chan struct{})})
 		r := agent.resolver(nil)
 		calls := map[string]func(ctx context.Context) error{
 			"Instances": func(ctx context.Context) error { _, err := r.Instances(ctx, "web"); return err },
@@ -481,7 +481,7 @@ func TestResolverDatacenters(t *testing.T) {
 		dc2.add("web", "y")
 
 		// The agent answers, but not about dc1.
-		remove := dc1.Inject(consulmock.Fault{Path: "/v1/health/**", Stay: true, Status: 500, Body: "No path to datacenter"})
+		remove := dc1.Inject(consulmock.Fault{Path: "/v1/health/**", Always: true, Status: 500, Body: "No path to datacenter"})
 		time.Sleep(5 * time.Minute)
 		want(t, "out of reach", instances(t, r, "web"), "y")
 		st, _ := r.State("web")
@@ -517,7 +517,7 @@ func TestResolverDatacenters(t *testing.T) {
 func TestResolverDatacenterSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, dc1, dc2 := twoDatacenters(t)
-		dc2.Inject(consulmock.Fault{Path: "/v1/health/**", Stay: true, Latency: time.Second})
+		dc2.Inject(consulmock.Fault{Path: "/v1/health/**", Always: true, Latency: time.Second})
 		r := discovery.NewResolver(c, &discovery.ResolverOptions{Datacenters: []string{"dc1", "dc2"}})
 		defer r.Close()
 		dc1.add("web", "a")
@@ -535,7 +535,7 @@ func TestResolverDatacenterSlow(t *testing.T) {
 func TestResolverDatacenterRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, dc1, dc2 := twoDatacenters(t)
-		refuse := consulmock.Fault{Path: "/v1/health/**", Stay: true, Status: 403, Body: "Permission denied"}
+		refuse := consulmock.Fault{Path: "/v1/health/**", Always: true, Status: 403, Body: "Permission denied"}
 		dc1.Inject(refuse)
 		dc2.add("web", "x")
 		opts := &discovery.ResolverOptions{Datacenters: []string{"dc1", "dc2"}}

@@ -317,7 +317,7 @@ func TestDeregisterInTime(t *testing.T) {
 			t.Fatal(err)
 		}
 		remove := agent.Inject(consulmock.Fault{
-			Method: http.MethodPut, Path: "/v1/agent/service/deregister/1", Hang: make(chan struct{}), Stay: true,
+			Method: http.MethodPut, Path: "/v1/agent/service/deregister/1", Hang: make(chan struct{}), Always: true,
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
