@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/lictor-go/consul/internal/httplog"
 )
 
 const (
@@ -96,12 +98,13 @@ func (f failingReader) Read([]byte) (int, error) {
 	return 0, f.err
 }
 
-func (l *requestLog) setStatus(rec *loggedRequest, status int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if rec.Status == 0 {
+// noting returns w as a writer that records the status of the response.
+func (l *requestLog) noting(w http.ResponseWriter, rec *loggedRequest) http.ResponseWriter {
+	return &httplog.StatusWriter{ResponseWriter: w, Report: func(status int) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
 		rec.Status = status
-	}
+	}}
 }
 
 func (l *requestLog) done(rec *loggedRequest) {
@@ -138,25 +141,3 @@ func (s *Server) Requests() []Request {
 	}
 	return list
 }
-
-// recordingWriter notes the status of an answer.
-type recordingWriter struct {
-	http.ResponseWriter
-	rec *loggedRequest
-	log *requestLog
-}
-
-// WriteHeader implements [http.ResponseWriter].
-func (w *recordingWriter) WriteHeader(status int) {
-	w.log.setStatus(w.rec, status)
-	w.ResponseWriter.WriteHeader(status)
-}
-
-// Write implements [http.ResponseWriter].
-func (w *recordingWriter) Write(p []byte) (int, error) {
-	w.log.setStatus(w.rec, http.StatusOK)
-	return w.ResponseWriter.Write(p)
-}
-
-// Unwrap lets [http.ResponseController] reach the connection.
-func (w *recordingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -209,8 +209,6 @@ func (s *Server) route(l *life, w http.ResponseWriter, r *http.Request) {
 		q.serve(rt)
 	case r.URL.Path == "/":
 		http.Redirect(w, r, "/ui/", http.StatusMovedPermanently)
-	case strings.HasPrefix(r.URL.Path, "/ui/"):
-		s.serveUI(w, r)
 	default:
 		notFound(w, r, v)
 	}

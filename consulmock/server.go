@@ -105,5 +105,5 @@ func (s *Server) serve(l *life, w http.ResponseWriter, r *http.Request) {
 	if s.replay != nil {
 		answer = s.replay
 	}
-	s.faults.intercept(&recordingWriter{ResponseWriter: w, rec: rec, log: &s.log}, r, answer)
+	s.faults.intercept(s.log.noting(w, rec), r, answer)
 }

@@ -25,16 +25,17 @@ import (
 	"log"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"os/signal"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/lictor-go/consul/consulmock"
+	"github.com/lictor-go/consul/internal/httplog"
 )
 
 func main() {
@@ -273,9 +274,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 // notingLeave calls left once the agent has left.
 func notingLeave(h http.Handler, left func()) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		sw := &statusWriter{ResponseWriter: w}
-		h.ServeHTTP(sw, r)
-		if r.Method == http.MethodPut && r.URL.Path == "/v1/agent/leave" && sw.status == http.StatusOK {
+		status := 0
+		h.ServeHTTP(&httplog.StatusWriter{ResponseWriter: w, Report: func(s int) { status = s }}, r)
+		if r.Method == http.MethodPut && r.URL.Path == "/v1/agent/leave" && status == http.StatusOK {
 			left()
 		}
 	})
@@ -285,48 +286,10 @@ func notingLeave(h http.Handler, left func()) http.Handler {
 func logged(h http.Handler, l *log.Logger) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		sw := &statusWriter{ResponseWriter: w}
+		status := "no answer"
 		defer func() {
-			status := fmt.Sprint(sw.status)
-			if sw.status == 0 {
-				status = "no answer"
-			}
-			l.Printf("%s %s: %s in %s", r.Method, withoutToken(r.URL), status, time.Since(start).Round(time.Microsecond))
+			l.Printf("%s %s: %s in %s", r.Method, httplog.URL(r.URL.EscapedPath(), r.URL.Query()), status, time.Since(start).Round(time.Microsecond))
 		}()
-		h.ServeHTTP(sw, r)
+		h.ServeHTTP(&httplog.StatusWriter{ResponseWriter: w, Report: func(s int) { status = strconv.Itoa(s) }}, r)
 	})
 }
-
-func withoutToken(u *url.URL) string {
-	shown := *u
-	if q := u.Query(); q.Has("token") {
-		q.Set("token", "redacted")
-		shown.RawQuery = q.Encode()
-	}
-	return shown.RequestURI()
-}
-
-// statusWriter notes the status of an answer.
-type statusWriter struct {
-	http.ResponseWriter
-	status int
-}
-
-// WriteHeader implements [http.ResponseWriter].
-func (w *statusWriter) WriteHeader(status int) {
-	if w.status == 0 {
-		w.status = status
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-// Write implements [http.ResponseWriter].
-func (w *statusWriter) Write(p []byte) (int, error) {
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
-	return w.ResponseWriter.Write(p)
-}
-
-// Unwrap lets [http.ResponseController] reach the connection.
-func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

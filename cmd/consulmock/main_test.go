@@ -105,15 +105,17 @@ func TestFlagsReachTheAgent(t *testing.T) {
 	if err != nil || nodes[0].Meta["a"] != "b" || nodes[0].Meta["c"] != "d:e" {
 		t.Errorf("got %+v, %v", nodes, err)
 	}
-	if resp, err := http.Get(c.url + "/v1/status/leader?token=secret"); err != nil {
-		t.Error(err)
-	} else {
+	for _, query := range []string{"token=secret", "stale;token=secret", "a=%0Aforged"} {
+		resp, err := http.Get(c.url + "/v1/status/leader?" + query)
+		if err != nil {
+			t.Fatal(err)
+		}
 		resp.Body.Close()
 	}
 	if status := c.stop(); status != 0 {
 		t.Errorf("status %d", status)
 	}
-	if got := c.stderr.String(); !strings.Contains(got, "GET /v1/agent/self: 200 in ") || strings.Contains(got, "secret") {
+	if got := c.stderr.String(); !strings.Contains(got, "GET /v1/agent/self: 200 in ") || strings.Contains(got, "secret") || strings.Contains(got, "\nforged") {
 		t.Errorf("log %s", got)
 	}
 }
