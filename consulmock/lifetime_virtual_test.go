@@ -52,3 +52,45 @@ func TestStatusSetWhileStopped(t *testing.T) {
 		}
 	})
 }
+
+// Done tells the end of each life, whatever ended it.
+func TestDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(t)
+		ended := func(done <-chan struct{}) bool {
+			select {
+			case <-done:
+				return true
+			default:
+				return false
+			}
+		}
+		for name, end := range map[string]func(){
+			"stop":    s.Stop,
+			"restart": func() { s.Restart(true) },
+			"leave": func() {
+				if err := s.Client().Agent().Leave(context.Background()); err != nil {
+					t.Error(err)
+				}
+				time.Sleep(time.Second) // the response comes first
+			},
+		} {
+			done := s.Done()
+			if ended(done) {
+				t.Errorf("%s: done before", name)
+			}
+			end()
+			if !ended(done) {
+				t.Errorf("%s: not done", name)
+			}
+			s.Start()
+			if ended(s.Done()) {
+				t.Errorf("%s: done after a start", name)
+			}
+		}
+		s.Close()
+		if !ended(s.Done()) {
+			t.Error("not done after Close")
+		}
+	})
+}

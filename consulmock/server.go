@@ -47,9 +47,13 @@ func New(t testing.TB, opts ...Option) *Server {
 }
 
 // NewServer returns a started server, for programs that are not tests. The
-// caller closes it.
+// caller closes it. NewServer panics if an option is no good; see [CheckOptions].
 func NewServer(opts ...Option) *Server {
-	s := &Server{config: newConfig(opts)}
+	c, err := newConfig(opts)
+	if err != nil {
+		panic("consulmock: " + err.Error())
+	}
+	s := &Server{config: c}
 	s.table = newTable(s.config.version)
 	s.mu.Lock() // requests may come, and timers fire, at once
 	defer s.mu.Unlock()

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -45,7 +44,8 @@ func (t *text) String() string {
 type command struct {
 	url    string
 	stderr *text
-	stop   func() int // returns the exit status
+	wait   func() int // returns the exit status
+	stop   func() int // as wait, after a signal
 }
 
 // start runs the command in this process.
@@ -59,10 +59,11 @@ func start(t *testing.T, args ...string) *command {
 		ended <- run(ctx, append([]string{"-http-addr", "127.0.0.1:0"}, args...), in, c.stderr)
 		in.Close()
 	}()
-	c.stop = sync.OnceValue(func() int {
+	c.wait = sync.OnceValue(func() int { return <-ended })
+	c.stop = func() int {
 		cancel()
-		return <-ended
-	})
+		return c.wait()
+	}
 	t.Cleanup(func() { c.stop() })
 	c.url = address(t, out)
 	return c
@@ -174,13 +175,18 @@ func TestRefusals(t *testing.T) {
 		{"-target http://127.0.0.1:1", "-record and -target need each other"},
 		{"-record " + xhar + " -target 127.0.0.1:1", "target"},
 		{"-record " + xhar + " -replay y.har -target http://127.0.0.1:1", "exclude each other"},
-		{"-consul-version 1.2", "want 1.21.4 or 1.8.7"},
+		{"-consul-version 1.2", `version "1.2": want 1.21.4 or 1.8.7`},
 		{"-node-meta a", "want key:value"},
 		{"-node-id x", "want a UUID"},
 		{"-token =x", "want secret or secret=rules"},
-		{"-token x=nonsense", "rules of a token: Failed to parse"},
+		{"-token x=nonsense", "rules of token 1: "},
+		{"-token x=nonsense -token y", "rules of token 1: "},
+		{"-token x -token x", "token 2 has the SecretID of one before it"},
 		{"-token x -replay y.har", "-token has no effect"},
-		{"-node=", "cannot be empty"},
+		{"-node x -replay y.har", "-node has no effect"},
+		{"-consul-version 1.8.7 -record y.har -target http://127.0.0.1:1", "-consul-version has no effect"},
+		{"-datacenter=", `name of the datacenter ""`},
+		{"-node=", "the name of the node is empty"},
 		{"-bogus", "bogus"},
 		{"agent", `argument "agent"`},
 	}
@@ -200,23 +206,21 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-func TestNotingLeave(t *testing.T) {
-	status, left := 0, 0
-	h := notingLeave(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(status) }), func() { left++ })
-	for _, tt := range []struct {
-		method, path string
-		status, want int
-	}{
-		{"PUT", "/v1/agent/leave", 403, 0},
-		{"GET", "/v1/agent/leave", 200, 0},
-		{"PUT", "/v1/agent/reload", 200, 0},
-		{"PUT", "/v1/agent/leave", 200, 1},
-	} {
-		status = tt.status
-		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(tt.method, tt.path, nil))
-		if left != tt.want {
-			t.Errorf("%s %s %d: left %d times, want %d", tt.method, tt.path, tt.status, left, tt.want)
-		}
+// The command ends after the agent was told to leave, also by a client that does
+// not wait for the response.
+func TestLeave(t *testing.T) {
+	c := start(t, "-log")
+	ctx, cancel := context.WithCancel(context.Background())
+	left := make(chan error)
+	go func() { left <- client(t, c.url).Agent().Leave(ctx) }()
+	for !strings.Contains(page(t, c.url), "waiting for") {
+	}
+	cancel()
+	if err := <-left; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if status := c.wait(); status != 0 {
+		t.Errorf("status %d, %s", status, c.stderr)
 	}
 }
 
