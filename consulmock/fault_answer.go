@@ -138,8 +138,24 @@ func (f *Fault) send(w http.ResponseWriter, r *http.Request, kept *keptAnswer) {
 		http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	}
-	for blanks := bytes.Repeat([]byte(" "), 4096); f.Endless; {
-		if _, err := w.Write(blanks); err != nil || r.Context().Err() != nil {
+	if f.Endless {
+		writeBlanks(w, r)
+	}
+}
+
+// writeBlanks writes blanks until nobody wants them any more. Between two writes
+// it waits, so that the time of a bubble of testing/synctest does not stand still.
+func writeBlanks(w http.ResponseWriter, r *http.Request) {
+	blanks := bytes.Repeat([]byte(" "), 64<<10)
+	pause := time.NewTicker(time.Millisecond)
+	defer pause.Stop()
+	for {
+		if _, err := w.Write(blanks); err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		select {
+		case <-pause.C:
+		case <-r.Context().Done():
 			panic(http.ErrAbortHandler)
 		}
 	}

@@ -117,8 +117,8 @@ type Fault struct {
 	// not longer. Zero leaves the body whole.
 	TruncateAt int
 
-	// Endless continues the body with blanks after its end, until the client
-	// disconnects or the server stops.
+	// Endless continues the body with blanks after its end, 64 KiB in each
+	// millisecond, until the client disconnects or the server stops.
 	Endless bool
 }
 

@@ -74,3 +74,17 @@ func TestFaultsCombine(t *testing.T) {
 		}
 	})
 }
+
+// A timeout ends an endless body, also where time is virtual.
+func TestFaultEndlessInVirtualTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(t)
+		s.Inject(Fault{Endless: true})
+		c := &http.Client{Transport: s.Transport(), Timeout: time.Second}
+		start := time.Now()
+		_, body, err := sendTo(c, "GET", "http://agent/v1/status/leader", "")
+		if took := time.Since(start); err == nil || len(body) < 1<<20 || took != time.Second {
+			t.Errorf("%d bytes and %v after %s", len(body), err, took)
+		}
+	})
+}

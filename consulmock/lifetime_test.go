@@ -3,6 +3,7 @@ package consulmock
 import (
 	"context"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -57,35 +58,99 @@ func TestStartAfterClose(t *testing.T) {
 	}
 }
 
-// Whatever is called at the same time, a server runs or does not, as a whole.
-func TestConcurrentStartsAndStops(t *testing.T) {
-	s := NewServer(WithProbes(true))
-	s.URL()
-	s.AddService(probed("web"))
-	client := s.Client()
-	var wg sync.WaitGroup
-	for _, f := range []func(){
-		s.Stop, s.Start, func() { s.Restart(true) }, func() { s.Restart(false) },
-		func() { client.Agent().ServiceRegister(context.Background(), probed("web")) },
-		func() { s.URL(); s.Dump(); s.Requests() },
-	} {
-		for range 2 {
-			wg.Add(1)
-			go func() {
-				defer wg.Done()
-				for range 50 {
-					f()
-				}
-			}()
+// anything does something at random that a client or a test may do at any time.
+// Some of its clients neither read nor finish sending.
+func anything(t *testing.T, s *Server, transport *http.Transport, url string) {
+	c := &http.Client{Transport: transport, Timeout: 100 * time.Millisecond}
+	send := func(text string) {
+		conn, err := transport.DialContext(context.Background(), "tcp", strings.TrimPrefix(url, "http://"))
+		if err == nil {
+			t.Cleanup(func() { conn.Close() })
+			io.WriteString(conn, text)
 		}
 	}
-	wg.Wait()
-	s.Start()
+	request := func(method, path, body string) { sendTo(c, method, url+path, body) }
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+	defer cancel()
+	switch rand.IntN(16) {
+	case 0:
+		s.Stop()
+	case 1:
+		s.Start()
+	case 2:
+		s.Restart(rand.IntN(2) == 0)
+	case 3:
+		s.AddService(probed("seeded"))
+	case 4:
+		s.Dump()
+		s.Requests()
+	case 5:
+		defer s.Inject(Fault{Latency: time.Millisecond, Drop: Drop(rand.IntN(int(ResetAnswer) + 1))})()
+		request("GET", "/v1/agent/self", "")
+	case 6:
+		s.Inject(Fault{Hang: make(chan struct{})})
+	case 7:
+		s.Inject(Fault{Endless: true})
+		send("GET /v1/agent/self HTTP/1.1\r\nHost: a\r\n\r\n")
+	case 8:
+		send("PUT /v1/agent/service/register HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{")
+	case 9:
+		send("GET /v1/agent/monitor HTTP/1.1\r\nHost: a\r\n\r\n")
+	case 10:
+		send("GET / HTTP/1.1\r\nHost:")
+	case 11:
+		req, _ := http.NewRequestWithContext(ctx, "PUT", url+"/v1/agent/leave", nil)
+		if resp, err := c.Do(req); err == nil {
+			resp.Body.Close()
+		}
+	case 12:
+		req, _ := http.NewRequestWithContext(ctx, "GET", url+"/v1/health/service/web?index=1000000", nil)
+		if resp, err := c.Do(req); err == nil {
+			resp.Body.Close()
+		}
+	case 13:
+		request("GET", "/ui/live", "")
+	default:
+		request("PUT", "/v1/agent/service/register", `{"Name":"web","Checks":[{"TTL":"1m"},{"TCP":"127.0.0.1:1","Interval":"1h"}]}`)
+	}
+}
+
+// Whatever happens at the same time, a server runs or does not, as a whole, and it
+// comes to an end.
+func TestAnythingAtOnce(t *testing.T) {
+	s := NewServer(WithProbes(true))
+	outer := httptest.NewServer(s.Handler())
+	t.Cleanup(outer.Close) // after the connections
+	for _, url := range []string{s.URL(), outer.URL, "http://agent"} {
+		transport := &http.Transport{DialContext: new(net.Dialer).DialContext}
+		if url == "http://agent" {
+			transport = s.Transport().(*http.Transport)
+		}
+		defer transport.CloseIdleConnections()
+		atOnce(200, func() { anything(t, s, transport, url) })
+	}
+	s.Restart(false)
+	s.faults = faultTable{} // some hang
 	s.AddService(probed("web"))
-	if services, err := client.Agent().Services(context.Background(), nil); err != nil || services["web"] == nil {
+	if services, err := s.Client().Agent().Services(context.Background(), nil); err != nil || services["web"] == nil {
 		t.Errorf("after all of it: %v, %v", services, err)
 	}
 	s.Close()
+}
+
+// atOnce calls f that often, by several goroutines.
+func atOnce(times int, f func()) {
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for range times / 8 {
+				f()
+			}
+		}()
+	}
+	wg.Wait()
 }
 
 // What a request asked for is not done once the agent that it was sent to has

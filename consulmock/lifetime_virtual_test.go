@@ -4,6 +4,8 @@ package consulmock
 
 import (
 	"context"
+	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -92,5 +94,26 @@ func TestDone(t *testing.T) {
 		if !ended(s.Done()) {
 			t.Error("not done after Close")
 		}
+	})
+}
+
+// In a bubble, too, no goroutine is left of anything that clients do, and nothing
+// changes while the server is stopped.
+func TestAnythingAtOnceInVirtualTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewServer(WithProbes(true))
+		transport := s.Transport().(*http.Transport)
+		defer transport.CloseIdleConnections()
+		for range 10 {
+			atOnce(80, func() { anything(t, s, transport, "http://agent") })
+			s.Stop()
+			stopped, _, _ := strings.Cut(s.Dump(), "requests\n")
+			synctest.Wait()
+			if later, _, _ := strings.Cut(s.Dump(), "requests\n"); later != stopped {
+				t.Errorf("a stopped server has changed from\n%s\nto\n%s", stopped, later)
+			}
+			s.Start()
+		}
+		s.Close()
 	})
 }
