@@ -289,3 +289,31 @@ func TestStopCutsAnswers(t *testing.T) {
 		t.Errorf("answered %d after the end", resp.StatusCode)
 	}
 }
+
+// Close ends the requests that wait on the handler, whoever serves it.
+func TestCloseEndsHandler(t *testing.T) {
+	for name, fault := range map[string]Fault{
+		"query": {Path: "/none"}, "hang": {Hang: make(chan struct{})}, "latency": {Latency: time.Hour}, "endless": {Endless: true, Body: "{}"},
+	} {
+		s := NewServer()
+		outer := httptest.NewServer(s.Handler())
+		s.Inject(fault)
+		done := make(chan error)
+		go func() {
+			resp, err := http.Get(outer.URL + "/v1/catalog/services?index=1000000")
+			if err == nil {
+				_, err = io.Copy(io.Discard, resp.Body)
+				resp.Body.Close()
+			}
+			done <- err
+		}()
+		for len(s.log.open()) == 0 {
+			runtime.Gosched()
+		}
+		s.Close()
+		if err := <-done; err == nil {
+			t.Errorf("%s: the request was answered, want it dropped", name)
+		}
+		outer.Close()
+	}
+}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/lictor-go/consul"
 )
 
 // What is wrong with options is an error for those who take them from a user, and
@@ -46,5 +48,23 @@ func TestBadOptions(t *testing.T) {
 	self, err := New(t, WithNodeID("AAAAAAAA-2222-3333-4444-555555555555"), WithDatacenter("DC_7-x")).Client().Agent().Self(context.Background())
 	if err != nil || self.Config.NodeID != "aaaaaaaa-2222-3333-4444-555555555555" || self.Config.Datacenter != "dc_7-x" {
 		t.Errorf("got %+v, %v", self, err)
+	}
+}
+
+// The options show where an agent shows them.
+func TestOptions(t *testing.T) {
+	ctx := context.Background()
+	const id = "11111111-2222-3333-4444-555555555555"
+	s := New(t, WithNode("n7"), WithNodeID(id), WithDatacenter("moon"), WithNodeMeta(map[string]string{"rack": "r1"}))
+	self, err := s.Client().Agent().Self(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := self.Config; c.NodeName != "n7" || c.NodeID != id || c.Datacenter != "moon" || c.Version != "1.21.4" {
+		t.Errorf("self says %+v", c)
+	}
+	nodes, _, err := s.Client().Catalog().Nodes(ctx, &consul.QueryOptions{NodeMeta: map[string]string{"rack": "r1"}})
+	if err != nil || len(nodes) != 1 || nodes[0].ID != id {
+		t.Errorf("nodes are %v, %v", nodes, err)
 	}
 }

@@ -2,6 +2,7 @@ package consulmock_test
 
 import (
 	"context"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -32,5 +33,31 @@ func TestRegisterAndFind(t *testing.T) {
 	entries, _, err = client.Health().Service(ctx, "web", &consul.QueryOptions{WaitIndex: meta.LastIndex, PassingOnly: true})
 	if err != nil || len(entries) != 1 {
 		t.Fatal(entries, err)
+	}
+}
+
+// A server of the network, a server of memory and a handler are one.
+func TestWaysToReachIt(t *testing.T) {
+	s := consulmock.New(t)
+	s.AddService(&consul.AgentServiceRegistration{Name: "web"})
+	outer := httptest.NewServer(s.Handler())
+	defer outer.Close()
+	for name, cfg := range map[string]consul.Config{
+		"URL": {Address: s.URL()}, "Transport": {Transport: s.Transport()}, "Handler": {Address: outer.URL},
+	} {
+		c, err := consul.NewClient(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		services, err := c.Agent().Services(context.Background(), nil)
+		if err != nil || services["web"] == nil {
+			t.Errorf("%s: %v, %v", name, services, err)
+		}
+		c.CloseIdleConnections()
+	}
+	before := s.URL()
+	s.Restart(true)
+	if s.URL() != before {
+		t.Errorf("the address has changed from %s to %s", before, s.URL())
 	}
 }
