@@ -295,6 +295,7 @@ func TestInjectRefuses(t *testing.T) {
 		{Fault{Path: "**"}, `Path "**": want a slash`},
 		{Fault{Status: 500, NoLeader: true}, "more than one answer"},
 		{Fault{Status: 99}, "Status 99"},
+		{Fault{Status: 1000}, "Status 1000: want 200 to 999"},
 		{Fault{Status: 204, Body: "x"}, "Status 204 has no Body"},
 		{Fault{Status: 304, Endless: true}, "Status 304 has no Body"},
 		{Fault{Drop: 99}, "Drop 99: want NoDrop to ResetAnswer"},
@@ -385,4 +386,66 @@ func TestPanicsAreLogged(t *testing.T) {
 	if got := logged.String(); !strings.Contains(got, "no such key") || !strings.Contains(got, "faults_test.go") {
 		t.Errorf("logged %q", got)
 	}
+}
+
+// A value that is sent on Hang releases one request, and the end of the channel
+// all others.
+func TestFaultHangIsReleased(t *testing.T) {
+	s := New(t)
+	c := &http.Client{Transport: s.Transport()}
+	release, answered := make(chan struct{}), make(chan int)
+	s.Inject(Fault{Hang: release, Always: true})
+	for range 3 {
+		go func() {
+			resp, _, err := sendTo(c, "GET", "http://agent/v1/status/leader", "")
+			if err != nil {
+				t.Error(err)
+				answered <- 0
+				return
+			}
+			answered <- resp.StatusCode
+		}()
+	}
+	release <- struct{}{}
+	if got := <-answered; got != 200 {
+		t.Errorf("got %d", got)
+	}
+	close(release)
+	for range 2 {
+		if got := <-answered; got != 200 {
+			t.Errorf("got %d", got)
+		}
+	}
+}
+
+// The path of a fault is the unescaped one, without parameters.
+func TestFaultPathIsUnescaped(t *testing.T) {
+	s := New(t)
+	c := &http.Client{Transport: s.Transport()}
+	s.Inject(Fault{Path: "/v1/agent/service/a b?", Always: true, Status: 503}) // ? is any letter
+	for path, want := range map[string]int{"/v1/agent/service/a%20bc?x=/": 503, "/v1/agent/service/a%20b?c": 404} {
+		if resp, _, err := sendTo(c, "GET", "http://agent"+path, ""); err != nil || resp.StatusCode != want {
+			t.Errorf("%s: %v, %v; want %d", path, resp, err, want)
+		}
+	}
+}
+
+// Go repeats a GET on a connection that it has used before, and the client does not
+// notice a drop that applies once.
+func TestFaultDropIsRepeated(t *testing.T) {
+	onEveryTransport(t, func(t *testing.T, s *Server, c *http.Client) {
+		seen := &Observer{}
+		for i, drop := range []Drop{NoDrop, DropRequest, DropAnswer} {
+			s.Inject(Fault{Path: "/v1/status/leader", Drop: drop, Observe: seen})
+			if resp, _, err := sendTo(c, "GET", s.URL()+"/v1/status/leader", ""); err != nil || resp.StatusCode != 200 {
+				t.Errorf("%v: %v, %v", drop, resp, err)
+			}
+			if got := seen.Count(); got != i+1 {
+				t.Errorf("%v: the fault has applied %d times", drop, got)
+			}
+		}
+		if n := len(s.Requests()); n != 5 {
+			t.Errorf("%d requests, want 3 and 2 that were repeated", n)
+		}
+	})
 }

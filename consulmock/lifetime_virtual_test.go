@@ -4,7 +4,9 @@ package consulmock
 
 import (
 	"context"
+	"log"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -116,4 +118,58 @@ func TestAnythingAtOnceInVirtualTime(t *testing.T) {
 		}
 		s.Close()
 	})
+}
+
+// A start does not disturb a server that runs. After a stop, checks that nobody
+// updates are critical, and maintenance goes on.
+func TestStartOfWhatRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(t)
+		c := s.Client()
+		ended := make(chan error)
+		go func() {
+			_, _, err := c.Health().Service(t.Context(), "web", &consul.QueryOptions{WaitIndex: 1 << 40, WaitTime: time.Minute})
+			ended <- err
+		}()
+		synctest.Wait()
+		s.Start()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		s.AddService(&consul.AgentServiceRegistration{
+			Name: "web", Check: &consul.AgentServiceCheck{HTTP: "http://127.0.0.1:1", Interval: time.Second, Status: consul.HealthPassing},
+		})
+		if err := c.Agent().EnableServiceMaintenance(t.Context(), "web", "why"); err != nil {
+			t.Error(err)
+		}
+		s.Restart(true)
+		checks, err := c.Agent().Checks(t.Context(), nil)
+		if err != nil || checks["service:web"].Status != consul.HealthCritical || checks["_service_maintenance:web"].Notes != "why" {
+			t.Errorf("the checks are %v, %v", checks, err)
+		}
+	})
+}
+
+// A Close that takes five seconds tells what it waits for.
+func TestCloseTellsWhatItWaitsFor(t *testing.T) {
+	var logged strings.Builder
+	log.SetOutput(&logged)
+	defer log.SetOutput(os.Stderr)
+	synctest.Test(t, func(t *testing.T) {
+		s := NewServer()
+		release := make(chan struct{})
+		s.Inject(Fault{Match: func(*http.Request) bool { <-release; return true }, Times: 2})
+		transport := s.Transport().(*http.Transport)
+		defer transport.CloseIdleConnections()
+		for range 2 {
+			go sendTo(&http.Client{Transport: transport}, "PUT", "http://agent/v1/agent/reload?token=secret", "")
+		}
+		synctest.Wait()
+		go s.Close()
+		time.Sleep(6 * time.Second)
+		close(release)
+	})
+	if got := logged.String(); !strings.HasSuffix(got, ":05 consulmock: Close waits for PUT /v1/agent/reload, PUT /v1/agent/reload\n") {
+		t.Errorf("logged %q", got)
+	}
 }

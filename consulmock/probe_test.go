@@ -3,6 +3,7 @@ package consulmock
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -55,6 +56,30 @@ func TestProbes(t *testing.T) {
 		}
 		if ran == len(want) {
 			return
+		}
+		q.WaitIndex = meta.LastIndex
+	}
+}
+
+// A UDP check passes unless it is refused: silence is as good as a response.
+func TestUDPProbe(t *testing.T) {
+	silent, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	s := New(t, WithProbes(true))
+	s.AddService(&consul.AgentServiceRegistration{Name: "web", Check: &consul.AgentServiceCheck{
+		UDP: silent.LocalAddr().String(), Interval: time.Millisecond, Timeout: time.Millisecond,
+	}})
+	q := &consul.QueryOptions{PassingOnly: true}
+	for {
+		entries, meta, err := s.Client().Health().Service(context.Background(), "web", q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(entries) == 1 {
+			break
 		}
 		q.WaitIndex = meta.LastIndex
 	}

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lictor-go/consul"
 )
@@ -80,5 +81,40 @@ func TestNothingIsShared(t *testing.T) {
 	s.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/v1/status/leader", nil))
 	if got := w.Header().Get("X-Test"); got != "before" {
 		t.Errorf("the fault's header has become %s", got)
+	}
+}
+
+// What is recorded of a request, in the order of arrival.
+func TestRequestFields(t *testing.T) {
+	s := New(t)
+	transport := s.Transport().(*http.Transport)
+	defer transport.CloseIdleConnections()
+	c, err := consul.NewClient(consul.Config{Transport: transport, Token: "secret"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	c.Agent().ServiceDeregister(context.Background(), "a/b c")
+	c.Agent().ServiceRegister(context.Background(), &consul.AgentServiceRegistration{Name: strings.Repeat("x", maxLogBody)})
+	s.Inject(Fault{Drop: DropRequest})
+	c.Agent().Reload(context.Background())
+	list := s.Requests()
+	if len(list) != 3 {
+		t.Fatalf("%d requests", len(list))
+	}
+	for i, want := range []Request{
+		{Method: "PUT", Path: "/v1/agent/service/deregister/a%2Fb%20c", Status: 404},
+		{Method: "PUT", Path: "/v1/agent/service/register", Status: 200},
+		{Method: "PUT", Path: "/v1/agent/reload"},
+	} {
+		got := list[i]
+		if got.Method != want.Method || got.Path != want.Path || got.Status != want.Status ||
+			got.Header.Get("X-Consul-Token") != "secret" || got.Time.Before(begin) || got.Time.After(time.Now()) {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+		begin = got.Time
+	}
+	if body := string(list[1].Body); len(body) != maxLogBody || !strings.HasPrefix(body, `{"Name":"xxx`) {
+		t.Errorf("%d bytes of the body: %.20s", len(body), body)
 	}
 }

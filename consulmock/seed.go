@@ -93,7 +93,7 @@ func (s *Server) SetCheckStatus(checkID string, status consul.HealthStatus, outp
 		panic(fmt.Sprintf("consulmock: SetCheckStatus: no check %q", checkID))
 	}
 	if !isStatus(string(status)) {
-		panic(fmt.Sprintf("consulmock: SetCheckStatus: status %q", status))
+		panic(fmt.Sprintf("consulmock: SetCheckStatus: status %q: want passing, warning or critical", status))
 	}
 	c.setStatus(string(status), c.limit(output))
 	if c.rec.Type == "ttl" {

@@ -3,6 +3,7 @@ package consulmock
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -65,6 +66,7 @@ func TestSeedingPanics(t *testing.T) {
 		},
 		"AddNode: Must provide node":                                                       func() { s.AddNode(&consul.CatalogRegistration{}) },
 		`SetCheckStatus: no check "x"`:                                                     func() { s.SetCheckStatus("x", consul.HealthPassing, "") },
+		`SetCheckStatus: status "good": want passing, warning or critical`:                 func() { s.AddService(registration("known")); s.SetCheckStatus("service:known", "good", "") },
 		"AddService: nil *consul.AgentServiceRegistration":                                 func() { s.AddService(nil) },
 		"AddCheck: nil *consul.AgentCheckRegistration":                                     func() { s.AddCheck(nil) },
 		"AddNode: nil *consul.CatalogRegistration":                                         func() { s.AddNode(nil) },
@@ -80,5 +82,101 @@ func TestSeedingPanics(t *testing.T) {
 			}()
 			f()
 		}()
+	}
+}
+
+// No fault keeps a test from seeding, and checks are replaced where it says so.
+func TestSeedingMeetsNoFaults(t *testing.T) {
+	s := New(t)
+	seen := &Observer{}
+	s.Inject(Fault{Always: true, Status: 500, Observe: seen})
+	r := registration("web")
+	s.AddService(r)
+	r.Check.CheckID = "other"
+	s.AddService(r)
+	if n := len(s.agent.checks); n != 2 {
+		t.Errorf("%d checks, want both", n)
+	}
+	r.ReplaceExistingChecks = true
+	s.AddService(r)
+	s.SetCheckStatus("other", consul.HealthWarning, "hm")
+	if n := len(s.agent.checks); n != 1 || seen.Count() != 0 {
+		t.Errorf("%d checks, %d requests; want the last one and none", n, seen.Count())
+	}
+}
+
+// A node may be taken out of the catalog in part.
+func TestRemoveNodeInPart(t *testing.T) {
+	ctx := context.Background()
+	s := New(t)
+	s.AddNode(&consul.CatalogRegistration{
+		Node: "ext", Address: "10.0.0.1", Service: &consul.AgentService{ID: "web-1", Service: "web"},
+		Checks: consul.HealthChecks{{Node: "ext", CheckID: "node"}, {Node: "ext", CheckID: "web", ServiceID: "web-1"}},
+	})
+	count := func(services, checks, nodes int) {
+		t.Helper()
+		c := s.Client()
+		instances, _, err := c.Catalog().Service(ctx, "web", nil)
+		if err != nil || len(instances) != services {
+			t.Errorf("%d instances, %v; want %d", len(instances), err, services)
+		}
+		of, _, err := c.Health().Node(ctx, "ext", nil)
+		if err != nil || len(of) != checks {
+			t.Errorf("%d checks, %v; want %d", len(of), err, checks)
+		}
+		all, _, err := c.Catalog().Nodes(ctx, nil)
+		if err != nil || len(all) != nodes {
+			t.Errorf("%d nodes, %v; want %d", len(all), err, nodes)
+		}
+	}
+	count(1, 2, 2)
+	s.RemoveNode(&consul.CatalogDeregistration{Node: "ext", CheckID: "node"})
+	count(1, 1, 2)
+	s.RemoveNode(&consul.CatalogDeregistration{Node: "ext", ServiceID: "web-1"})
+	count(0, 0, 2)
+	s.RemoveNode(&consul.CatalogDeregistration{Node: "ext"})
+	count(0, 0, 1)
+	s.RemoveNode(&consul.CatalogDeregistration{Node: "ext"}) // as an agent, it does not mind
+}
+
+// Any check takes the status that a test sets.
+func TestSetCheckStatus(t *testing.T) {
+	s := New(t)
+	s.AddService(registration("web"))
+	for id, check := range map[string]consul.AgentServiceCheck{
+		"ttl": {TTL: time.Hour}, "http": {HTTP: "http://127.0.0.1:1", Interval: time.Hour}, "tcp": {TCP: "127.0.0.1:1", Interval: time.Hour},
+		"udp": {UDP: "127.0.0.1:1", Interval: time.Hour}, "alias": {AliasService: "web"},
+	} {
+		s.AddCheck(&consul.AgentCheckRegistration{ID: id, Name: id, AgentServiceCheck: check})
+		for _, status := range []consul.HealthStatus{consul.HealthWarning, consul.HealthCritical, consul.HealthPassing} {
+			s.SetCheckStatus(id, status, "set")
+			checks, err := s.Client().Agent().Checks(context.Background(), nil)
+			if err != nil || checks[id].Status != status || checks[id].Output != "set" {
+				t.Errorf("%s: %+v, %v; want %s", id, checks[id], err, status)
+			}
+			state, _, err := s.Client().Health().State(context.Background(), status, nil)
+			if err != nil || !slices.ContainsFunc(state, func(c *consul.HealthCheck) bool { return c.CheckID == id }) {
+				t.Errorf("%s: the catalog does not have it as %s: %v", id, status, err)
+			}
+		}
+	}
+}
+
+// A member is added to the list, or changed in it, and is nowhere else.
+func TestAddMember(t *testing.T) {
+	ctx := context.Background()
+	s := New(t)
+	for _, m := range []consul.AgentMember{
+		{Name: "other", Addr: "10.0.0.2", Port: 8301, Status: consul.MemberAlive},
+		{Name: "other", Addr: "10.0.0.3", Port: 8301, Status: consul.MemberFailed},
+	} {
+		s.AddMember(m)
+		members, err := s.Client().Agent().Members(ctx, consul.MembersOptions{})
+		if err != nil || len(members) != 2 || members[1].Addr != m.Addr || members[1].Status != m.Status {
+			t.Errorf("got %+v, %v", members, err)
+		}
+	}
+	if nodes, _, err := s.Client().Catalog().Nodes(ctx, nil); err != nil || len(nodes) != 1 {
+		t.Errorf("%d nodes, %v", len(nodes), err)
 	}
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/consulmock"
+	"github.com/lictor-go/consul/discovery"
 )
 
 // text collects output that is written while it is read.
@@ -234,8 +235,36 @@ func TestHelp(t *testing.T) {
 			t.Errorf("-%s is not explained", name)
 		}
 	}
-	if !strings.Contains(out.String(), "HTTP, TCP and UDP checks run at their interval") {
-		t.Errorf("it does not say that checks are run:\n%s", out.String())
+	for _, want := range []string{
+		"HTTP, TCP and UDP checks run at their interval", `(default "127.0.0.1:8500")`, `(default "node1")`, `(default "dc1")`, `(default "1.21.4")`,
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("it does not say %q:\n%s", want, out.String())
+		}
+	}
+}
+
+// Checks are run, and requests without a token may do everything.
+func TestChecksAreRun(t *testing.T) {
+	target, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer target.Close()
+	ctx := context.Background()
+	c := client(t, start(t).url)
+	if err := c.Agent().ServiceRegister(ctx, &consul.AgentServiceRegistration{
+		Name: "web", Check: &consul.AgentServiceCheck{TCP: target.Addr().String(), Interval: time.Millisecond},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for entries, err := range discovery.WatchService(ctx, c, "web", &discovery.WatchOptions{Query: consul.QueryOptions{PassingOnly: true}}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(entries) == 1 {
+			break
+		}
 	}
 }
 
