@@ -30,7 +30,7 @@ func troubled(agent *fakeAgent) {
 		{TruncateAt: 10},
 	}
 	for i, f := range troubles {
-		f.Stay = true
+		f.Always = true
 		time.AfterFunc(time.Duration(i)*8*time.Second, func() {
 			remove := agent.Inject(f)
 			time.AfterFunc(8*time.Second, remove)
@@ -118,7 +118,7 @@ func TestRegisterEndsAtAnyMoment(t *testing.T) {
 	for _, f := range []consulmock.Fault{{Latency: time.Second}, {Latency: 4 * time.Second, NoLeader: true}} {
 		for after := 10 * time.Millisecond; after < 8*time.Second; after += 370 * time.Millisecond {
 			bubble(t, func(t *testing.T, agent *fakeAgent) {
-				f.Stay, f.Path = true, "/v1/agent/**"
+				f.Always, f.Path = true, "/v1/agent/**"
 				remove := agent.Inject(f)
 				ctx, cancel := context.WithTimeout(t.Context(), after)
 				defer cancel()

@@ -38,7 +38,7 @@ func TestRegistrationHeals(t *testing.T) {
 	}
 	fault := func(f consulmock.Fault, d time.Duration) func(*fakeAgent) {
 		return func(a *fakeAgent) {
-			f.Stay = true
+			f.Always = true
 			if f.Hang != nil {
 				f.Hang = make(chan struct{})
 			}
@@ -124,7 +124,7 @@ func TestRegistrationHeals(t *testing.T) {
 func TestRegistrationDoesNotInsist(t *testing.T) {
 	bubble(t, func(t *testing.T, agent *fakeAgent) {
 		agent.register(webTTL(), nil)
-		remove := agent.Inject(consulmock.Fault{Path: "/v1/agent/check/**", Stay: true, Status: 500, Body: `CheckID "service:web-1" does not have associated TTL`})
+		remove := agent.Inject(consulmock.Fault{Path: "/v1/agent/check/**", Always: true, Status: 500, Body: `CheckID "service:web-1" does not have associated TTL`})
 		time.Sleep(time.Hour)
 		if n := agent.wire.count(registerPath); n < 20 || n > 100 {
 			t.Errorf("%d registrations in an hour", n)
@@ -198,7 +198,7 @@ func TestOnlyTheAgentsWordHeals(t *testing.T) {
 		t.Run(fmt.Sprint(f.Status), func(t *testing.T) {
 			bubble(t, func(t *testing.T, agent *fakeAgent) {
 				reg := agent.register(webTTL(), nil)
-				f.Stay = true
+				f.Always = true
 				remove := agent.Inject(f)
 				time.Sleep(5 * time.Minute)
 				if reg.Err() == nil {

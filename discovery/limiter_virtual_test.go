@@ -70,7 +70,7 @@ func TestResolverConnections(t *testing.T) {
 func TestResolverHangingDatacenter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, dc1, dc2 := twoDatacenters(t)
-		dc2.Inject(consulmock.Fault{Path: "/v1/health/**", Stay: true, Hang: make(chan struct{})})
+		dc2.Inject(consulmock.Fault{Path: "/v1/health/**", Always: true, Hang: make(chan struct{})})
 		r := discovery.NewResolver(c, &discovery.ResolverOptions{Datacenters: []string{"dc1", "dc2"}})
 		defer r.Close()
 		dc1.add("web", "a")

@@ -68,7 +68,7 @@ func modelDatacenters(t *testing.T, random *rand.Rand) {
 				{Status: 500, Body: "No path to datacenter"}, {Status: 403, Body: "Permission denied"}, {Hang: make(chan struct{})},
 				{Drop: consulmock.DropRequest}, {RateLimit: time.Second}, {Index: 1}, {NoLeader: true},
 			}[random.IntN(7)]
-			f.Path, f.Stay = "/v1/health/**", true
+			f.Path, f.Always = "/v1/health/**", true
 			trace = append(trace, fmt.Sprintf("fault in %s: %d %q", dc, f.Status, f.Body))
 			heal = append(heal, agents[dc].Inject(f))
 		}

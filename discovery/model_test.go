@@ -342,7 +342,7 @@ func (m *model) fault() {
 	}
 	f := faults[m.rand.IntN(len(faults))]
 	f.Path = []string{"/v1/health/**", "/v1/agent/check/**", "/v1/agent/**"}[m.rand.IntN(3)]
-	if f.Stay = m.rand.IntN(2) == 0; !f.Stay {
+	if f.Always = m.rand.IntN(2) == 0; !f.Always {
 		f.Times = 1 + m.rand.IntN(10)
 	}
 	m.note("fault %s index %d latency %s", f.Path, f.Index, f.Latency)

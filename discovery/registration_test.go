@@ -197,7 +197,7 @@ func TestClose(t *testing.T) {
 	}{
 		{"nothing special", func(*fakeAgent, *discovery.Registration) {}, 0, false, "gone"},
 		{"in the middle of a heartbeat that hangs", func(a *fakeAgent, _ *discovery.Registration) {
-			a.Inject(consulmock.Fault{Path: "/v1/agent/check/**", Stay: true, Hang: never()})
+			a.Inject(consulmock.Fault{Path: "/v1/agent/check/**", Always: true, Hang: never()})
 			time.Sleep(12 * time.Second)
 		}, 5 * time.Second, false, "gone"},
 		{"deregistered already", func(a *fakeAgent, _ *discovery.Registration) { a.RemoveService("web-1") }, 0, false, "gone"},
@@ -213,14 +213,14 @@ func TestClose(t *testing.T) {
 			time.AfterFunc(time.Minute, a.Start)
 		}, 5 * time.Second, true, "critical"}, // restarted late, and says no more
 		{"the agent hangs", func(a *fakeAgent, _ *discovery.Registration) {
-			a.Inject(consulmock.Fault{Path: "/v1/agent/**", Stay: true, Hang: never()})
+			a.Inject(consulmock.Fault{Path: "/v1/agent/**", Always: true, Hang: never()})
 			time.Sleep(5 * time.Second)
 		}, 5 * time.Second, true, "critical TTL expired"},
 		{"the agent wants a pause", func(a *fakeAgent, _ *discovery.Registration) {
 			a.Inject(consulmock.Fault{Path: "/v1/agent/service/deregister/*", RateLimit: 2 * time.Minute})
 		}, 5 * time.Second, false, "gone"},
 		{"the agent refuses", func(a *fakeAgent, _ *discovery.Registration) {
-			a.Inject(consulmock.Fault{Path: "/v1/agent/service/deregister/*", Stay: true, Status: 403, Body: "Permission denied"})
+			a.Inject(consulmock.Fault{Path: "/v1/agent/service/deregister/*", Always: true, Status: 403, Body: "Permission denied"})
 		}, 0, true, "critical TTL expired"},
 	} {
 		for _, version := range []string{"1.21.4", "1.8.7"} {
@@ -271,7 +271,7 @@ func TestCloseTimeout(t *testing.T) {
 	} {
 		bubble(t, func(t *testing.T, agent *fakeAgent) {
 			reg := agent.register(webTTL(), &discovery.RegisterOptions{CloseTimeout: test.timeout})
-			agent.Inject(consulmock.Fault{Path: "/v1/agent/**", Stay: true, Hang: make(chan struct{})})
+			agent.Inject(consulmock.Fault{Path: "/v1/agent/**", Always: true, Hang: make(chan struct{})})
 			start := time.Now()
 			if err := reg.Close(); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("error %v", err)
@@ -466,7 +466,7 @@ func TestRegisterFails(t *testing.T) {
 		}
 		want(t, "requests", len(agent.wire.paths), 0)
 
-		agent.Inject(consulmock.Fault{Path: "/v1/agent/**", Stay: true, Hang: make(chan struct{})})
+		agent.Inject(consulmock.Fault{Path: "/v1/agent/**", Always: true, Hang: make(chan struct{})})
 		start := time.Now()
 		_, err := discovery.Register(within(t, 2*time.Second), agent.client, webTTL(), nil)
 		if !errors.Is(err, context.DeadlineExceeded) {

@@ -221,7 +221,7 @@ func TestResolverDatacenters(t *testing.T) {
 		dc2.add("web", "y")
 
 		// The agent answers, but not about dc1.
-		remove := dc1.Inject(consulmock.Fault{Path: "/v1/health/**", Stay: true, Status: 500, Body: "No path to datacenter"})
+		remove := dc1.Inject(consulmock.Fault{Path: "/v1/health/**", Always: true, Status: 500, Body: "No path to datacenter"})
 		time.Sleep(5 * time.Minute)
 		want(t, "out of reach", instances(t, r, "web"), "y")
 		st, _ := r.State("web")
@@ -257,7 +257,7 @@ func TestResolverDatacenters(t *testing.T) {
 func TestResolverDatacenterSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, dc1, dc2 := twoDatacenters(t)
-		dc2.Inject(consulmock.Fault{Path: "/v1/health/**", Stay: true, Latency: time.Second})
+		dc2.Inject(consulmock.Fault{Path: "/v1/health/**", Always: true, Latency: time.Second})
 		r := discovery.NewResolver(c, &discovery.ResolverOptions{Datacenters: []string{"dc1", "dc2"}})
 		defer r.Close()
 		dc1.add("web", "a")
@@ -275,7 +275,7 @@ func TestResolverDatacenterSlow(t *testing.T) {
 func TestResolverDatacenterRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, dc1, dc2 := twoDatacenters(t)
-		refuse := consulmock.Fault{Path: "/v1/health/**", Stay: true, Status: 403, Body: "Permission denied"}
+		refuse := consulmock.Fault{Path: "/v1/health/**", Always: true, Status: 403, Body: "Permission denied"}
 		dc1.Inject(refuse)
 		dc2.add("web", "x")
 		opts := &discovery.ResolverOptions{Datacenters: []string{"dc1", "dc2"}}
@@ -296,7 +296,7 @@ func TestResolverDatacenterRefused(t *testing.T) {
 func TestResolverForgetsWhileADatacenterIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, dc1, dc2 := twoDatacenters(t)
-		dc2.Inject(consulmock.Fault{Path: "/v1/health/**", Stay: true, Status: 500, Body: "No path to datacenter"})
+		dc2.Inject(consulmock.Fault{Path: "/v1/health/**", Always: true, Status: 500, Body: "No path to datacenter"})
 		r := discovery.NewResolver(c, &discovery.ResolverOptions{Datacenters: []string{"dc1", "dc2"}})
 		defer r.Close()
 		for n := range 20 {
@@ -334,7 +334,7 @@ func TestResolverKeepsWhatItCannotReplace(t *testing.T) {
 				agent.add("web", "a")
 				r := agent.resolver(nil)
 				want(t, "instances", instances2(t, r, "web"), "a")
-				test.fault.Stay = true
+				test.fault.Always = true
 				remove := agent.Inject(test.fault)
 				time.Sleep(time.Hour)
 				_, known := r.State("web")
@@ -515,7 +515,7 @@ func TestResolverDatacenterOutOfReach(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, dc1, dc2 := twoDatacenters(t)
 		dc2.add("web", "x")
-		dc1.Inject(consulmock.Fault{Path: "/v1/health/**", Stay: true, Status: 500, Body: "No path to datacenter"})
+		dc1.Inject(consulmock.Fault{Path: "/v1/health/**", Always: true, Status: 500, Body: "No path to datacenter"})
 		r := discovery.NewResolver(c, &discovery.ResolverOptions{Datacenters: []string{"dc1", "dc2"}, OnEvent: dc1.note})
 		defer r.Close()
 		want(t, "instances", instances2(t, r, "web"), "x")

@@ -165,7 +165,7 @@ func TestResolverFirstAnswer(t *testing.T) {
 	})
 	// A question that the agent refuses is not going to be answered.
 	bubble(t, func(t *testing.T, agent *fakeAgent) {
-		agent.Inject(consulmock.Fault{Path: "/v1/health/**", Stay: true, Status: 403, Body: "Permission denied"})
+		agent.Inject(consulmock.Fault{Path: "/v1/health/**", Always: true, Status: 403, Body: "Permission denied"})
 		r := agent.resolver(nil)
 		start := time.Now()
 		_, err := r.Instances(t.Context(), "web")
@@ -247,7 +247,7 @@ func TestResolverWatch(t *testing.T) {
 // it can be waiting.
 func TestResolverCancellation(t *testing.T) {
 	bubble(t, func(t *testing.T, agent *fakeAgent) {
-		agent.Inject(consulmock.Fault{Path: "/v1/health/**", Stay: true, Hang: make(chan struct{})})
+		agent.Inject(consulmock.Fault{Path: "/v1/health/**", Always: true, Hang: make(chan struct{})})
 		r := agent.resolver(nil)
 		calls := map[string]func(ctx context.Context) error{
 			"Instances": func(ctx context.Context) error { _, err := r.Instances(ctx, "web"); return err },

@@ -271,7 +271,7 @@ func TestUpdateWhileTheAgentHangs(t *testing.T) {
 			web := webTTL()
 			web.Check.TTL = ttl
 			reg := agent.register(web, nil)
-			remove := agent.Inject(consulmock.Fault{Path: "/v1/agent/service/register", Stay: true, Hang: make(chan struct{})})
+			remove := agent.Inject(consulmock.Fault{Path: "/v1/agent/service/register", Always: true, Hang: make(chan struct{})})
 			web.Port = 81
 			if err := reg.Update(t.Context(), web); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("error %v", err)
@@ -299,7 +299,7 @@ func TestUpdateGivenUp(t *testing.T) {
 			web.Port = port
 			return reg.Update(ctx, web)
 		}
-		remove := agent.Inject(consulmock.Fault{Path: "/v1/agent/check/**", Stay: true, Hang: make(chan struct{})})
+		remove := agent.Inject(consulmock.Fault{Path: "/v1/agent/check/**", Always: true, Hang: make(chan struct{})})
 		time.Sleep(ttl * 4 / 10) // a heartbeat is under way
 		for port := 81; port <= 83; port++ {
 			if err := update(port, time.Second); !errors.Is(err, context.DeadlineExceeded) {

@@ -500,7 +500,7 @@ func TestWatchServiceHangingAgent(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, agent *fakeAgent) {
 				queries := 0
-				agent.Inject(consulmock.Fault{Stay: true, Hang: make(chan struct{}), If: func(*http.Request) bool {
+				agent.Inject(consulmock.Fault{Always: true, Hang: make(chan struct{}), Match: func(*http.Request) bool {
 					queries++
 					return queries > test.after
 				}})

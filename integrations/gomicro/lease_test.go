@@ -193,7 +193,7 @@ func TestInitMovesToAnotherAgent(t *testing.T) {
 // sleeps and tries again by itself.
 func TestRegisterIsBounded(t *testing.T) {
 	bubble(t, func(t *testing.T, fake *consulmock.Server, r registry.Registry) {
-		fake.Inject(consulmock.Fault{Hang: make(chan struct{}), Stay: true})
+		fake.Inject(consulmock.Fault{Hang: make(chan struct{}), Always: true})
 		start := time.Now()
 		if err := r.Register(greeter("1"), registry.RegisterTTL(time.Minute)); err == nil {
 			t.Error("no error")

@@ -23,7 +23,7 @@ func TestAgentHangs(t *testing.T) {
 		agent, b := onFake(t, nil)
 		agent.AddService(web("1", "10.0.0.1", 80, consul.HealthPassing))
 		hang := make(chan struct{})
-		agent.Inject(consulmock.Fault{Path: webPath, Hang: hang, Stay: true})
+		agent.Inject(consulmock.Fault{Path: webPath, Hang: hang, Always: true})
 		for target, after := range map[string]time.Duration{"consul:///web": 10 * time.Second, "consul:///web?timeout=2s": 2 * time.Second} {
 			begin := time.Now()
 			c := newConn()
@@ -114,7 +114,7 @@ func TestResolveNow(t *testing.T) {
 func TestResolveNowIsPaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		agent, b := onFake(t, nil)
-		agent.Inject(consulmock.Fault{Path: webPath, Status: 500, Body: "no", Stay: true})
+		agent.Inject(consulmock.Fault{Path: webPath, Status: 500, Body: "no", Always: true})
 		_, r := buildResolver(t, b, "consul:///web")
 		defer r.Close()
 		for range 6000 {
@@ -207,9 +207,9 @@ func TestCloseAtAnyPoint(t *testing.T) {
 				switch name {
 				case "hanging":
 					// A channel of the bubble, or its clock would stop.
-					agent.Inject(consulmock.Fault{Path: webPath, Hang: make(chan struct{}), Stay: true})
+					agent.Inject(consulmock.Fault{Path: webPath, Hang: make(chan struct{}), Always: true})
 				case "pausing":
-					agent.Inject(consulmock.Fault{Path: webPath, Status: 500, Stay: true})
+					agent.Inject(consulmock.Fault{Path: webPath, Status: 500, Always: true})
 				}
 				_, r := buildResolver(t, b, "consul:///web")
 				synctest.Wait()
