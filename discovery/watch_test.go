@@ -624,7 +624,7 @@ func TestWatchOfWhatDoesNotExist(t *testing.T) {
 
 // TestWatchSendsItsOwnWait has a client with a WaitTime: a watch sends its own.
 func TestWatchSendsItsOwnWait(t *testing.T) {
-	for wait, want := range map[time.Duration]string{0: "1m0s", 2 * time.Minute: "2m0s"} {
+	for wait, want := range map[time.Duration]string{0: "60000ms", 2 * time.Minute: "120000ms"} {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		client, err := consul.NewClient(consul.Config{WaitTime: 10 * time.Minute, Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
