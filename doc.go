@@ -23,11 +23,19 @@
 // # Clients
 //
 // One [Client] is enough for a program; it may be used by many goroutines. The
-// zero [Config] is an agent at 127.0.0.1:8500. [ConfigFromEnv] goes by
+// zero [Config] connects to 127.0.0.1:8500. [ConfigFromEnv] reads
 // CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN and the other variables of Consul's own
-// tools, which nothing else looks at. [Client.WithToken] and its like return
-// copies for another token, datacenter, namespace or partition, which share the
-// connections.
+// tools; nothing else reads the environment, except that the built-in transport
+// takes a proxy from it. [Client.WithToken] and its like return copies for another
+// token, datacenter, namespace or partition, which share the connections.
+//
+// Files with a token or certificates are read again when they change; see
+// [Config.TokenFile] and [TLSConfig].
+//
+// Redirects are followed within the host and scheme of the address only, since the
+// token goes where a redirect leads. One to another host or scheme is an error, and
+// so is one that changes the method or cleans up a path, because it would be
+// another request.
 //
 // The methods are in groups:
 //
