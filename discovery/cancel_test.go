@@ -98,14 +98,27 @@ func TestResolverClosesAtAnyMoment(t *testing.T) {
 
 func TestRegistrationClosesAtAnyMoment(t *testing.T) {
 	moments(t, func(t *testing.T, agent *fakeAgent, after time.Duration) {
-		reg := agent.register(&consul.AgentServiceRegistration{Name: "kept", Check: &consul.AgentServiceCheck{TTL: 6 * time.Second}},
-			&discovery.RegisterOptions{Background: true})
+		kept := &consul.AgentServiceRegistration{Name: "kept", Check: &consul.AgentServiceCheck{TTL: 6 * time.Second}}
+		reg := agent.register(kept, &discovery.RegisterOptions{Background: true})
+		var wg sync.WaitGroup
+		wg.Go(func() { // an update hangs, or fails, or is being made again
+			for port := 1; ; port++ {
+				def := *kept
+				def.Port = port
+				err := reg.Update(within(t, time.Duration(port%4)*time.Second), &def)
+				if err != nil && strings.HasSuffix(err.Error(), "the registration is closed") {
+					return
+				}
+				time.Sleep(700 * time.Millisecond)
+			}
+		})
 		time.Sleep(after)
 		start := time.Now()
 		err := reg.Close()
 		if took := time.Since(start); took > 5*time.Second {
 			t.Errorf("Close after %s took %s", after, took)
 		}
+		wg.Wait()
 		time.Sleep(2 * time.Minute)
 		entries, _, e := agent.Client().Health().Service(t.Context(), "kept", nil)
 		if e != nil || err == nil && len(entries) > 0 {
