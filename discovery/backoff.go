@@ -12,7 +12,8 @@ import (
 // neither clocks nor sources of randomness: they are given the time, and a random
 // number that is at least 0 and less than 1.
 
-// maxDuration is as good as for ever. Twice as long would not overflow.
+// maxDuration is as good as for ever. Options are cut to it, so that sums of them
+// and of the time that has passed do not overflow.
 const maxDuration = time.Duration(1) << 62 // 146 years
 
 // rateLimiter allows a burst of events and then one in every interval.
@@ -33,18 +34,18 @@ func (l rateLimiter) reserve(due, now time.Time) (nextDue time.Time, delay time.
 	return due.Add(interval), max(0, delay)
 }
 
-// backoff says how long to pause after failures.
+// backoff computes how long to pause after failures.
 type backoff struct {
 	min, max time.Duration
 }
 
-// maxRetryAfter bounds the pause that an agent can ask for.
+// maxRetryAfter is how much of a Retry-After counts.
 const maxRetryAfter = 10 * time.Minute
 
 // pause returns how long to wait after so many failures in a row, the first of
 // which is 1. The pause is random between nothing and a bound that doubles with
 // each failure (full jitter), so that clients which failed together do not come
-// back together. It comes on top of what the agent asked for.
+// back together. It comes on top of the Retry-After of the response.
 func (b backoff) pause(failures int, retryAfter time.Duration, random float64) time.Duration {
 	bound := b.min
 	for i := 1; i < failures && bound < b.max; i++ {
@@ -54,7 +55,7 @@ func (b backoff) pause(failures int, retryAfter time.Duration, random float64) t
 	return min(max(retryAfter, 0), maxRetryAfter) + time.Duration(random*float64(bound))
 }
 
-// jittered returns a time that is random within a fifth of d around it.
+// jittered returns d plus or minus 20 %, at random.
 func jittered(d time.Duration, random float64) time.Duration {
 	return time.Duration((0.8 + 0.4*random) * float64(d))
 }
@@ -83,7 +84,7 @@ const (
 	maxCallTimeout = 10 * time.Second
 )
 
-// retryAfter returns how long the agent asks to wait after an error.
+// retryAfter returns the Retry-After of the response that err is about, or 0.
 func retryAfter(err error) time.Duration {
 	var status *consul.StatusError
 	if errors.As(err, &status) {

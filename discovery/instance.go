@@ -156,19 +156,19 @@ func difference(from, to []Instance) (added, removed, changed int) {
 	return added, len(old), changed
 }
 
-// hold returns the instances to be used after an answer when there shall be at
-// least atLeast of them: those of the answer, and as many as needed of those
+// hold returns the instances to be used after a response when there have to be at
+// least atLeast of them: those of the response, and as many as needed of those
 // that were used before and are not in it, in their order. held is the number of
 // the latter.
-func hold(used, answer []Instance, atLeast int) (result []Instance, held int) {
-	if len(answer) >= atLeast {
-		return answer, 0
+func hold(used, response []Instance, atLeast int) (result []Instance, held int) {
+	if len(response) >= atLeast {
+		return response, 0
 	}
-	has := make(map[instanceKey]bool, len(answer))
-	for i := range answer {
-		has[answer[i].key()] = true
+	has := make(map[instanceKey]bool, len(response))
+	for i := range response {
+		has[response[i].key()] = true
 	}
-	result = slices.Clip(answer)
+	result = slices.Clip(response)
 	for i := range used {
 		if len(result) >= atLeast {
 			break

@@ -316,7 +316,7 @@ func (r *Resolver) release(e *entry) {
 	}
 }
 
-// minIdleCheck is the shortest time between two looks at a service that has to be
+// minIdleCheck is the shortest time between two checks of a service that has to be
 // kept although nobody uses it.
 const minIdleCheck = time.Second
 

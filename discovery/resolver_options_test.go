@@ -4,6 +4,7 @@ package discovery_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -246,5 +247,17 @@ func TestResolverDefaultBalancer(t *testing.T) {
 		r := agent.resolver(&discovery.ResolverOptions{AnyStatus: true})
 		want(t, "instances", instances2(t, r, "web"), "critical passing")
 		want(t, "picked", fmt.Sprint(picked(t, r)), "map[passing:true]")
+	})
+}
+
+// TestResolverConnectProxies finds the proxies of a service.
+func TestResolverConnectProxies(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.add("web", "web-1")
+		agent.add("web-sidecar-proxy", "web-1-proxy", func(r *consul.AgentServiceRegistration) {
+			r.Kind, r.Proxy = "connect-proxy", json.RawMessage(`{"DestinationServiceName": "web"}`)
+		})
+		want(t, "through the mesh", instances2(t, agent.resolver(&discovery.ResolverOptions{Connect: true}), "web"), "web-1-proxy")
+		want(t, "directly", instances2(t, agent.resolver(nil), "web"), "web-1")
 	})
 }

@@ -210,7 +210,7 @@ func (w *dcWatch) take(r result[[]Instance]) bool {
 	before := w.err
 	w.err = r.err
 	if r.err != nil {
-		// An agent that cannot be reached says nothing about a datacenter.
+		// An agent that cannot be reached tells nothing about a datacenter.
 		var status *consul.StatusError
 		switch {
 		case isRefusal(r.err):

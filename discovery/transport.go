@@ -189,7 +189,7 @@ func serviceOf(host string) (string, error) {
 	return service, nil
 }
 
-// progress is how far a request has come, as far as the transport says.
+// progress is how far a request has come, as far as the transport reports it.
 type progress struct {
 	traced atomic.Bool // the transport reports what it does
 	wrote  atomic.Bool // something of the request may have been sent

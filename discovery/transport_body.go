@@ -53,7 +53,7 @@ func (b *sharedBody) rewind() bool {
 	return !b.touched
 }
 
-// end says that there will be no other attempt. Unless one still has the body,
+// end marks that there will be no other attempt. Unless one still has the body,
 // it is closed.
 func (b *sharedBody) end() {
 	b.mu.Lock()

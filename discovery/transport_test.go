@@ -517,6 +517,15 @@ func TestDialContext(t *testing.T) {
 			if got, want := conn.RemoteAddr().String(), s.Listener.Addr().String(); got != want {
 				t.Errorf("%s: connected to %s, want %s", address, got, want)
 			}
+			list, err := r.Instances(context.Background(), "web")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, i := range list {
+				if i.Load() != 0 {
+					t.Errorf("%s: a connection counts as load", i.ID)
+				}
+			}
 			conn.Close()
 		}
 	}

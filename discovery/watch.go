@@ -273,7 +273,7 @@ func (w *watcher[T]) run(ctx context.Context, yield func(result[T]) bool) {
 		if !sleep(ctx, delay) {
 			return
 		}
-		r := w.ask(ctx, at)
+		r := w.perform(ctx, at)
 		if ctx.Err() != nil {
 			return
 		}
@@ -303,8 +303,8 @@ func (w *watcher[T]) run(ctx context.Context, yield func(result[T]) bool) {
 	}
 }
 
-// ask performs one query.
-func (w *watcher[T]) ask(ctx context.Context, at position) (r result[T]) {
+// perform performs one query.
+func (w *watcher[T]) perform(ctx context.Context, at position) (r result[T]) {
 	q := cloneQuery(w.opts.Query)
 	wait := at.waits()
 	if w.acquire != nil {
