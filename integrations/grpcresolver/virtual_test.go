@@ -3,6 +3,7 @@
 package grpcresolver_test
 
 import (
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -227,4 +228,62 @@ func TestCloseAtAnyPoint(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestChannelsComeAndGo builds, uses and closes resolvers of the same and of other
+// targets at the same time, while instances come and go. The bubble fails the test
+// if a goroutine is left.
+func TestChannelsComeAndGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		agent, b := onFake(t, &grpcresolver.Options{EmptyGrace: time.Second})
+		stop := make(chan struct{})
+		var changes, channels sync.WaitGroup
+		changes.Add(1)
+		go func() {
+			defer changes.Done()
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				case <-time.After(10 * time.Millisecond):
+				}
+				agent.AddService(unchecked("1", "10.0.0.1"))
+				if n%3 == 0 {
+					agent.RemoveService("1")
+				}
+				if n%50 == 0 {
+					agent.Restart(true)
+				}
+			}
+		}()
+		for n := range 8 {
+			channels.Add(1)
+			go func() {
+				defer channels.Done()
+				for i := range 50 {
+					target := []string{"consul:///web", "consul:///web?limit=1", "consul:///web?tag=none", "consul:///other?timeout=1ms"}[(n+i)%4]
+					r, err := tryBuild(b, target, newConn())
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					for range n {
+						go r.ResolveNow(resolver.ResolveNowOptions{})
+						time.Sleep(time.Duration(i) * time.Millisecond)
+					}
+					go r.Close()
+					r.Close()
+				}
+			}()
+		}
+		channels.Wait()
+		close(stop)
+		changes.Wait()
+		synctest.Wait()
+		before := len(agent.Requests())
+		time.Sleep(time.Hour)
+		if n := len(agent.Requests()) - before; n > 0 {
+			t.Errorf("%d requests after the last channel was closed", n)
+		}
+	})
 }

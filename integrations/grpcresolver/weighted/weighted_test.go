@@ -45,6 +45,24 @@ func TestPicker(t *testing.T) {
 	}
 }
 
+// TestForeignPicker keeps a picker that is not that of the endpoints: it has no
+// children to be weighed.
+func TestForeignPicker(t *testing.T) {
+	cc := &channel{}
+	clientConn{cc}.UpdateState(balancer.State{ConnectivityState: connectivity.Ready, Picker: named("other")})
+	if _, err := cc.state.Picker.Pick(balancer.PickInfo{}); err != pickedError("other") {
+		t.Errorf("picked with %v", err)
+	}
+}
+
+// channel is the channel's side of a balancer.
+type channel struct {
+	balancer.ClientConn
+	state balancer.State
+}
+
+func (c *channel) UpdateState(s balancer.State) { c.state = s }
+
 func BenchmarkPick(b *testing.B) {
 	var children []endpointsharding.ChildState
 	for range 1000 {
