@@ -45,7 +45,7 @@ type Options struct {
 	// Config is what clients are made from, together with the target's parameters:
 	// certificates, for example, have no place in a target. If its address begins
 	// with https://, TLS is also used for targets that name another host, unless
-	// they have tls=false. It is copied. Nil means that of the environment; see
+	// they have tls=false. Nil means that of the environment; see
 	// [consul.ConfigFromEnv].
 	Config *consul.Config
 
