@@ -3,7 +3,9 @@ package gomicro
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os/exec"
 	"reflect"
@@ -57,6 +59,8 @@ func TestAddrs(t *testing.T) {
 		"TLS, http":                   {[]registry.Option{tlsConfig, registry.Addrs("http://a:1")}, "https://a:1", false},
 		"TLS, two":                    {[]registry.Option{tlsConfig, registry.Addrs("a:1", "b:1")}, "https://a:1", true},
 		"TLS, default agent":          {[]registry.Option{tlsConfig, Config(consul.Config{})}, "https://127.0.0.1:8501", false},
+		"TLS, instead of Config's": {[]registry.Option{tlsConfig, Config(consul.Config{Address: "https://cfg:1",
+			TLS: consul.TLSConfig{CAFile: "no-such-file"}})}, "https://cfg:1", false},
 		"https configured, addresses": {[]registry.Option{at("https://cfg:1"), registry.Addrs("a:1")}, "https://a:1", false},
 		"https configured, http":      {[]registry.Option{at("https://cfg:1"), registry.Addrs("http://a:1")}, "https://a:1", false},
 	} {
@@ -74,6 +78,9 @@ func TestAddrs(t *testing.T) {
 		if err != nil || (cfg.Transport != nil) != c.transport {
 			t.Errorf("%s: transport %t, error %v; want %t", name, cfg.Transport != nil, err, c.transport)
 		}
+		if cfg.TLS.CAFile != "" {
+			t.Errorf("%s: a file of Config is read: %s", name, cfg.TLS.CAFile)
+		}
 		if (cfg.TLS.Base != nil) != strings.HasPrefix(name, "TLS") {
 			t.Errorf("%s: the configuration of TLS is %v", name, cfg.TLS.Base)
 		}
@@ -84,6 +91,65 @@ func TestAddrs(t *testing.T) {
 		}
 		if got := fmt.Sprint(client); got != "consul.Client{"+c.want+"}" {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+}
+
+// TestAddrsOfEnvironment has TLS demanded by the environment: registry.Addrs must
+// not leave it out, or the token of the environment would be sent in clear.
+func TestAddrsOfEnvironment(t *testing.T) {
+	for name, c := range map[string]struct {
+		ssl, address string
+		addrs        []string
+		want         string
+	}{
+		"nothing":        {"", "", nil, "http://127.0.0.1:8500"},
+		"SSL":            {"true", "", nil, "https://127.0.0.1:8500"},
+		"SSL, addresses": {"true", "", []string{"a"}, "https://a:8500"},
+		"SSL, several":   {"true", "", []string{"a", "b"}, "https://a:8500"},
+		"https":          {"", "https://env:1", []string{"a:1"}, "https://a:1"},
+		"https and http": {"", "https://env:1", []string{"http://a:1"}, "https://a:1"},
+	} {
+		t.Setenv("CONSUL_HTTP_SSL", c.ssl)
+		t.Setenv("CONSUL_HTTP_ADDR", c.address)
+		r := NewRegistry(registry.Addrs(c.addrs...)).(*consulRegistry)
+		if got := fmt.Sprint(r.client); r.err != nil || got != "consul.Client{"+c.want+"}" {
+			t.Errorf("%s: %s, error %v; want %s", name, got, r.err, c.want)
+		}
+	}
+	t.Setenv("CONSUL_HTTP_SSL", "true")
+	t.Setenv("CONSUL_HTTP_ADDR", "")
+	if err := NewRegistry().Init(registry.Addrs("unix:///consul.sock")); err == nil || !strings.Contains(err.Error(), "CONSUL_HTTP_SSL") {
+		t.Errorf("a socket: %v", err)
+	}
+}
+
+// TestOneOfSeveralAgents keeps to an agent until it does not accept connections any
+// more.
+func TestOneOfSeveralAgents(t *testing.T) {
+	down := map[string]bool{}
+	a := &agents{addrs: []string{"a", "b", "c"}}
+	used := func() string {
+		var at string
+		if _, err := a.each(context.Background(), func(_ context.Context, addr string) (net.Conn, error) {
+			if at = addr; down[addr] {
+				return nil, errors.New(addr + " is down")
+			}
+			return nil, nil
+		}); err != nil {
+			return err.Error()
+		}
+		return at
+	}
+	for _, step := range []struct{ down, want string }{
+		{"", "a"}, {"a", "b"}, {"", "b"}, {"bc", "a"}, {"a", "b"}, {"b", "c"}, {"abc", "c is down\na is down\nb is down"}, {"", "c"},
+	} {
+		clear(down)
+		for _, addr := range step.down {
+			down[string(addr)] = true
+		}
+		if got := used(); got != step.want {
+			t.Errorf("with %q down: %q, want %q", step.down, got, step.want)
 		}
 	}
 }

@@ -92,6 +92,29 @@ func TestHealth(t *testing.T) {
 	})
 }
 
+// Options about registrations concern those that come later.
+func TestHealthThatComesLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := consulmock.New(t)
+		h := &health{status: consul.HealthWarning, note: "slow"}
+		r := NewRegistry(Client(fake.Client()))
+		check(t, r.Register(greeter("1"), registry.RegisterTTL(time.Minute)))
+		check(t, r.Init(Health(h.get)))
+		for _, id := range []string{"1", "2"} {
+			check(t, r.Register(greeter(id), registry.RegisterTTL(time.Minute)))
+		}
+		if status, note := output(t, fake, "1"); status != consul.HealthPassing || note != "" {
+			t.Errorf("the first: %s, %q", status, note)
+		}
+		if status, note := output(t, fake, "2"); status != consul.HealthWarning || note != "slow" {
+			t.Errorf("the second: %s, %q", status, note)
+		}
+		for _, id := range []string{"1", "2"} {
+			check(t, r.Deregister(greeter(id)))
+		}
+	})
+}
+
 // A node without heartbeats has no status to be reported.
 func TestHealthWithoutTTL(t *testing.T) {
 	r := NewRegistry(Client(consulmock.New(t).Client()), Health(new(health).get))

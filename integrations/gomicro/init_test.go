@@ -93,6 +93,24 @@ func TestInitMovesToAnotherAgent(t *testing.T) {
 	})
 }
 
+// Watches that are under way keep the old agent.
+func TestInitLeavesWatchesAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first, second, at := twoAgents(t)
+		r := NewRegistry(at(first))
+		told := collecting(t, r, registry.WatchService("greeter"))
+		check(t, r.Init(at(second)))
+		second.AddService(&consul.AgentServiceRegistration{Name: "greeter", ID: "2", Port: 80, Address: "10.0.0.2"})
+		first.AddService(&consul.AgentServiceRegistration{Name: "greeter", ID: "1", Port: 80, Address: "10.0.0.1"})
+		if got := told(); !slices.Equal(got, []string{"create greeter 1"}) {
+			t.Errorf("told %v", got)
+		}
+		if got := nodes(t, r); !slices.Equal(got, []string{"2"}) {
+			t.Errorf("found %v", got)
+		}
+	})
+}
+
 // A node that moves is somewhere all the time.
 func TestMovingNodeIsNeverGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 
 	"go-micro.dev/v4/registry"
 
+	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/consulmock"
 )
 
@@ -71,6 +72,23 @@ func TestRefreshedNodeStays(t *testing.T) {
 			t.Errorf("registered %d times", n)
 		}
 		check(t, r.Deregister(s))
+	})
+}
+
+// Some three heartbeats in a TTL, between two refreshes as well.
+func TestHeartbeats(t *testing.T) {
+	bubble(t, func(t *testing.T, fake *consulmock.Server, r registry.Registry) {
+		check(t, r.Register(greeter("1"), registry.RegisterTTL(time.Hour)))
+		before := count(fake, heartbeatPath("1"))
+		for range 10 {
+			time.Sleep(59 * time.Minute)
+			check(t, r.Register(greeter("1"), registry.RegisterTTL(time.Hour)))
+		}
+		n := count(fake, heartbeatPath("1")) - before - 10 // those of the refreshes
+		if n < 20 || n > 40 {
+			t.Errorf("%d heartbeats in 10 TTLs", n)
+		}
+		check(t, r.Deregister(greeter("1")))
 	})
 }
 
@@ -165,6 +183,70 @@ func TestTwoNodesOfOneNameAreKeptApart(t *testing.T) {
 		}
 		check(t, r.Deregister(greeter("2")))
 	})
+}
+
+// What the agent checks itself needs no refresh: the TTL does not matter.
+func TestNodeThatTheAgentChecksStays(t *testing.T) {
+	for name, option := range map[string]registry.Option{
+		"TCP":  TCPCheck(10 * time.Second),
+		"HTTP": HTTPCheck("http", "8080", "/health", 10*time.Second, time.Second),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fake := consulmock.New(t)
+				r := NewRegistry(Client(fake.Client()), option)
+				check(t, r.Register(greeter("1"), registry.RegisterTTL(time.Minute)))
+				// A server listens before it registers; that it is well is seen by a request.
+				if got := len(nodes(t, r)); got != map[string]int{"TCP": 1, "HTTP": 0}[name] {
+					t.Errorf("at first %d nodes", got)
+				}
+				fake.SetCheckStatus("service:1", consul.HealthPassing, "")
+				time.Sleep(time.Hour)
+				if got := nodes(t, r); len(got) != 1 {
+					t.Errorf("after an hour: %v", got)
+				}
+				if n := count(fake, heartbeatPath("1")); n != 0 {
+					t.Errorf("%d heartbeats", n)
+				}
+				check(t, r.Deregister(greeter("1")))
+			})
+		})
+	}
+}
+
+// The timeout bounds each call of a registry whose agent is silent.
+func TestTimeout(t *testing.T) {
+	for want, opts := range map[time.Duration][]registry.Option{
+		10 * time.Second: nil,
+		3 * time.Second:  {registry.Timeout(3 * time.Second)},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			fake := consulmock.New(t)
+			fake.Inject(consulmock.Fault{Hang: make(chan struct{}), Stay: true})
+			r := NewRegistry(append(opts, Client(fake.Client()))...)
+			for name, call := range map[string]func() error{
+				"Register":     func() error { return r.Register(greeter("1")) },
+				"Deregister":   func() error { return r.Deregister(greeter("1")) },
+				"GetService":   func() error { _, err := r.GetService("greeter"); return err },
+				"ListServices": func() error { _, err := r.ListServices(); return err },
+			} {
+				start := time.Now()
+				if err := call(); err == nil {
+					t.Errorf("%s: no error", name)
+				}
+				// A registration that failed is removed, which takes a second at most.
+				if took := time.Since(start); took > want+time.Second {
+					t.Errorf("%s took %s, want %s", name, took, want)
+				}
+			}
+			ctx := within(t, time.Second)
+			start := time.Now()
+			if _, err := r.ListServices(registry.ListContext(ctx)); err == nil {
+				t.Error("with a context: no error")
+			}
+			took(t, "with a context", start, time.Second)
+		})
+	}
 }
 
 // An agent that does not answer must not hold up the start of a server, which

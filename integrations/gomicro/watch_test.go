@@ -58,6 +58,16 @@ func TestWatchOfMoreServicesThanConnections(t *testing.T) {
 				seen[result.Service.Name] = true
 			}
 		}
+		synctest.Wait()
+		open := 0
+		for _, request := range fake.Requests() {
+			if request.Status == 0 {
+				open++
+			}
+		}
+		if open != 112+1 { // and one for the list of all
+			t.Errorf("%d queries wait, want 112 for services", open)
+		}
 		for _, name := range []string{"s0", "s150", "s299"} {
 			start := time.Now()
 			fake.SetCheckStatus("service:"+name, consul.HealthCritical, "")
@@ -309,6 +319,9 @@ func TestSelectorWhileTheAgentIsEmpty(t *testing.T) {
 			t.Errorf("%d of 100 failed at first", failed)
 		}
 		fake.Restart(false)
+		if services, err := r.GetService("greeter"); err != registry.ErrNotFound { // which has no memory
+			t.Errorf("GetService: %v, error %v", services, err)
+		}
 		for range 20 {
 			time.Sleep(time.Second)
 			if _, err := s.Select("greeter"); err != nil {
@@ -324,6 +337,67 @@ func TestSelectorWhileTheAgentIsEmpty(t *testing.T) {
 			t.Errorf("when the time is over: %v", err)
 		}
 		check(t, s.Close())
+		time.Sleep(time.Second)
+	})
+}
+
+// When the agent is back, however long it was away, what has changed is told within
+// 5 s.
+func TestWatchAfterAnOutage(t *testing.T) {
+	for name, opts := range map[string][]registry.WatchOption{"one service": {registry.WatchService("greeter")}, "all services": nil} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fake := consulmock.New(t)
+				fake.AddService(&consul.AgentServiceRegistration{Name: "greeter", ID: "1", Port: 80, Address: "10.0.0.1"})
+				told := collecting(t, NewRegistry(Client(fake.Client())), opts...)
+				told()
+				for _, away := range []time.Duration{time.Second, time.Minute, time.Hour} {
+					fake.Stop()
+					time.Sleep(away)
+					if got := told(); len(got) != 0 {
+						t.Errorf("during an outage of %s: %v", away, got)
+					}
+					fake.AddService(&consul.AgentServiceRegistration{Name: "greeter", ID: away.String(), Port: 80, Address: "10.0.0.2"})
+					fake.Start()
+					time.Sleep(5 * time.Second)
+					if got := told(); !slices.Contains(got, "update greeter "+away.String()) {
+						t.Errorf("5 s after an outage of %s: %v", away, got)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Each Select of go-micro starts at a random node, with RoundRobin too.
+func TestSelectStartsAtRandom(t *testing.T) {
+	bubble(t, func(t *testing.T, fake *consulmock.Server, r registry.Registry) {
+		check(t, r.Register(greeter("1")))
+		check(t, r.Register(greeter("2")))
+		s := selector.NewSelector(selector.Registry(r), selector.SetStrategy(selector.RoundRobin))
+		inTurn, last := 0, ""
+		const selects = 200
+		for range selects {
+			next, err := s.Select("greeter")
+			check(t, err)
+			one, err := next()
+			check(t, err)
+			two, err := next()
+			check(t, err)
+			if one.Id == two.Id {
+				t.Fatal("the function that Select returns does not go on")
+			}
+			if one.Id != last {
+				inTurn++
+			}
+			last = one.Id
+		}
+		if inTurn > selects*3/4 {
+			t.Errorf("%d of %d calls went to another node than the one before", inTurn, selects)
+		}
+		check(t, s.Close())
+		check(t, r.Deregister(greeter("1")))
+		check(t, r.Deregister(greeter("2")))
 		time.Sleep(time.Second)
 	})
 }

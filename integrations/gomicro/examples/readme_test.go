@@ -47,20 +47,54 @@ func withHealth(db database) registry.Registry {
 	return r
 }
 
+// plain returns the text of a file.
+func plain(t *testing.T, file string) string {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// TestNamedTests checks that the tests exist that README.md names: functions in the
+// file that is given, or those of package registrytest, without the word Test.
+func TestNamedTests(t *testing.T) {
+	_, table, _ := strings.Cut(plain(t, "../README.md"), "| the plugin | here | test |")
+	shared := plain(t, "../internal/registrytest/registrytest.go")
+	named := 0
+	for _, line := range strings.Split(table, "\n") {
+		cells := strings.Split(line, "|")
+		if len(cells) != 5 || !strings.Contains(cells[3], "`") {
+			continue
+		}
+		file := regexp.MustCompile(`\((\w+\.go)\)`).FindStringSubmatch(cells[3])
+		for _, m := range regexp.MustCompile("`([A-Z]\\w+)`").FindAllStringSubmatch(cells[3], -1) {
+			named++
+			switch name := m[1]; {
+			case !strings.HasPrefix(name, "Test"):
+				if !strings.Contains(shared, `{"`+name+`", test`+name+`}`) {
+					t.Errorf("no test %s in registrytest", name)
+				}
+			case file == nil:
+				t.Errorf("%s is named without its file", name)
+			case !strings.Contains(plain(t, "../"+file[1]), "func "+name+"("):
+				t.Errorf("%s does not exist in %s", name, file[1])
+			}
+		}
+	}
+	if named < 20 {
+		t.Errorf("found %d names", named)
+	}
+}
+
 // TestSnippets checks that the Go in README.md is compiled: it is in this file.
 func TestSnippets(t *testing.T) {
-	plain := func(file string) string {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(data)
-	}
 	words := func(s string) string {
 		return strings.Join(strings.Fields(strings.Replace(s, "import _", "_", 1)), " ")
 	}
-	source := words(plain("readme_test.go"))
-	blocks := regexp.MustCompile("(?ms)^```go\n(.*?)^```$").FindAllStringSubmatch(plain("../README.md"), -1)
+	source := words(plain(t, "readme_test.go"))
+	blocks := regexp.MustCompile("(?ms)^```go\n(.*?)^```$").FindAllStringSubmatch(plain(t, "../README.md"), -1)
 	if len(blocks) < 4 {
 		t.Errorf("found %d blocks of Go", len(blocks))
 	}

@@ -17,19 +17,23 @@ import (
 // A program that names no registry in code has the one that the variables name, at
 // the address that they name.
 func TestRegister(t *testing.T) {
-	for _, variable := range []string{"CONSUL_HTTP_ADDR", "MICRO_REGISTRY_ADDRESS"} {
-		t.Run(variable, func(t *testing.T) {
+	for _, at := range []string{"CONSUL_HTTP_ADDR", "MICRO_REGISTRY_ADDRESS", "--registry_address"} {
+		t.Run(at, func(t *testing.T) {
 			fake := consulmock.New(t)
 			fake.AddService(&consul.AgentServiceRegistration{Name: "greeter", ID: "1", Address: "10.0.0.1", Port: 80})
 			u, err := url.Parse(fake.URL())
 			if err != nil {
 				t.Fatal(err)
 			}
-			t.Setenv(variable, u.Host)
-			t.Setenv("MICRO_REGISTRY", "consul")
 			args := os.Args
 			defer func() { os.Args = args }()
-			os.Args = args[:1] // those of the tests are not for go-micro
+			if at == "--registry_address" {
+				os.Args = []string{args[0], "--registry=consul", at + "=" + u.Host}
+			} else {
+				os.Args = args[:1] // those of the tests are not for go-micro
+				t.Setenv(at, u.Host)
+				t.Setenv("MICRO_REGISTRY", "consul")
+			}
 
 			service := micro.NewService(micro.Name("client"))
 			service.Init()
