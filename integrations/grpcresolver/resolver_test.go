@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -47,6 +48,55 @@ func TestAddresses(t *testing.T) {
 	build(t, b, "consul:///web?limit=2").awaitAddrs(t, "10.0.0.3:80", "10.0.0.9:80")
 	build(t, b, "consul:///web?limit=1&near=_agent").awaitAddrs(t, "10.0.0.9:80")
 	build(t, b, "consul:///web?filter=Service.ID+==+six").awaitAddrs(t, "[2001:db8::1]:80")
+}
+
+// TestParametersReachTheAgent looks at the query that a target becomes.
+func TestParametersReachTheAgent(t *testing.T) {
+	agent, b := onFake(t, nil)
+	for target, want := range map[string]string{
+		"consul:///web": "/v1/health/service/web passing=1",
+		"consul:///web?dc=dc1&near=_agent&filter=Service.Port==80&tag=a&tag=b&allow-stale=true&cached=true&healthy=false": "/v1/health/service/web " +
+			"cached=1&dc=dc1&filter=Service.Port==80&near=_agent&stale=1&tag=a&tag=b",
+		"consul:///web?require-consistent=true":    "/v1/health/service/web consistent=1&passing=1",
+		"consul:///web?ns=team&partition=part":     "/v1/health/service/web ns=team&partition=part&passing=1",
+		"consul:///a%2Fb%20%3F?healthy=true&wait=": "",
+	} {
+		before := len(agent.Requests())
+		c := newConn()
+		r, err := tryBuild(b, target, c)
+		if want == "" {
+			if err == nil {
+				t.Errorf("%s: no error", target)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.await(t, "an answer", func() bool { return len(c.states)+len(c.errs) > 0 })
+		request := agent.Requests()[before]
+		r.Close()
+		// How long a query waits is tested elsewhere.
+		request.Query.Del("wait")
+		for name := range request.Query {
+			if len(request.Query[name]) == 1 && request.Query.Get(name) == "" {
+				request.Query.Set(name, "1")
+			}
+		}
+		got, err := url.QueryUnescape(request.Query.Encode())
+		if got = request.Path + " " + got; err != nil || got != want {
+			t.Errorf("%s: asked for %s, want %s", target, got, want)
+		}
+	}
+}
+
+// TestPolicyOfTarget has a policy in the target, which wins over that of the options.
+func TestPolicyOfTarget(t *testing.T) {
+	_, b := onFake(t, &grpcresolver.Options{Policy: "nowhere registered"})
+	build(t, b, "consul:///web?lb=round_robin")
+	if _, err := tryBuild(b, "consul:///web", newConn()); err == nil || !strings.Contains(err.Error(), "nowhere registered") {
+		t.Errorf("error %v; want one about the policy of the options", err)
+	}
 }
 
 // TestNearOrder keeps the order of nearness, which pick_first goes by.
@@ -301,6 +351,9 @@ func TestCredentials(t *testing.T) {
 		}
 		r.Close()
 		c.mu.Lock()
+		if !strings.Contains(log.String(), "Permission denied") {
+			t.Errorf("%s: logged %q", target, log.String())
+		}
 		if printed := errors.Join(c.errs...).Error() + log.String(); strings.Contains(printed, "sesame") {
 			t.Errorf("%s: a credential is printed: %s", target, printed)
 		}

@@ -40,6 +40,10 @@ func TestPicker(t *testing.T) {
 	if len(picked) != 2 || picked["three"] < 7200 || picked["three"] > 7800 {
 		t.Errorf("of %d picks: %v; want three quarters for three, the rest for one", n, picked)
 	}
+	none := func(endpointsharding.ChildState) int { return 0 }
+	if p := readyChildren(children, none); len(p.children) != 0 {
+		t.Errorf("without a weight: %d children", len(p.children))
+	}
 	if p := newPicker(children); len(p.children) != 3 || p.sums[2] != 3 {
 		t.Errorf("endpoints of other resolvers: %d children, sums %v; want equal weights", len(p.children), p.sums)
 	}
