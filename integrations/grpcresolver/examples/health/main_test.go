@@ -59,7 +59,7 @@ func TestErrors(t *testing.T) {
 			t.Errorf("no %s, and no error", name)
 			continue
 		}
-		if line := "health: " + strings.Replace(err.Error(), "127.0.0.1:1:", "127.0.0.1:8500:", 1); !strings.Contains(string(page), "\n    "+line+"\n") {
+		if line := "health: " + strings.NewReplacer("127.0.0.1:1:", "127.0.0.1:8500:", "127.0.0.1:1/", "127.0.0.1:8500/").Replace(err.Error()); !strings.Contains(string(page), "\n    "+line+"\n") {
 			t.Errorf("without %s: not in the README: %s", name, line)
 		}
 	}
