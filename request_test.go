@@ -47,6 +47,9 @@ func TestDefaultsOfTheClient(t *testing.T) {
 	if fmt.Sprint(asked.Header["X-Extra"], asked.Header["User-Agent"], asked.Host) != "[1 2] [mine]consul.example" {
 		t.Errorf("Config.Header: got %v, host %q", asked.Header, asked.Host)
 	}
+	if asked.Header["Authorization"] != nil {
+		t.Errorf("sent %q without a BasicAuth", asked.Header["Authorization"])
+	}
 	read(client, &QueryOptions{Datacenter: "d1", Namespace: "n1", Partition: "p1", Token: "t1"})
 	check("read with options", "dc=d1&ns=n1&partition=p1", "t1")
 	read(client, &QueryOptions{WaitIndex: 1})
@@ -443,8 +446,11 @@ func TestSecretsDoNotShow(t *testing.T) {
 	_, _, ofOptions := client.Catalog().Nodes(ctx, &QueryOptions{Token: secret + "\n"})
 	unsent := client.WithToken(secret + " x").Agent().Reload(ctx)
 	for name, v := range map[string]any{
-		"Config": cfg, "*Config": &cfg, "TLSConfig": cfg.TLS, "Client": client, "Client by value": *client, "Agent": client.Agent(), "*Client copy": client.WithDatacenter("x"),
-		"struct with a client": struct{ C *Client }{client}, "struct with a private client": struct{ c *Client }{client},
+		"Config": cfg, "*Config": &cfg,
+		"printed address": fmt.Sprint(Config{Address: "http://u:" + secret + "@h?token=" + secret}, Config{Address: "u:" + secret + "@h"}),
+		"TLSConfig":       cfg.TLS, "Client": client, "Client by value": *client, "Agent": client.Agent(), "*Client copy": client.WithDatacenter("x"),
+		"transport that reloads": newReloadingTransport(TLSConfig{KeyPEM: []byte(secret)}, tlsFiles{key: []byte(secret)}, &tls.Config{}, func(*tls.Config) *http.Transport { return nil }),
+		"struct with a client":   struct{ C *Client }{client}, "struct with a private client": struct{ c *Client }{client},
 		"QueryOptions": QueryOptions{Token: secret, Filter: "x"}, "*QueryOptions": &QueryOptions{Token: secret}, "WriteOptions": &WriteOptions{Token: secret},
 		"403": forbidden, "500": failed, "undecodable": undecodable, "in path": inPath, "bad header": badHeader,
 		"transport": transport, "options": ofOptions, "unsent": unsent,
@@ -507,6 +513,11 @@ func TestContext(t *testing.T) {
 	_, err = client.Status().Leader(ctx)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("not context.Canceled: %v", err)
+	}
+	overdue, stop := context.WithTimeout(context.Background(), -time.Second)
+	defer stop()
+	if _, err := client.Status().Leader(overdue); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("not context.DeadlineExceeded: %v", err)
 	}
 	withCause, cancelCause := context.WithCancelCause(context.Background())
 	cause := errors.New("shutting down")

@@ -25,6 +25,7 @@ type asked struct {
 	Header http.Header
 	Host   string
 	Body   string
+	Count  int // of requests
 }
 
 // canned is the answer of a test agent.
@@ -48,6 +49,7 @@ func newTestAgent(t *testing.T, cfg Config, answer canned) (*Client, *asked) {
 			Header: r.Header,
 			Host:   r.Host,
 			Body:   string(body),
+			Count:  last.Count + 1,
 		}
 		if !strings.HasPrefix(r.URL.EscapedPath(), pathPrefix+"/") {
 			t.Errorf("path %s lacks the prefix of the address", r.URL.EscapedPath())
