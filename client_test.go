@@ -277,7 +277,7 @@ func TestHeaderToken(t *testing.T) {
 func TestMalformedHeader(t *testing.T) {
 	client, asked := newTestAgent(t, Config{Header: http.Header{"X-A": {"a\r\nX-B: b"}}}, canned{})
 	err := client.Agent().Reload(context.Background())
-	wantError(t, err, "consul: PUT /v1/agent/reload: ", "invalid header")
+	wantError(t, err, "consul: PUT http://", "/v1/agent/reload: ", "invalid header")
 	if asked.Method != "" {
 		t.Errorf("sent %v", asked.Header)
 	}
@@ -288,7 +288,7 @@ func TestLargeHeaders(t *testing.T) {
 	client := newTestServer(t, Config{}, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Large", strings.Repeat("x", 2<<20))
 	})
-	wantError(t, client.Agent().Reload(context.Background()), "consul: PUT /v1/agent/reload: ", "headers exceeded")
+	wantError(t, client.Agent().Reload(context.Background()), "consul: PUT http://", "/v1/agent/reload: ", "headers exceeded")
 }
 
 // TestDefaultMaxResponseBytes announces one byte more than a client takes by
