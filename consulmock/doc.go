@@ -21,11 +21,11 @@
 // # Given, when, then
 //
 // [Server.AddService], [Server.AddCheck], [Server.AddNode] and
-// [Server.SetCheckStatus] make the agent know what a test begins with, or what
-// happens in its midst; [Server.RemoveService] and [Server.RemoveNode] take it
-// away. They are in effect when they return, wake the queries that wait, and panic
-// if an agent would refuse. What the code under test has done is in the answers of
-// [Server.Client], and in [Server.Requests]. When a test fails, New logs
+// [Server.SetCheckStatus] set up the agent's state before a test, or change it
+// during one; [Server.RemoveService] and [Server.RemoveNode] remove things from it.
+// They are in effect when they return, wake the queries that wait, and panic if an
+// agent would refuse. To see what the code under test has done, query the agent with
+// [Server.Client], or look at [Server.Requests]. When a test fails, New logs
 // [Server.Dump].
 //
 // # Reaching it
@@ -98,8 +98,8 @@
 //
 // It is one agent, which is a server and its own leader from the first moment
 // on, with one datacenter. There are no other agents to join, no elections, no
-// gossip; [Server.AddMember] adds to the list of members only. Loss of the leader
-// and other trouble are to be had as faults, see [Fault].
+// gossip; [Server.AddMember] adds to the list of members only. Inject a [Fault] to
+// simulate the loss of the leader and other failures.
 //
 // The key-value store, sessions, events, prepared queries, transactions,
 // coordinates, snapshots, the operator's endpoints, configuration entries,

@@ -147,62 +147,6 @@ const (
 // ZeroIndex is the [Fault.Index] that sets the index of an answer to 0.
 const ZeroIndex uint64 = 1<<64 - 1
 
-// Observer counts what a fault applied to. The zero Observer is ready, and its
-// methods may be called concurrently.
-type Observer struct {
-	mu       sync.Mutex
-	wake     chan struct{} // closed and replaced at each request; nil if nobody waits
-	requests []string
-}
-
-// Count returns to how many requests the fault has applied.
-func (o *Observer) Count() int { return len(o.Requests()) }
-
-// Requests returns the requests that the fault has applied to, each as its
-// method and its path with the query.
-func (o *Observer) Requests() []string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return slices.Clone(o.requests)
-}
-
-// Wait returns when the fault has applied to n requests, or when done is closed,
-// and reports which.
-//
-//	if !seen.Wait(1, ctx.Done()) { ... }
-func (o *Observer) Wait(n int, done <-chan struct{}) bool {
-	for {
-		o.mu.Lock()
-		if len(o.requests) >= n {
-			o.mu.Unlock()
-			return true
-		}
-		if o.wake == nil {
-			o.wake = make(chan struct{})
-		}
-		wake := o.wake
-		o.mu.Unlock()
-		select {
-		case <-wake:
-		case <-done:
-			return false
-		}
-	}
-}
-
-func (o *Observer) note(r *http.Request) {
-	if o == nil {
-		return
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.requests = append(o.requests, r.Method+" "+r.URL.RequestURI())
-	if o.wake != nil {
-		close(o.wake)
-		o.wake = nil
-	}
-}
-
 // Inject makes requests go wrong as f describes. All faults with Always apply to
 // each request that they select. Of the other faults that do something, only one
 // applies to a request: the first injected one that selects it and is not used up.

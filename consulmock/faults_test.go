@@ -253,14 +253,6 @@ func TestFaultQueue(t *testing.T) {
 	}
 }
 
-func TestObserverWaitEnds(t *testing.T) {
-	done := make(chan struct{})
-	close(done)
-	if new(Observer).Wait(1, done) {
-		t.Error("nothing was observed")
-	}
-}
-
 func TestMatchPath(t *testing.T) {
 	tests := []struct {
 		pattern, path string

@@ -131,10 +131,10 @@ func (s *Server) URL() string {
 	return "http://" + s.addr
 }
 
-// Done returns a channel that is closed when the server stops: after [Server.Stop]
-// and [Server.Close], and when a client has told the agent to leave, with PUT
-// /v1/agent/leave. Each start makes a new channel; that of a stopped server is
-// closed.
+// Done returns a channel that is closed when the server stops: by [Server.Stop],
+// [Server.Restart] or [Server.Close], or because a client has told the agent to
+// leave with PUT /v1/agent/leave. Each start makes a new channel; that of a stopped
+// server is closed.
 func (s *Server) Done() <-chan struct{} { return s.current().Done() }
 
 // Stop ends the agent as a kill does: connections are cut, and new ones refused

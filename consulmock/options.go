@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -135,7 +136,8 @@ func WithNodeID(id string) Option { return func(c *config) { c.nodeID = strings.
 
 // WithNodeMeta sets metadata of the agent's node.
 func WithNodeMeta(meta map[string]string) Option {
-	return func(c *config) { c.nodeMeta = maps.Clone(meta) }
+	meta = maps.Clone(meta)
+	return func(c *config) { c.nodeMeta = meta }
 }
 
 // WithDatacenter sets the name of the datacenter, which is dc1 by default. Agents
@@ -150,6 +152,7 @@ func WithACLDefaultDeny() Option { return func(c *config) { c.defaultDeny = true
 // WithTokens adds tokens, and turns access control on as [WithACLDefaultDeny]
 // does.
 func WithTokens(tokens ...Token) Option {
+	tokens = slices.Clone(tokens)
 	return func(c *config) {
 		c.defaultDeny = true
 		c.tokens = append(c.tokens, tokens...)

@@ -74,6 +74,13 @@ func TestNothingIsShared(t *testing.T) {
 	if again.Header.Get("X-Test") != "before" || again.Header.Get("X-More") != "" || again.Query.Get("a") != "b" || string(again.Body) != webRegistration {
 		t.Errorf("the request has become %+v", again)
 	}
+	meta := map[string]string{"rack": "before"}
+	option := WithNodeMeta(meta)
+	meta["rack"] = "after"
+	nodes, _, err := New(t, option).Client().Catalog().Nodes(ctx, nil)
+	if err != nil || nodes[0].Meta["rack"] != "before" {
+		t.Errorf("the nodes are %+v, %v", nodes, err)
+	}
 	fault := http.Header{"X-Test": {"before"}}
 	s.Inject(Fault{Header: fault})
 	fault["X-Test"][0] = "after"

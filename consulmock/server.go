@@ -87,13 +87,16 @@ func (s *Server) Transport() http.RoundTripper {
 }
 
 // Handler returns the server as a handler, for servers of the caller's. It drops
-// connections while the server is stopped.
+// connections while the server is stopped. If something wraps the
+// [http.ResponseWriter] in between, it needs an Unwrap method, as with
+// [http.ResponseController]; without it [Server.Stop] cannot cut a response, and
+// [Server.Close] waits for clients that do not read.
 func (s *Server) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.withLifetime(s.current(), w, r) })
 }
 
-// serve is the way of every request: it is recorded, then the faults may answer
-// it, then the agent does.
+// serve handles every request: it is recorded, then the faults may respond, then
+// the agent does.
 func (s *Server) serve(l *life, w http.ResponseWriter, r *http.Request) {
 	if isUI(r.URL.Path) && (s.replay == nil || !s.replay.hasUI) {
 		s.serveUI(w, r)
