@@ -2,10 +2,8 @@ package consul
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"io"
 	"math"
 	"mime"
@@ -14,8 +12,7 @@ import (
 	"sync"
 )
 
-// This file reads the bodies of responses: up to a limit, to their end, and
-// without decoding what the caller already has.
+// This file reads the bodies of responses, up to a limit and to their end.
 
 // buffers holds buffers for bodies. It costs less to receive a large body than to
 // allocate the memory for it. The garbage collector empties the pool.
@@ -33,51 +30,35 @@ func release(buf *bytes.Buffer) {
 	}
 }
 
-// hashSeed makes fingerprints unknown to others.
-var hashSeed = maphash.MakeSeed()
-
-// fingerprint returns a number that stands for a response. The odds that another
-// response has the same are 1 to 2^64, whoever makes it, because nobody else knows
-// the seed.
-func fingerprint(path string, body []byte) uint64 {
-	f := maphash.Bytes(hashSeed, body) + maphash.String(hashSeed, path)
-	return max(f, 1)
-}
-
-func (r *call) isKnown() bool { return r.known != 0 && r.known == r.fingerprint }
-
-// takeBody reads the body of a good response into the call's out.
-func (c *Client) takeBody(resp *http.Response, r *call) error {
+// readBody reads the body of a good response into the call's out.
+func (c *Client) readBody(resp *http.Response, r *call) (*Result, error) {
 	if r.out == nil {
-		return drain(resp)
+		return nil, drain(resp)
 	}
 	if resp.ContentLength > c.maxBytes {
-		return fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrResponseTooLarge, resp.ContentLength, c.maxBytes)
+		return nil, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrResponseTooLarge, resp.ContentLength, c.maxBytes)
 	}
 	limited := &io.LimitedReader{R: resp.Body, N: min(c.maxBytes, math.MaxInt64-1) + 1}
 	if w, ok := r.out.(io.Writer); ok {
 		_, err := io.Copy(w, limited)
-		return c.judgeRead(err, limited)
+		return nil, c.checkRead(err, limited)
 	}
 	buf := buffers.Get().(*bytes.Buffer)
 	defer release(buf)
 	// What an agent says about the length may be wrong, so it counts up to a limit.
 	buf.Grow(int(min(max(resp.ContentLength, 0), maxBodyTrust)) + bytes.MinRead)
 	_, err := buf.ReadFrom(limited)
-	if err := c.judgeRead(err, limited); err != nil {
-		return err
+	if err := c.checkRead(err, limited); err != nil {
+		return nil, err
 	}
 	if raw, ok := r.out.(*[]byte); ok {
 		*raw = append([]byte{}, buf.Bytes()...)
-		return nil
+		return nil, nil
 	}
-	if r.timeout > 0 || r.known != 0 {
-		r.fingerprint = fingerprint(r.path, buf.Bytes())
+	if r.previous == nil && r.timeout == 0 {
+		return nil, decode(buf.Bytes(), mediaType(resp.Header), r.out)
 	}
-	if r.isKnown() {
-		return nil
-	}
-	return decode(buf.Bytes(), mediaType(resp.Header), r.out)
+	return decodeNext(buf.Bytes(), mediaType(resp.Header), r)
 }
 
 // drain reads a body that nobody wants, so that its connection can be used again.
@@ -92,9 +73,9 @@ func drain(resp *http.Response) error {
 	return wrapRead(err)
 }
 
-// judgeRead returns what is wrong after limited, which allows one byte more than
+// checkRead returns what is wrong after limited, which allows one byte more than
 // the client, has been read.
-func (c *Client) judgeRead(err error, limited *io.LimitedReader) error {
+func (c *Client) checkRead(err error, limited *io.LimitedReader) error {
 	if err == nil && limited.N <= 0 {
 		return fmt.Errorf("%w: more than %d bytes", ErrResponseTooLarge, c.maxBytes)
 	}
@@ -112,44 +93,4 @@ func wrapRead(err error) error {
 func mediaType(h http.Header) string {
 	media, _, _ := mime.ParseMediaType(h.Get("Content-Type"))
 	return media
-}
-
-// decode decodes a response, or says what it is instead of JSON.
-func decode(data []byte, media string, out any) error {
-	if len(data) == 0 {
-		return errors.New("decoding the answer: it is empty; want JSON")
-	}
-	known, bad := decodeHot(data, out)
-	if !known {
-		bad = decodeCold(data, out)
-	}
-	if bad == nil {
-		return nil
-	}
-	where := ""
-	if bad.position > 0 {
-		where = fmt.Sprintf(" at byte %d of %d", bad.position, len(data))
-	}
-	if media != "" && media != "application/json" {
-		where += " (its type is " + shorten(media, maxErrorSnippet) + ")"
-	}
-	return fmt.Errorf("decoding the answer%s: %w; it starts with %q", where, bad, shorten(string(data), maxErrorSnippet))
-}
-
-// decodeCold decodes a response with encoding/json.
-func decodeCold(data []byte, out any) *decodeError {
-	err := json.Unmarshal(data, out)
-	if err == nil {
-		return nil
-	}
-	bad := &decodeError{what: shorten(err.Error(), maxErrorMessage), cause: err}
-	var syntax *json.SyntaxError
-	var kind *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &syntax):
-		bad.position = int(syntax.Offset)
-	case errors.As(err, &kind):
-		bad.position = int(kind.Offset)
-	}
-	return bad
 }
