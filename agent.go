@@ -33,6 +33,19 @@ func (a *Agent) ServiceRegister(ctx context.Context, r *AgentServiceRegistration
 	if err := checkAddressable("service ID", r.ID, r.Name); err != nil {
 		return err
 	}
+	if err := r.checkChecks(); err != nil {
+		return err
+	}
+	params := url.Values{}
+	if r.ReplaceExistingChecks {
+		params.Set("replace-existing-checks", "true")
+	}
+	return a.c.put(ctx, at("/v1/agent/service/register"), params, r)
+}
+
+// checkChecks refuses checks that could not be updated, and missing ones, for which
+// agents break the connection.
+func (r *AgentServiceRegistration) checkChecks() error {
 	if r.Check != nil {
 		if err := checkAddressable("check ID", r.Check.CheckID); err != nil {
 			return err
@@ -46,11 +59,7 @@ func (a *Agent) ServiceRegister(ctx context.Context, r *AgentServiceRegistration
 			return err
 		}
 	}
-	params := url.Values{}
-	if r.ReplaceExistingChecks {
-		params.Set("replace-existing-checks", "true")
-	}
-	return a.c.put(ctx, at("/v1/agent/service/register"), params, r)
+	return nil
 }
 
 // checkAddressable refuses an ID that no path can hold: what is registered with

@@ -78,7 +78,7 @@ func TestLocalHealthFromAGateway(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			agent := consulmock.New(t)
 			a := agent.Client().Agent()
-			fault.Stay = true
+			fault.Always = true
 			agent.Inject(fault)
 			var status *consul.StatusError
 			_, err := a.ServiceHealthByID(ctx, "web")
@@ -101,7 +101,7 @@ func TestLocalHealthFromAGateway(t *testing.T) {
 	// A success that is no health is an error too, but of another kind.
 	for _, body := range []string{`{}`, `{"message":"ok"}`, `[]`, `null`, byID, byName, "ok", ""} {
 		agent := consulmock.New(t)
-		agent.Inject(consulmock.Fault{Status: 200, Body: body, Header: inJSON, Stay: true})
+		agent.Inject(consulmock.Fault{Status: 200, Body: body, Header: inJSON, Always: true})
 		health, err := agent.Client().Agent().ServiceHealthByID(ctx, "web")
 		wantError(t, err, nil, "/v1/agent/health/service/id/web: ", "the answer")
 		_, instances, err := agent.Client().Agent().ServiceHealthByName(ctx, "web")

@@ -212,7 +212,7 @@ func TestServiceWaits(t *testing.T) {
 			answers <- answer{s.Port, err}
 		}
 		waits := &consulmock.Observer{}
-		agent.Inject(consulmock.Fault{Path: "/v1/agent/service/web-1", Stay: true, Observe: waits})
+		agent.Inject(consulmock.Fault{Path: "/v1/agent/service/web-1", Always: true, Observe: waits})
 		go wait(meta.LastContentHash)
 		waits.Wait(1, nil)
 		changed := web("web-1")
@@ -474,7 +474,7 @@ func TestMonitor(t *testing.T) {
 		agent := consulmock.New(t)
 		a := agent.Client().Agent()
 		seen := &consulmock.Observer{}
-		agent.Inject(consulmock.Fault{Path: "/v1/agent/monitor", Stay: true, Observe: seen})
+		agent.Inject(consulmock.Fault{Path: "/v1/agent/monitor", Always: true, Observe: seen})
 		within, cancel := context.WithCancel(ctx)
 		ended := make(chan struct{})
 		go func() {
@@ -550,7 +550,7 @@ func TestNothingIsRepeated(t *testing.T) {
 	} {
 		agent := consulmock.New(t)
 		client := agent.Client()
-		fault.Stay = true
+		fault.Always = true
 		agent.Inject(fault)
 		if err := client.Agent().ServiceRegister(ctx, web("web-1")); err == nil {
 			t.Errorf("%s: no error", name)

@@ -23,11 +23,19 @@
 // # Clients
 //
 // One [Client] is enough for a program; it may be used by many goroutines. The
-// zero [Config] is an agent at 127.0.0.1:8500. [ConfigFromEnv] goes by
+// zero [Config] connects to 127.0.0.1:8500. [ConfigFromEnv] reads
 // CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN and the other variables of Consul's own
-// tools, which nothing else looks at. [Client.WithToken] and its like return
-// copies for another token, datacenter, namespace or partition, which share the
-// connections.
+// tools; nothing else reads the environment, except that the built-in transport
+// takes a proxy from it. [Client.WithToken] and its like return copies for another
+// token, datacenter, namespace or partition, which share the connections.
+//
+// Files with a token or certificates are read again when they change; see
+// [Config.TokenFile] and [TLSConfig].
+//
+// Redirects are followed within the host and scheme of the address only, since the
+// token goes where a redirect leads. One to another host or scheme is an error, and
+// so is one that changes the method or cleans up a path, because it would be
+// another request.
 //
 // The methods are in groups:
 //
@@ -77,9 +85,9 @@
 //
 // # Errors
 //
-// An answer with another status than success is a [*StatusError], which has the
-// code and what the agent said. What callers branch on are conditions, which mean
-// the same whatever the version of the agent:
+// A response with another status than success is a [*StatusError], which has the
+// agent's address, the code and the agent's message. What callers branch on are
+// conditions, which mean the same whatever the version of the agent:
 //
 //	err := client.Agent().PassTTL(ctx, "service:web", "")
 //	if errors.Is(err, consul.ErrUnknownCheck) {
@@ -90,7 +98,8 @@
 // [ErrPermissionDenied], [ErrNoLeader], [ErrRateLimited] and
 // [ErrResponseTooLarge]. An end of the context is context.Canceled or
 // context.DeadlineExceeded. What is left are failures of the network, in the words
-// of package net/http. No error, and nothing that is printed, has a token in it.
+// of package net/http. Every error of a request names the agent. No error, and
+// nothing that is printed, has a token or another credential in it.
 //
 // # Everything else
 //

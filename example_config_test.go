@@ -31,6 +31,28 @@ func ExampleConfigFromEnv() {
 	// https://consul.example:8501 <nil>
 }
 
+// A program takes its address, its token and TLS from the environment, and an address
+// from its own configuration if there is one.
+func ExampleConfigFromEnv_override() {
+	os.Setenv("CONSUL_HTTP_SSL", "true")
+	defer os.Unsetenv("CONSUL_HTTP_SSL")
+	os.Setenv("CONSUL_HTTP_TOKEN_FILE", "/run/secrets/consul")
+	defer os.Unsetenv("CONSUL_HTTP_TOKEN_FILE")
+
+	cfg, err := consul.ConfigFromEnv()
+	if err != nil {
+		log.Fatal(err)
+	}
+	cfg.Address = "consul.example:8501"      // CONSUL_HTTP_SSL still counts: Scheme is https
+	cfg.Token, cfg.TokenFile = "a-token", "" // a file would win over a token
+	client, err := consul.NewClient(cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(client)
+	// Output: consul.Client{https://consul.example:8501}
+}
+
 // Copies of a client share its connections.
 func ExampleClient() {
 	agent := consulmock.NewServer(consulmock.WithTokens(consulmock.ServiceToken("for-web", "web")))

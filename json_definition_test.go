@@ -80,7 +80,7 @@ func TestDefinitionNames(t *testing.T) {
 func TestDefinitionErrors(t *testing.T) {
 	for in, words := range map[string]string{
 		`[]`: "array", `"x"`: "string", `{"port":"x"}`: "Port", `{"tagged_addresses":1}`: "TaggedAddresses", `{"connect":1}`: "number",
-		`{"checks":[{"deregister_critical_service_after":"soon"}]}`: `duration "soon"`, `{"checks":[{"ttl":[]}]}`: "TTL",
+		`{"checks":[{"deregister_critical_service_after":"soon"}]}`: `duration "soon"`, `{"checks":[{"ttl":[]}]}`: "cannot unmarshal array",
 	} {
 		var r AgentServiceRegistration
 		if err := json.Unmarshal([]byte(in), &r); err == nil || !strings.Contains(err.Error(), words) {

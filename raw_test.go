@@ -17,7 +17,7 @@ import (
 func TestRawQuery(t *testing.T) {
 	agent := consulmock.New(t)
 	raw := agent.Client().Raw()
-	agent.Inject(consulmock.Fault{Path: "/v1/kv/app/size", Body: "large", Header: http.Header{"X-Consul-Index": {"7"}}, Stay: true})
+	agent.Inject(consulmock.Fault{Path: "/v1/kv/app/size", Body: "large", Header: http.Header{"X-Consul-Index": {"7"}}, Always: true})
 	const path = "/v1/kv/app/size?raw"
 
 	var value []byte
@@ -76,7 +76,7 @@ func TestRawMissingKey(t *testing.T) {
 func TestRawWrite(t *testing.T) {
 	agent := consulmock.New(t)
 	raw := agent.Client().Raw()
-	agent.Inject(consulmock.Fault{Path: "/v1/kv/**", Body: "true", Stay: true})
+	agent.Inject(consulmock.Fault{Path: "/v1/kv/**", Body: "true", Always: true})
 	for _, tt := range []struct {
 		what string
 		in   any
@@ -148,7 +148,7 @@ func TestRawPaths(t *testing.T) {
 	}
 	wantSent(t, agent)
 
-	agent.Inject(consulmock.Fault{Path: "/v1/kv/**", Status: 200, Stay: true})
+	agent.Inject(consulmock.Fault{Path: "/v1/kv/**", Status: 200, Always: true})
 	for _, path := range []string{
 		"/v1/kv/a", "/v1/kv/a%2Fb%20c", "/v1/kv/a+b;c=d,e@f:g!h$i&j'k(l)m*n~o[p]", "/v1/kv/" + url.PathEscape("ü/ %?#"), "/v1/kv/", "/v1/kv/a//b",
 	} {

@@ -36,7 +36,7 @@ func TestStatusNeedsNoToken(t *testing.T) {
 
 func TestStatusErrors(t *testing.T) {
 	agent := consulmock.New(t)
-	agent.Inject(consulmock.Fault{Path: "/v1/status/*", RateLimit: -1, Stay: true})
+	agent.Inject(consulmock.Fault{Path: "/v1/status/*", RateLimit: -1, Always: true})
 	_, err := agent.Client().Status().Leader(ctx)
 	wantError(t, err, consul.ErrRateLimited, "/v1/status/leader: 429")
 	_, err = agent.Client().Status().Peers(ctx)

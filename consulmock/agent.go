@@ -13,6 +13,7 @@ import (
 // Everything in it is guarded by the lock of the Server.
 type agent struct {
 	s          *Server
+	life       *life // the one that it lives in, or the last
 	config     *config
 	start      int // how often the agent had started before without a state
 	started    time.Time
@@ -25,7 +26,6 @@ type agent struct {
 	nodeChecks map[string]*localCheck
 	aliases    map[*localCheck]struct{}
 	sync       syncState
-	ended      chan struct{} // closed when the agent ends
 	log        logStream
 }
 
@@ -43,6 +43,7 @@ type localService struct {
 func newAgent(s *Server) *agent {
 	a := &agent{
 		s:          s,
+		life:       s.life,
 		config:     &s.config,
 		start:      s.starts,
 		started:    time.Now(),
@@ -51,7 +52,6 @@ func newAgent(s *Server) *agent {
 		services:   make(map[string]*localService),
 		checks:     make(map[string]*localCheck),
 		members:    make(map[string]*memberJSON),
-		ended:      make(chan struct{}),
 		cached:     make(map[string]bool),
 		nodeChecks: make(map[string]*localCheck),
 		aliases:    make(map[*localCheck]struct{}),
@@ -109,9 +109,8 @@ func (a *agent) nodeID() string {
 
 var defaultWeights = consul.AgentWeights{Passing: 1, Warning: 1}
 
-// close stops everything that the agent does by itself, and ends what waits.
+// close stops everything that the agent does by itself.
 func (a *agent) close() {
-	close(a.ended)
 	a.sync.stop()
 	for _, c := range a.checks {
 		c.stop()
@@ -124,8 +123,8 @@ const resyncDelay = time.Second
 
 // resume starts an agent again that was closed.
 func (a *agent) resume() {
+	a.life = a.s.life
 	a.started = time.Now()
-	a.ended = make(chan struct{})
 	a.sync = syncState{}
 	a.sync.start(a)
 	for id, s := range a.services {
@@ -142,12 +141,20 @@ func (a *agent) resume() {
 	}
 	slices.Sort(a.sync.services)
 	slices.Sort(a.sync.checks)
-	a.sync.held = time.AfterFunc(resyncDelay, func() {
+	a.sync.held = a.after(resyncDelay, func() {
+		a.sync.held = nil
+		a.syncChanges()
+	})
+}
+
+// after runs f with the lock held after d, unless the agent ends before.
+func (a *agent) after(d time.Duration, f func()) *time.Timer {
+	l := a.life
+	return time.AfterFunc(d, func() {
 		a.s.mu.Lock()
 		defer a.s.mu.Unlock()
-		if a.sync.held != nil {
-			a.sync.held = nil
-			a.syncChanges()
+		if !l.over() {
+			f()
 		}
 	})
 }

@@ -141,15 +141,13 @@ func (q *request) wait(length time.Duration, blocked func() bool, keys func() []
 	timeout := time.NewTimer(length)
 	defer timeout.Stop()
 	for {
-		w, ended := q.a.store.watch(keys()...), q.a.ended
+		w := q.a.store.watch(keys()...)
 		q.unlocked(func() {
 			select {
 			case <-w.wake:
 			case <-timeout.C:
 				over = true
 			case <-q.r.Context().Done():
-				err = errGone
-			case <-ended:
 				err = errGone
 			}
 		})

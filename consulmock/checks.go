@@ -1,6 +1,7 @@
 package consulmock
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -24,12 +25,12 @@ type localCheck struct {
 	rec       checkRecord
 	def       checkType
 	token     string
-	inSync    bool        // the catalog has it, or has refused it
-	ttl       *time.Timer // runs until the TTL is over
-	deferred  *time.Timer // runs until the output is written
-	reap      *time.Timer // runs until the service is deregistered
-	probe     *probe
-	updated   time.Time // by a client, for a TTL check
+	inSync    bool               // the catalog has it, or has refused it
+	ttl       *time.Timer        // runs until the TTL is over
+	deferred  *time.Timer        // runs until the output is written
+	reap      *time.Timer        // runs until the service is deregistered
+	stopProbe context.CancelFunc // nil if the server does not run the check
+	updated   time.Time          // by a client, for a TTL check
 	maxOutput int
 	failures  int // runs in a row
 	successes int
@@ -43,9 +44,9 @@ func (c *localCheck) stop() {
 		}
 	}
 	c.ttl, c.deferred, c.reap = nil, nil, nil
-	if c.probe != nil {
-		c.probe.stop()
-		c.probe = nil
+	if c.stopProbe != nil {
+		c.stopProbe()
+		c.stopProbe = nil
 	}
 }
 
@@ -58,14 +59,12 @@ func (c *localCheck) stopDefer() {
 
 // current reports whether the check is still the agent's, for timers that have
 // fired before they were stopped. The lock must be held.
-func (c *localCheck) current() bool { return c.a.checks[c.rec.CheckID] == c && c.a.sync.full != nil }
+func (c *localCheck) current() bool { return c.a.checks[c.rec.CheckID] == c }
 
 // after runs f with the lock held after d, if the check is still there.
 func (c *localCheck) after(d time.Duration, f func()) *time.Timer {
 	var t *time.Timer
-	t = time.AfterFunc(d, func() {
-		c.a.s.mu.Lock()
-		defer c.a.s.mu.Unlock()
+	t = c.a.after(d, func() {
 		if c.current() && (t == c.ttl || t == c.deferred || t == c.reap) {
 			f()
 		}
@@ -204,7 +203,7 @@ func (a *agent) addCheck(rec checkRecord, def *checkType, token string) {
 		a.syncChanges()
 		a.updateAlias(c)
 	case a.config.probes:
-		c.probe = startProbe(c)
+		c.stopProbe = startProbe(c)
 	}
 	c.watchCritical()
 	a.checkChanged(c)
@@ -235,6 +234,7 @@ func (a *agent) unlink(c *localCheck) {
 // resume starts a check again after the agent has ended: with the status of the
 // last update if its TTL has not passed since, else critical.
 func (c *localCheck) resume() {
+	c.stop() // what the test's own calls have started meanwhile
 	isTTL := c.rec.Type == "ttl"
 	if !c.def.maintenance && !(isTTL && !c.updated.IsZero() && time.Since(c.updated) < c.def.TTL.d) {
 		c.rec.Status, c.rec.Output = string(consul.HealthCritical), ""
@@ -242,7 +242,7 @@ func (c *localCheck) resume() {
 	if isTTL {
 		c.startTTL()
 	} else if c.a.config.probes {
-		c.probe = startProbe(c)
+		c.stopProbe = startProbe(c)
 	}
 	c.watchCritical()
 }

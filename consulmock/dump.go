@@ -2,8 +2,9 @@ package consulmock
 
 import (
 	"fmt"
-	"maps"
 	"strings"
+
+	"github.com/lictor-go/consul/internal/httplog"
 )
 
 // Dump returns the state of the server as text, for the log of a failing test:
@@ -52,23 +53,13 @@ func (l *requestLog) dump(b *strings.Builder) {
 	defer l.mu.Unlock()
 	b.WriteString("requests\n")
 	for i, r := range l.kept {
-		_, isOpen := l.opened[r]
-		if !isOpen && i < len(l.kept)-last {
+		if !r.open && i < len(l.kept)-last {
 			continue
 		}
 		state := fmt.Sprint(r.Status)
-		if isOpen {
+		if r.open {
 			state = "open"
 		}
-		query := ""
-		if len(r.Query) > 0 {
-			q := r.Query
-			if q.Has("token") {
-				q = maps.Clone(q)
-				q.Set("token", "[redacted]")
-			}
-			query = "?" + q.Encode()
-		}
-		fmt.Fprintf(b, "  %s %s %s%s: %s\n", r.Time.Format("15:04:05.000"), r.Method, r.Path, query, state)
+		fmt.Fprintf(b, "  %s %s %s: %s\n", r.Time.Format("15:04:05.000"), r.Method, httplog.URL(r.Path, r.Query), state)
 	}
 }

@@ -129,7 +129,7 @@ func ExampleFault() {
 	agent.AddService(&consul.AgentServiceRegistration{Name: "web"})
 	agent.Inject(consulmock.Fault{Path: "/v1/health/**", RateLimit: 2 * time.Second})
 	agent.Inject(consulmock.Fault{Path: "/v1/health/**", TruncateAt: 10})
-	remove := agent.Inject(consulmock.Fault{Path: "/v1/agent/*", Stay: true, Status: http.StatusTeapot, Body: "tea?"})
+	remove := agent.Inject(consulmock.Fault{Path: "/v1/agent/*", Always: true, Status: http.StatusTeapot, Body: "tea?"})
 
 	client, ctx := agent.Client(), context.Background()
 	for range 3 {

@@ -65,7 +65,7 @@ func TestNoLeader(t *testing.T) {
 func TestWaitsForPayment(t *testing.T) {
 	agent := consulmock.New(t)
 	waits := &consulmock.Observer{}
-	agent.Inject(consulmock.Fault{Path: "/v1/health/service/payment", Skip: 1, Stay: true, Observe: waits})
+	agent.Inject(consulmock.Fault{Path: "/v1/health/service/payment", Skip: 1, Always: true, Observe: waits})
 	go func() {
 		waits.Wait(1, nil) // the second query is there, which waits
 		agent.AddService(&consul.AgentServiceRegistration{Name: "payment"})

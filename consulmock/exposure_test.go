@@ -16,9 +16,9 @@ func TestLoopbackOnly(t *testing.T) {
 	if _, err := agent.Client().Status().Leader(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	agent.net.mu.Lock()
-	addr := agent.net.addr
-	agent.net.mu.Unlock()
+	agent.mu.Lock()
+	addr := agent.addr
+	agent.mu.Unlock()
 	if addr != "" {
 		t.Errorf("the server listens at %s", addr)
 	}

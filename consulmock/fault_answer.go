@@ -63,7 +63,11 @@ func (f *Fault) answer(w http.ResponseWriter, r *http.Request) {
 	case f.RateLimit != 0:
 		status, body = http.StatusTooManyRequests, "rate limit exceeded, try again later or against a different server"
 		if f.RateLimit > 0 {
-			w.Header().Set("Retry-After", strconv.FormatInt(int64((f.RateLimit+time.Second-1)/time.Second), 10))
+			seconds := int64(f.RateLimit / time.Second)
+			if f.RateLimit%time.Second > 0 {
+				seconds++
+			}
+			w.Header().Set("Retry-After", strconv.FormatInt(seconds, 10))
 		}
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -104,12 +108,7 @@ func (f *Fault) send(w http.ResponseWriter, r *http.Request, kept *keptAnswer) {
 	}
 	header := w.Header()
 	maps.Copy(header, kept.header)
-	for name, values := range f.Header {
-		header.Del(name)
-		if values != nil {
-			header[http.CanonicalHeaderKey(name)] = values
-		}
-	}
+	maps.Copy(header, f.Header) // a nil value also keeps net/http from adding the field
 	switch f.Index {
 	case 0:
 	case ZeroIndex:
@@ -119,21 +118,44 @@ func (f *Fault) send(w http.ResponseWriter, r *http.Request, kept *keptAnswer) {
 	}
 	body := kept.body.Bytes()
 	truncate := f.TruncateAt > 0 && f.TruncateAt < len(body)
-	if truncate || f.Endless {
+	length, named := f.Header["Content-Length"]
+	unknownLength := named && len(length) == 0
+	switch {
+	case truncate && !unknownLength:
+		header.Set("Content-Length", strconv.Itoa(len(body)))
+	case f.Endless:
 		header.Del("Content-Length")
 	}
 	if truncate {
-		header.Set("Content-Length", strconv.Itoa(len(body)))
 		body = body[:f.TruncateAt]
 	}
 	w.WriteHeader(cmp.Or(kept.status, http.StatusOK))
+	if unknownLength {
+		http.NewResponseController(w).Flush() // or net/http would count it
+	}
 	w.Write(body)
 	if truncate {
 		http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	}
-	for blanks := bytes.Repeat([]byte(" "), 4096); f.Endless; {
-		if _, err := w.Write(blanks); err != nil || r.Context().Err() != nil {
+	if f.Endless {
+		writeBlanks(w, r)
+	}
+}
+
+// writeBlanks writes blanks until nobody wants them any more. Between two writes
+// it waits, so that the time of a bubble of testing/synctest does not stand still.
+func writeBlanks(w http.ResponseWriter, r *http.Request) {
+	blanks := bytes.Repeat([]byte(" "), 64<<10)
+	pause := time.NewTicker(time.Millisecond)
+	defer pause.Stop()
+	for {
+		if _, err := w.Write(blanks); err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		select {
+		case <-pause.C:
+		case <-r.Context().Done():
 			panic(http.ErrAbortHandler)
 		}
 	}

@@ -7,15 +7,16 @@ import (
 	"net/http"
 	"path"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
 
-// Fault is what goes wrong with a request, for [Server.Inject]. Its first fields
-// say with which requests; the zero values mean the next request, whatever it
-// is. The others say what happens, in the order in which they are listed:
-// first the request waits, then something else may answer it, and then
-// something may happen to the answer. They combine.
+// Fault is what goes wrong with requests, for [Server.Inject]. The fields Method
+// to Always select the requests; their zero values select the next request,
+// whatever it is. The other fields say what happens, in the order in which they
+// are listed: the request waits, then the fault may respond instead of the agent,
+// and then it may change the response. They combine.
 //
 // The next registration takes two seconds and fails:
 //
@@ -28,93 +29,96 @@ import (
 //
 //	agent.Inject(consulmock.Fault{Path: "/v1/agent/check/update/*", Times: 2, Drop: consulmock.DropAnswer})
 //
-// The index goes backwards, once the third query for web is asked:
+// The index goes backwards in the third query for web:
 //
 //	agent.Inject(consulmock.Fault{Path: "/v1/health/service/web", Skip: 2, Index: 1})
 //
-// A fault in which nothing happens observes:
+// A fault that does nothing counts requests:
 //
 //	seen := &consulmock.Observer{}
-//	agent.Inject(consulmock.Fault{Path: "/v1/health/service/web", Stay: true, Observe: seen})
+//	agent.Inject(consulmock.Fault{Path: "/v1/health/service/web", Always: true, Observe: seen})
 //
-// What changes the agent's answer holds it back until it is whole, so it is not
-// for /v1/agent/monitor, which has no end. Trouble of the whole agent is not a
-// fault: see [Server.Stop] and [Server.Restart].
+// A fault that changes the response buffers it, so it cannot be used with
+// /v1/agent/monitor, which streams. To make the whole agent fail, see
+// [Server.Stop] and [Server.Restart].
 type Fault struct {
-	// Method is the method of the requests that are meant. Empty means any.
+	// Method is the method of the selected requests. Empty means any.
 	Method string
 
-	// Path is a pattern for their path, in the syntax of [path.Match]: * stands
-	// for everything up to the next slash. The path is the unescaped one, without
-	// the query. It begins with a slash. A pattern that ends in /** means everything
-	// below. Empty means any path.
+	// Path is a pattern for the path of the selected requests, in the syntax of
+	// [path.Match]: * stands for everything up to the next slash. It is compared
+	// with the unescaped path, without the query. It begins with a slash. A pattern
+	// that ends in /** selects everything below. Empty means any path.
 	Path string
 
-	// If is asked about requests that match so far, if it is not nil. Those for
-	// which it returns false are not meant. It must not read the body.
-	If func(*http.Request) bool
+	// Match selects among the requests that Method and Path select: those for which
+	// it returns true. Nil selects all of them. It is called for every one of them,
+	// by several goroutines at once, until the fault is used up or removed. It must
+	// not read the body. It may call the methods of the server except
+	// [Server.Close], which would wait for the request. What it injects or removes
+	// takes effect with the next request.
+	Match func(*http.Request) bool
 
-	// Skip is how many of these requests pass unharmed first.
+	// Skip is the number of selected requests that pass unharmed first.
 	Skip int
 
-	// Times is how many requests the fault applies to. Zero means one.
+	// Times is the number of requests to which the fault applies. Zero means one.
 	Times int
 
-	// Stay makes the fault apply to all requests until it is removed.
-	Stay bool
+	// Always makes the fault apply to all selected requests until it is removed.
+	Always bool
 
-	// Observe counts the requests that the fault applied to. Nil means that
-	// nobody counts.
+	// Observe counts the requests to which the fault applied. Nil counts nothing.
 	Observe *Observer
 
 	// Latency is how long the request waits before anything else happens to it.
 	Latency time.Duration
 
-	// Hang makes the request wait until the channel is closed, or something is
-	// sent on it. A client that leaves ends the wait, and so does the end of the
-	// server; nothing else does if the channel is one that nobody else has. Nil
-	// means no wait.
+	// Hang makes the request wait until the channel is closed or receives a value.
+	// The wait also ends when the client disconnects or the server stops; the
+	// request is then dropped. Nil means no wait.
 	Hang <-chan struct{}
 
-	// Drop ends the connection without an answer. Go's [http.Transport] repeats a
+	// Drop ends the connection without a response. Go's [http.Transport] repeats a
 	// GET by itself if this happens on a connection that it has used before, so
 	// the client may not notice a drop that applies once.
 	Drop Drop
 
-	// NoLeader answers as an agent whose servers have no leader does, with status
-	// 500 and its words. An agent waits 7 s before it does so, which is what
-	// Latency is for.
+	// NoLeader responds as an agent whose servers have no leader: with status 500
+	// and "No cluster leader". An agent waits 7 s before it does so; to get that,
+	// set Latency.
 	NoLeader bool
 
-	// RateLimit answers as a 1.21.4 agent whose servers refuse the request because
-	// there are too many, with status 429 and its words. If RateLimit is positive,
-	// the header Retry-After tells the seconds, rounded up, as proxies in front of
-	// agents do. Agents do not; a negative RateLimit leaves the header out.
+	// RateLimit responds as a 1.21.4 agent whose servers limit the rate of requests:
+	// with status 429 and its text. If RateLimit is positive, the header Retry-After
+	// has the seconds, rounded up, as with proxies in front of agents. Agents send
+	// no such header; a negative RateLimit leaves it out.
 	RateLimit time.Duration
 
-	// Status is the status code of the answer. Zero leaves the agent's answer as
-	// it is, unless Body is set, which then comes with 200.
+	// Status is the status code of the response, from 200 to 999. Zero leaves the
+	// agent's response as it is, unless Body is set, which then comes with 200.
 	Status int
 
-	// Body is the body of the answer, instead of the agent's.
+	// Body is the body of the response, instead of the agent's.
 	Body string
 
-	// Header is added to the header of the answer, whoever gave it. A nil value
-	// removes a field.
+	// Header is added to the header of the response, whoever made it, and replaces
+	// fields of the same name. A nil or empty value removes a field, also one that
+	// net/http would add, such as Content-Type and Date.
 	Header http.Header
 
-	// Index is the X-Consul-Index of the answer, instead of the agent's. An index
-	// that is lower than before is what clients see when servers lost their state.
-	// Zero leaves it as it is; [ZeroIndex] sets it to 0.
+	// Index is the X-Consul-Index of the response, instead of the agent's. Clients
+	// see a lower index than before when servers have lost their state. Zero leaves
+	// it as it is; [ZeroIndex] sets it to 0.
 	Index uint64
 
-	// TruncateAt ends the connection after that many bytes of the body, of which
-	// more were announced. It applies to bodies that are longer, and from 1 on;
-	// zero leaves the body whole.
+	// TruncateAt ends the connection after that many bytes of the body, although
+	// its Content-Length announces all of it. It has no effect on bodies that are
+	// not longer. Zero leaves the body whole.
 	TruncateAt int
 
-	// Endless makes the body go on with blanks after its end, until the client or
-	// the server has had enough.
+	// Endless continues the body with blanks after its end, 64 KiB in each
+	// millisecond, until the client disconnects or the server stops.
 	Endless bool
 }
 
@@ -199,15 +203,16 @@ func (o *Observer) note(r *http.Request) {
 	}
 }
 
-// Inject makes requests go wrong as f says. A request meets the faults with Stay
-// that match it, all of them, and of the others that do something the first
-// injected one that matches and is not used up: so faults that apply once wait
-// for each other, and a latency can lie over all of them. Where two do the same
-// in different ways, the one without Stay counts, or else the one that was
-// injected first; an answer, and a Drop, are the same in this sense. The returned
-// function removes the fault; it may be called at any time, and more than once.
+// Inject makes requests go wrong as f describes. All faults with Always apply to
+// each request that they select. Of the other faults that do something, only one
+// applies to a request: the first injected one that selects it and is not used up.
+// So faults that apply once take turns, and a latency can be laid over all of them.
+// Where two faults set the same thing, the one without Always wins, else the one
+// that was injected first; everything that responds instead of the agent, and
+// Drop, count as the same thing. The returned function removes the fault; it may be
+// called at any time, and more than once.
 //
-// Inject panics if f.Path is malformed or f does what cannot be done.
+// Inject panics if f.Path is malformed or if f asks for something impossible.
 func (s *Server) Inject(f Fault) (remove func()) { return s.faults.add(f) }
 
 // faultTable holds the faults that wait for their requests. The zero faultTable
@@ -221,6 +226,7 @@ type pendingFault struct {
 	Fault
 	skip int
 	left int
+	over bool // it was removed, or is used up
 }
 
 func (t *faultTable) add(f Fault) (remove func()) {
@@ -239,8 +245,14 @@ func (t *faultTable) add(f Fault) (remove func()) {
 	return func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.queue = slices.DeleteFunc(t.queue, func(q *pendingFault) bool { return q == p })
+		t.end(p)
 	}
+}
+
+// end takes a fault out. t.mu must be held.
+func (t *faultTable) end(p *pendingFault) {
+	p.over = true
+	t.queue = slices.DeleteFunc(t.queue, func(q *pendingFault) bool { return q == p })
 }
 
 func (f *Fault) check() error {
@@ -256,17 +268,52 @@ func (f *Fault) check() error {
 			answers++
 		}
 	}
+	if err := checkHeader(f.Header); err != nil {
+		return err
+	}
 	switch {
 	case answers > 1:
 		return errors.New("more than one answer: want at most one of DropRequest or ResetRequest, NoLeader, RateLimit, and Status with Body")
 	case f.Status != 0 && (f.Status < 200 || f.Status > 999):
 		return fmt.Errorf("Status %d: want 200 to 999", f.Status)
+	case (f.Status == http.StatusNoContent || f.Status == http.StatusNotModified) && (f.Body != "" || f.Endless):
+		return fmt.Errorf("Status %d has no Body", f.Status)
+	case f.Drop < NoDrop || f.Drop > ResetAnswer:
+		return fmt.Errorf("Drop %d: want NoDrop to ResetAnswer", f.Drop)
 	case f.Skip < 0 || f.Times < 0 || f.TruncateAt < 0 || f.Latency < 0:
 		return errors.New("Skip, Times, TruncateAt and Latency cannot be negative")
-	case f.Stay && f.Times > 0:
-		return errors.New("both Times and Stay are set")
+	case f.Always && f.Times > 0:
+		return errors.New("both Times and Always are set")
 	}
 	return nil
+}
+
+// checkHeader refuses what could not be sent as it is.
+func checkHeader(h http.Header) error {
+	seen := make(map[string]bool, len(h))
+	for name, values := range h {
+		canonical := http.CanonicalHeaderKey(name)
+		switch {
+		case name == "" || strings.ContainsFunc(name, func(c rune) bool { return !isTokenChar(c) }):
+			return fmt.Errorf("Header %q: want letters, digits and any of %s", name, tokenMarks)
+		case seen[canonical]:
+			return fmt.Errorf("Header: %s twice, in two spellings", canonical)
+		}
+		seen[canonical] = true
+		for _, v := range values {
+			if strings.ContainsAny(v, "\r\n") {
+				return fmt.Errorf("Header %s: value %q: want one line", canonical, v)
+			}
+		}
+	}
+	return nil
+}
+
+// tokenMarks are what a name in a header may have besides letters and digits.
+const tokenMarks = "!#$%&'*+-.^_`|~"
+
+func isTokenChar(c rune) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.ContainsRune(tokenMarks, c)
 }
 
 // onlyObserves reports whether requests are not to notice the fault.
@@ -286,7 +333,7 @@ func (f *Fault) matches(r *http.Request) bool {
 	if f.Method != "" && f.Method != r.Method || !matchPath(f.Path, r.URL.Path) {
 		return false
 	}
-	return f.If == nil || f.If(r)
+	return f.Match == nil || f.Match(r)
 }
 
 func matchPath(pattern, p string) bool {
@@ -318,27 +365,31 @@ func cutDoubleStar(pattern string) (string, bool) {
 // take returns what happens to the request, or nil, and counts it.
 func (t *faultTable) take(r *http.Request) *Fault {
 	t.mu.Lock()
+	meant := slices.Clone(t.queue)
+	t.mu.Unlock()
+	// Without the lock, because Match may call the server.
+	meant = slices.DeleteFunc(meant, func(p *pendingFault) bool { return !p.matches(r) })
+
+	t.mu.Lock()
 	defer t.mu.Unlock()
 	var met Fault
 	var staying []*pendingFault
 	isTaken := false // by a fault that does not stay
-	for i := 0; i < len(t.queue); i++ {
-		p := t.queue[i]
+	for _, p := range meant {
 		observes := p.onlyObserves()
-		if isTaken && !p.Stay && !observes || !p.matches(r) {
+		if p.over || isTaken && !p.Always && !observes {
 			continue
 		}
 		switch {
 		case p.skip > 0:
 			p.skip--
 			continue
-		case p.Stay && !observes:
+		case p.Always && !observes:
 			staying = append(staying, p)
 			continue
-		case !p.Stay:
+		case !p.Always:
 			if p.left--; p.left == 0 {
-				t.queue = slices.Delete(t.queue, i, i+1)
-				i--
+				t.end(p)
 			}
 		}
 		p.Observe.note(r)

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log"
+	"math"
 	"net/http"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -59,8 +62,11 @@ func TestFaultAnswers(t *testing.T) {
 		{"body", Fault{Body: "[]"}, 200, "[]", http.Header{"Content-Type": {"application/json"}}},
 		{"no leader", Fault{NoLeader: true}, 500, "No cluster leader", nil},
 		{"rate limit", Fault{RateLimit: 1500 * time.Millisecond}, 429, "rate limit exceeded, try again later or against a different server", http.Header{"Retry-After": {"2"}}},
+		{"rate limit for ever", Fault{RateLimit: math.MaxInt64}, 429, "", http.Header{"Retry-After": {"9223372037"}}},
 		{"rate limit without hint", Fault{RateLimit: -1}, 429, "", http.Header{"Retry-After": nil}},
 		{"header", Fault{Header: http.Header{"x-a": {"1", "2"}, "X-Consul-Knownleader": nil}}, 200, "[]", http.Header{"X-A": {"1", "2"}, "X-Consul-Knownleader": nil}},
+		{"no header", Fault{Header: http.Header{"Content-Type": nil, "date": nil, "Content-Length": nil}}, 200, "[]", http.Header{"Content-Type": nil, "Date": nil, "Content-Length": nil}},
+		{"empty header", Fault{Header: http.Header{"Content-Type": {}}}, 200, "[]", http.Header{"Content-Type": nil}},
 		{"index", Fault{Index: 7}, 200, "[]", http.Header{"X-Consul-Index": {"7"}}},
 		{"index zero", Fault{Index: ZeroIndex}, 200, "[]", http.Header{"X-Consul-Index": {"0"}}},
 		{"status and header", Fault{Status: 500, Header: http.Header{"Retry-After": {"9"}}}, 500, "", http.Header{"Retry-After": {"9"}}},
@@ -182,7 +188,7 @@ func TestFaultHangs(t *testing.T) {
 func TestFaultHangEnds(t *testing.T) {
 	onEveryTransport(t, func(t *testing.T, s *Server, c *http.Client) {
 		seen := &Observer{}
-		s.Inject(Fault{Hang: make(chan struct{}), Stay: true, Observe: seen})
+		s.Inject(Fault{Hang: make(chan struct{}), Always: true, Observe: seen})
 		ctx, cancel := context.WithCancel(context.Background())
 		req, _ := http.NewRequestWithContext(ctx, "GET", s.URL()+"/v1/health/service/web", nil)
 		failed := make(chan error, 2)
@@ -217,11 +223,11 @@ func TestFaultQueue(t *testing.T) {
 		return resp.StatusCode
 	}
 	passes, others := &Observer{}, &Observer{}
-	s.Inject(Fault{Path: "/v1/agent/check/pass/*", Stay: true, Observe: passes})
+	s.Inject(Fault{Path: "/v1/agent/check/pass/*", Always: true, Observe: passes})
 	s.Inject(Fault{Method: "PUT", Path: "/v1/agent/check/*/web", Skip: 1, Times: 2, Status: 501})
 	s.Inject(Fault{Method: "PUT", Path: "/v1/agent/check/*/web", Status: 502})
-	remove := s.Inject(Fault{Path: "/v1/agent/**", Stay: true, Status: 503, Observe: others})
-	s.Inject(Fault{If: func(r *http.Request) bool { return r.URL.Query().Has("x") }, Status: 504})
+	remove := s.Inject(Fault{Path: "/v1/agent/**", Always: true, Status: 503, Observe: others})
+	s.Inject(Fault{Match: func(r *http.Request) bool { return r.URL.Query().Has("x") }, Status: 504})
 
 	for i, want := range []int{502, 501, 501, 503} {
 		if got := status("PUT", "/v1/agent/check/pass/web"); got != want {
@@ -289,8 +295,16 @@ func TestInjectRefuses(t *testing.T) {
 		{Fault{Path: "**"}, `Path "**": want a slash`},
 		{Fault{Status: 500, NoLeader: true}, "more than one answer"},
 		{Fault{Status: 99}, "Status 99"},
+		{Fault{Status: 1000}, "Status 1000: want 200 to 999"},
+		{Fault{Status: 204, Body: "x"}, "Status 204 has no Body"},
+		{Fault{Status: 304, Endless: true}, "Status 304 has no Body"},
+		{Fault{Drop: 99}, "Drop 99: want NoDrop to ResetAnswer"},
+		{Fault{Drop: -1}, "Drop -1"},
+		{Fault{Header: http.Header{"x-a": {"1"}, "X-A": {"2"}}}, "Header: X-A twice, in two spellings"},
+		{Fault{Header: http.Header{"X A": {"1"}}}, `Header "X A"`},
+		{Fault{Header: http.Header{"X-A": {"1\r\nX-B: 2"}}}, `Header X-A: value "1\r\nX-B: 2"`},
 		{Fault{Skip: -1}, "cannot be negative"},
-		{Fault{Times: 2, Stay: true}, "both Times and Stay"},
+		{Fault{Times: 2, Always: true}, "both Times and Always"},
 	} {
 		func() {
 			defer func() {
@@ -301,4 +315,137 @@ func TestInjectRefuses(t *testing.T) {
 			s.Inject(tt.fault)
 		}()
 	}
+}
+
+// Match may use the server, also what changes the faults. What it injects is for
+// later requests.
+func TestFaultMatchUsesServer(t *testing.T) {
+	s := New(t)
+	c := &http.Client{Transport: s.Transport()}
+	var remove func()
+	remove = s.Inject(Fault{Path: "/v1/agent/**", Always: true, Match: func(*http.Request) bool {
+		remove()
+		s.Inject(Fault{Status: 503})
+		s.Inject(Fault{Path: "/v1/status/peers", Status: 504})()
+		if resp, _, err := sendTo(c, "GET", "http://agent/v1/status/leader", ""); err != nil || resp.StatusCode != 503 {
+			t.Errorf("a request within Match: %v, %v; want 503", resp, err)
+		}
+		s.Inject(Fault{Path: "/v1/agent/**", Status: 505})
+		s.AddService(registration("web"))
+		if len(s.Requests()) != 2 || s.Dump() == "" {
+			t.Errorf("the requests are %v", s.Requests())
+		}
+		return true
+	}, Status: 500})
+	for i, want := range []int{200, 505, 200} {
+		if resp, _, err := sendTo(c, "GET", "http://agent/v1/agent/self", ""); err != nil || resp.StatusCode != want {
+			t.Errorf("request %d: %v, %v; want %d", i, resp, err, want)
+		}
+	}
+}
+
+// However many requests come at once, a fault applies as often as it says.
+func TestFaultAppliesOnce(t *testing.T) {
+	s := New(t)
+	c := &http.Client{Transport: s.Transport()}
+	seen := &Observer{}
+	s.Inject(Fault{Match: func(*http.Request) bool { return true }, Skip: 5, Times: 10, Status: 503, Observe: seen})
+	statuses := make(chan int)
+	const all = 50
+	for range all {
+		go func() {
+			resp, _, err := sendTo(c, "GET", "http://agent/v1/status/leader", "")
+			if err != nil {
+				t.Error(err)
+				statuses <- 0
+				return
+			}
+			statuses <- resp.StatusCode
+		}()
+	}
+	count := map[int]int{}
+	for range all {
+		count[<-statuses]++
+	}
+	if count[503] != 10 || count[200] != 40 || seen.Count() != 10 {
+		t.Errorf("got %v, and %d observed", count, seen.Count())
+	}
+}
+
+// A panic in what the test provides is logged, as any server does.
+func TestPanicsAreLogged(t *testing.T) {
+	var logged strings.Builder
+	log.SetOutput(&logged)
+	defer log.SetOutput(os.Stderr)
+	s := NewServer()
+	s.Inject(Fault{Match: func(*http.Request) bool { panic("no such key") }})
+	if _, _, err := sendTo(&http.Client{Transport: s.Transport()}, "PUT", "http://agent/v1/agent/reload", ""); err == nil {
+		t.Error("the request was answered")
+	}
+	s.Close()
+	if got := logged.String(); !strings.Contains(got, "no such key") || !strings.Contains(got, "faults_test.go") {
+		t.Errorf("logged %q", got)
+	}
+}
+
+// A value that is sent on Hang releases one request, and the end of the channel
+// all others.
+func TestFaultHangIsReleased(t *testing.T) {
+	s := New(t)
+	c := &http.Client{Transport: s.Transport()}
+	release, answered := make(chan struct{}), make(chan int)
+	s.Inject(Fault{Hang: release, Always: true})
+	for range 3 {
+		go func() {
+			resp, _, err := sendTo(c, "GET", "http://agent/v1/status/leader", "")
+			if err != nil {
+				t.Error(err)
+				answered <- 0
+				return
+			}
+			answered <- resp.StatusCode
+		}()
+	}
+	release <- struct{}{}
+	if got := <-answered; got != 200 {
+		t.Errorf("got %d", got)
+	}
+	close(release)
+	for range 2 {
+		if got := <-answered; got != 200 {
+			t.Errorf("got %d", got)
+		}
+	}
+}
+
+// The path of a fault is the unescaped one, without parameters.
+func TestFaultPathIsUnescaped(t *testing.T) {
+	s := New(t)
+	c := &http.Client{Transport: s.Transport()}
+	s.Inject(Fault{Path: "/v1/agent/service/a b?", Always: true, Status: 503}) // ? is any letter
+	for path, want := range map[string]int{"/v1/agent/service/a%20bc?x=/": 503, "/v1/agent/service/a%20b?c": 404} {
+		if resp, _, err := sendTo(c, "GET", "http://agent"+path, ""); err != nil || resp.StatusCode != want {
+			t.Errorf("%s: %v, %v; want %d", path, resp, err, want)
+		}
+	}
+}
+
+// Go repeats a GET on a connection that it has used before, and the client does not
+// notice a drop that applies once.
+func TestFaultDropIsRepeated(t *testing.T) {
+	onEveryTransport(t, func(t *testing.T, s *Server, c *http.Client) {
+		seen := &Observer{}
+		for i, drop := range []Drop{NoDrop, DropRequest, DropAnswer} {
+			s.Inject(Fault{Path: "/v1/status/leader", Drop: drop, Observe: seen})
+			if resp, _, err := sendTo(c, "GET", s.URL()+"/v1/status/leader", ""); err != nil || resp.StatusCode != 200 {
+				t.Errorf("%v: %v, %v", drop, resp, err)
+			}
+			if got := seen.Count(); got != i+1 {
+				t.Errorf("%v: the fault has applied %d times", drop, got)
+			}
+		}
+		if n := len(s.Requests()); n != 5 {
+			t.Errorf("%d requests, want 3 and 2 that were repeated", n)
+		}
+	})
 }

@@ -75,7 +75,6 @@ func agentMetricsStream(q *request) (any, error) {
 
 // stream sends an answer without an end, without the lock.
 func (q *request) stream(lines <-chan string) error {
-	ended := q.a.ended
 	q.unlocked(func() {
 		flush := http.NewResponseController(q.w)
 		q.w.Header()["Content-Type"] = nil // agents send none
@@ -88,10 +87,8 @@ func (q *request) stream(lines <-chan string) error {
 				flush.Flush()
 			case <-q.r.Context().Done():
 				return
-			case <-ended:
-				return
 			}
 		}
 	})
-	return errWritten
+	return errGone // so that the answer does not seem to have an end
 }

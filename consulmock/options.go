@@ -1,16 +1,22 @@
 package consulmock
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"maps"
+	"regexp"
+	"strings"
 	"time"
 )
 
-// Option changes how a [Server] is set up.
+// Option changes how a [Server] is set up. Of two options that set the same, the
+// later one counts.
 type Option func(*config)
 
 // config is what the options say.
 type config struct {
+	err         error // the first option that is no good
 	version     version
 	node        string
 	nodeID      string
@@ -28,7 +34,16 @@ type config struct {
 	maxConns    int
 }
 
-func newConfig(opts []Option) config {
+// CheckOptions returns the error that [NewServer] panics with, or nil. It is for
+// options with values that come from a user.
+func CheckOptions(opts ...Option) error {
+	if _, err := newConfig(opts); err != nil {
+		return fmt.Errorf("consulmock: %w", err)
+	}
+	return nil
+}
+
+func newConfig(opts []Option) (config, error) {
 	c := config{
 		version:     v1_21_4,
 		node:        "node1",
@@ -37,10 +52,47 @@ func newConfig(opts []Option) config {
 		defaultWait: 5 * time.Minute,
 		maxWait:     10 * time.Minute,
 	}
-	for _, o := range opts {
+	for i, o := range opts {
+		if o == nil {
+			return c, fmt.Errorf("option %d is nil", i+1)
+		}
 		o(&c)
 	}
-	return c
+	return c, c.check()
+}
+
+var (
+	uuid           = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+	datacenterName = regexp.MustCompile(`^[a-z0-9_-]+$`)
+)
+
+// check returns what is wrong with the options.
+func (c *config) check() error {
+	switch {
+	case c.err != nil:
+		return c.err
+	case c.node == "":
+		return errors.New("the name of the node is empty")
+	case !datacenterName.MatchString(c.datacenter):
+		return fmt.Errorf("name of the datacenter %q: want letters, digits, hyphens and underscores", c.datacenter)
+	case c.nodeID != "" && !uuid.MatchString(c.nodeID):
+		return fmt.Errorf("ID of the node %q: want a UUID", c.nodeID)
+	case c.defaultWait <= 0 || c.maxWait <= 0:
+		return fmt.Errorf("query times %s and %s: want more than 0", c.defaultWait, c.maxWait)
+	}
+	secrets := map[string]bool{}
+	for i, t := range c.tokens {
+		switch _, err := parseRules(t.Rules); {
+		case err != nil:
+			return fmt.Errorf("rules of token %d: %w", i+1, err)
+		case t.SecretID == "":
+			return fmt.Errorf("token %d has no SecretID", i+1)
+		case secrets[t.SecretID]:
+			return fmt.Errorf("token %d has the SecretID of one before it", i+1)
+		}
+		secrets[t.SecretID] = true
+	}
+	return nil
 }
 
 // version is a release of Consul whose behaviour is known.
@@ -59,31 +111,38 @@ func (v version) String() string {
 	return "1.21.4"
 }
 
-// WithVersion makes the server answer as that release of Consul does: "1.21.4",
-// which is the default, or "1.8.7". It panics on any other.
+// WithVersion makes the server respond as that release of Consul does: "1.21.4",
+// which is the default, or "1.8.7". No other is known.
 func WithVersion(v string) Option {
-	for _, known := range []version{v1_8_7, v1_21_4} {
-		if v == known.String() {
-			return func(c *config) { c.version = known }
+	return func(c *config) {
+		switch v {
+		case v1_8_7.String():
+			c.version = v1_8_7
+		case v1_21_4.String():
+			c.version = v1_21_4
+		default:
+			c.err = cmp.Or(c.err, fmt.Errorf("version %q: want 1.21.4 or 1.8.7", v))
 		}
 	}
-	panic(fmt.Sprintf("consulmock: WithVersion(%q): known are 1.8.7 and 1.21.4", v))
 }
 
 // WithNode sets the name of the agent's node, which is node1 by default.
 func WithNode(name string) Option { return func(c *config) { c.node = name } }
 
-// WithNodeID sets the UUID of the agent's node. By default it is derived from
+// WithNodeID sets the ID of the agent's node, a UUID. By default it is derived from
 // the node's name.
-func WithNodeID(id string) Option { return func(c *config) { c.nodeID = id } }
+func WithNodeID(id string) Option { return func(c *config) { c.nodeID = strings.ToLower(id) } }
 
 // WithNodeMeta sets metadata of the agent's node.
 func WithNodeMeta(meta map[string]string) Option {
 	return func(c *config) { c.nodeMeta = maps.Clone(meta) }
 }
 
-// WithDatacenter sets the name of the datacenter, which is dc1 by default.
-func WithDatacenter(name string) Option { return func(c *config) { c.datacenter = name } }
+// WithDatacenter sets the name of the datacenter, which is dc1 by default. Agents
+// turn capital letters into small ones.
+func WithDatacenter(name string) Option {
+	return func(c *config) { c.datacenter = strings.ToLower(name) }
+}
 
 // WithACLDefaultDeny turns access control on: what no token allows is refused.
 func WithACLDefaultDeny() Option { return func(c *config) { c.defaultDeny = true } }

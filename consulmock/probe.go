@@ -17,14 +17,14 @@ import (
 
 const defaultProbeTimeout = 10 * time.Second
 
-// probe runs an HTTP, TCP or UDP check at its interval.
-type probe struct {
-	cancel context.CancelFunc
-}
-
-// startProbe starts running a check, if it is of a kind that the fake runs. The
-// first run is at a random moment of the first interval.
-func startProbe(c *localCheck) *probe {
+// startProbe starts running an HTTP, TCP or UDP check at its interval, until the
+// agent ends or the returned function is called. The first run is at a random moment of
+// the first interval. It returns nil if the check is of another kind, or if the
+// agent has ended.
+func startProbe(c *localCheck) (stop context.CancelFunc) {
+	if c.a.life.over() {
+		return nil
+	}
 	var run func(ctx context.Context) (status, output string)
 	switch c.rec.Type {
 	case "http":
@@ -36,7 +36,7 @@ func startProbe(c *localCheck) *probe {
 	default:
 		return nil
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, stop := context.WithCancel(c.a.life)
 	c.a.s.probes.Add(1)
 	go func() {
 		defer c.a.s.probes.Done()
@@ -54,10 +54,8 @@ func startProbe(c *localCheck) *probe {
 			wait = c.def.Interval.d
 		}
 	}()
-	return &probe{cancel}
+	return stop
 }
-
-func (p *probe) stop() { p.cancel() }
 
 // probeTimeout returns how long a run may take.
 func (c *localCheck) probeTimeout() time.Duration {

@@ -70,7 +70,7 @@ func watchStory(t *testing.T, c *consul.Client, waits func()) {
 func TestRecordAndReplay(t *testing.T) {
 	agent := New(t)
 	seen := &Observer{}
-	agent.Inject(Fault{Path: "/v1/health/**", Stay: true, Observe: seen})
+	agent.Inject(Fault{Path: "/v1/health/**", Always: true, Observe: seen})
 	r, file := recorded(t, agent.URL())
 	watchStory(t, clientOf(t, r.URL()), func() { seen.Wait(2, nil) })
 
@@ -90,7 +90,7 @@ func TestRecordAndReplay(t *testing.T) {
 	}
 	s := Replay(t, file)
 	arrived := &Observer{}
-	s.Inject(Fault{Path: "/v1/health/**", Stay: true, Observe: arrived})
+	s.Inject(Fault{Path: "/v1/health/**", Always: true, Observe: arrived})
 	watchStory(t, clientOf(t, s.URL()), func() { arrived.Wait(2, nil) })
 	if left := s.Leftovers(); len(left) > 0 {
 		t.Errorf("left over: %q", left)
@@ -100,7 +100,7 @@ func TestRecordAndReplay(t *testing.T) {
 func TestRecordScrubs(t *testing.T) {
 	const token, secret, inURL, bearer = "99999999-aaaa-bbbb-cccc-dddddddddddd", "cafecafe-0000", "facefeed-1111", "beefbeef-2222"
 	agent := New(t)
-	agent.Inject(Fault{Stay: true, Header: http.Header{"X-Echo": {token}}, Body: `{"SecretID" : "` + secret + `", "Said": "token ` + token + ` is bad", "Token":""}`})
+	agent.Inject(Fault{Always: true, Header: http.Header{"X-Echo": {token}}, Body: `{"SecretID" : "` + secret + `", "Said": "token ` + token + ` is bad", "Token":""}`})
 	exchange := func(url string) {
 		t.Helper()
 		for _, do := range []struct{ path, name, value string }{

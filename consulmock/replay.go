@@ -16,7 +16,8 @@ import (
 //
 // A request is answered by the first recorded one that is identical and has not
 // been answered with yet: method, path, parameters in any order, and the body as
-// a JSON value. Hosts, headers and tokens do not matter. An index or hash to wait
+// a JSON value. What agents take for the same is the same, such as wait=2m and
+// wait=120000ms. Hosts, headers and tokens do not matter. An index or hash to wait
 // on may also be another one than in the recording, if an earlier answer of the
 // replay gave it.
 //

@@ -234,7 +234,7 @@ func TestReplayMatches(t *testing.T) {
 	get("GET", "/v1/health/service/web?tag=b&token=secret&tag=a", "", "[1]")
 	// A blocking answer waits for what came meanwhile.
 	seen := &Observer{}
-	s.Inject(Fault{Stay: true, Observe: seen})
+	s.Inject(Fault{Always: true, Observe: seen})
 	answered := make(chan string)
 	go func() {
 		_, body, _ := sendTo(c, "GET", "http://b/v1/health/service/web?index=7", "")

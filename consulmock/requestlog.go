@@ -6,8 +6,11 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/lictor-go/consul/internal/httplog"
 )
 
 const (
@@ -22,44 +25,67 @@ type Request struct {
 	Path   string // as it was sent, escaped
 	Query  url.Values
 	Header http.Header // with the token, if there was one
-	Body   []byte      // at most 64 KiB of it
+	Body   []byte      // at most 64 KiB of it; nil until it has been read
 	Time   time.Time   // of its arrival
 	Status int         // 0 until it is answered
 }
 
-// requestLog remembers the last requests, and which of them are open.
+// requestLog remembers the last requests, and those that are open.
 type requestLog struct {
-	mu     sync.Mutex
-	kept   []*Request
-	opened map[*Request]struct{}
-	none   chan struct{} // closed when nothing is open; nil if nobody waits
+	mu   sync.Mutex
+	kept []*loggedRequest
+	full int // the number of kept ones at which some are forgotten
 }
 
-// arrived reads the body of r and records both. The returned request has the
-// body that was read.
-func (l *requestLog) arrived(r *http.Request) (*Request, *http.Request) {
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
-	rec := &Request{
+// loggedRequest is a request in the log, whose lock guards it.
+type loggedRequest struct {
+	Request
+	open bool // it has not ended
+}
+
+// arrived records a request of which the body has not been read.
+func (l *requestLog) arrived(r *http.Request) *loggedRequest {
+	rec := &loggedRequest{open: true, Request: Request{
 		Method: r.Method,
 		Path:   r.URL.EscapedPath(),
 		Query:  r.URL.Query(),
 		Header: r.Header.Clone(),
-		Body:   bytes.Clone(body[:min(len(body), maxLogBody)]),
 		Time:   time.Now(),
-	}
-	r = r.WithContext(r.Context())
-	r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), failingReader{err}))
+	}}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.kept) == maxRequests {
-		l.kept = append(l.kept[:0], l.kept[maxRequests/10:]...)
+	if len(l.kept) >= max(l.full, maxRequests) {
+		l.forget()
 	}
 	l.kept = append(l.kept, rec)
-	if l.opened == nil {
-		l.opened = make(map[*Request]struct{})
-	}
-	l.opened[rec] = struct{}{}
-	return rec, r
+	return rec
+}
+
+// forget drops the oldest requests that are not open, to have room for some more.
+// l.mu must be held.
+func (l *requestLog) forget() {
+	const room = maxRequests / 10
+	drop := len(l.kept) - (maxRequests - room)
+	l.kept = slices.DeleteFunc(l.kept, func(r *loggedRequest) bool {
+		if r.open || drop == 0 {
+			return false
+		}
+		drop--
+		return true
+	})
+	l.full = len(l.kept) + room
+}
+
+// readBody reads the body of r and records it. The returned request has the body
+// that was read.
+func (l *requestLog) readBody(rec *loggedRequest, r *http.Request) *http.Request {
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	rec.Body = bytes.Clone(body[:min(len(body), maxLogBody)])
+	r = r.WithContext(r.Context())
+	r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), failingReader{err}))
+	return r
 }
 
 // failingReader gives the error that reading a body ended with.
@@ -72,46 +98,28 @@ func (f failingReader) Read([]byte) (int, error) {
 	return 0, f.err
 }
 
-func (l *requestLog) setStatus(rec *Request, status int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if rec.Status == 0 {
+// noting returns w as a writer that records the status of the response.
+func (l *requestLog) noting(w http.ResponseWriter, rec *loggedRequest) http.ResponseWriter {
+	return &httplog.StatusWriter{ResponseWriter: w, Report: func(status int) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
 		rec.Status = status
-	}
+	}}
 }
 
-func (l *requestLog) done(rec *Request) {
+func (l *requestLog) done(rec *loggedRequest) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.opened, rec)
-	if len(l.opened) == 0 && l.none != nil {
-		close(l.none)
-		l.none = nil
-	}
+	rec.open = false
 }
 
-// wait returns when no request is open.
-func (l *requestLog) wait() {
-	l.mu.Lock()
-	if len(l.opened) == 0 {
-		l.mu.Unlock()
-		return
-	}
-	if l.none == nil {
-		l.none = make(chan struct{})
-	}
-	none := l.none
-	l.mu.Unlock()
-	<-none
-}
-
-// open returns the requests that are not answered yet.
+// open returns the requests that have not ended.
 func (l *requestLog) open() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var list []string
 	for _, r := range l.kept {
-		if _, ok := l.opened[r]; ok {
+		if r.open {
 			list = append(list, fmt.Sprintf("%s %s", r.Method, r.Path))
 		}
 	}
@@ -119,35 +127,17 @@ func (l *requestLog) open() []string {
 }
 
 // Requests returns what the server was asked, in the order of arrival. Of more
-// than ten thousand requests the oldest are forgotten.
+// than ten thousand requests the oldest are forgotten, except those that are not
+// answered yet. The caller may change what is returned.
 func (s *Server) Requests() []Request {
 	s.log.mu.Lock()
 	defer s.log.mu.Unlock()
 	list := make([]Request, len(s.log.kept))
 	for i, r := range s.log.kept {
-		list[i] = *r
+		list[i] = r.Request
+		list[i].Query = url.Values(http.Header(r.Query).Clone())
+		list[i].Header = r.Header.Clone()
+		list[i].Body = bytes.Clone(r.Body)
 	}
 	return list
 }
-
-// recordingWriter notes the status of an answer.
-type recordingWriter struct {
-	http.ResponseWriter
-	rec *Request
-	log *requestLog
-}
-
-// WriteHeader implements [http.ResponseWriter].
-func (w *recordingWriter) WriteHeader(status int) {
-	w.log.setStatus(w.rec, status)
-	w.ResponseWriter.WriteHeader(status)
-}
-
-// Write implements [http.ResponseWriter].
-func (w *recordingWriter) Write(p []byte) (int, error) {
-	w.log.setStatus(w.rec, http.StatusOK)
-	return w.ResponseWriter.Write(p)
-}
-
-// Unwrap lets [http.ResponseController] reach the connection.
-func (w *recordingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -23,9 +23,6 @@ type answer struct {
 	body   any
 }
 
-// errWritten means that a handler has written its answer itself.
-var errWritten = errors.New("the answer is written")
-
 // serve answers a request whose endpoint is known. It is the one place that
 // writes answers.
 func (q *request) serve(rt *route) {
@@ -91,10 +88,14 @@ func (q *request) parseQuery() bool {
 	return true
 }
 
-// locked runs a handler with the server's lock held.
+// locked runs a handler with the server's lock held, unless the agent has ended
+// that the request was sent to.
 func (q *request) locked(answer handler) (any, error) {
 	q.s.mu.Lock()
 	defer q.s.mu.Unlock()
+	if q.life != nil && q.life.over() {
+		return nil, errGone
+	}
 	q.a = q.s.agent
 	return answer(q)
 }
@@ -110,7 +111,6 @@ func (q *request) unlocked(f func()) {
 func (q *request) write(v any, err error) {
 	var he *httpError
 	switch {
-	case errors.Is(err, errWritten):
 	case errors.Is(err, errGone), errors.Is(err, errFilterBreaksAgent), errors.Is(err, errNullCheck):
 		panic(http.ErrAbortHandler)
 	case errors.As(err, &he):

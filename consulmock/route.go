@@ -143,8 +143,8 @@ func (t table) find(path string) (rt *route, name string) {
 	return nil, ""
 }
 
-// errGone means that nobody is there to be answered any more.
-var errGone = errors.New("the client has gone")
+// errGone means that nobody is there to be answered any more, or to answer.
+var errGone = errors.New("the client or the agent has gone")
 
 // httpError is an answer that is not a success.
 type httpError struct {
@@ -172,6 +172,7 @@ func (q *request) badRequest(format string, args ...any) error {
 // request is one request on its way through the agent.
 type request struct {
 	s     *Server
+	life  *life  // in which the request arrived; nil if it is the test's own
 	a     *agent // set once the lock is held
 	v     version
 	w     http.ResponseWriter
@@ -184,7 +185,7 @@ type request struct {
 }
 
 // route finds the endpoint of a request and answers it.
-func (s *Server) route(w http.ResponseWriter, r *http.Request) {
+func (s *Server) route(l *life, w http.ResponseWriter, r *http.Request) {
 	v := s.config.version
 	if strings.ContainsFunc(r.URL.Path, func(c rune) bool { return !unicode.IsPrint(c) }) {
 		w.WriteHeader(http.StatusBadRequest)
@@ -204,12 +205,10 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case rt != nil:
-		q := &request{s: s, v: v, w: w, r: r, name: name}
+		q := &request{s: s, life: l, v: v, w: w, r: r, name: name}
 		q.serve(rt)
 	case r.URL.Path == "/":
 		http.Redirect(w, r, "/ui/", http.StatusMovedPermanently)
-	case strings.HasPrefix(r.URL.Path, "/ui/"):
-		s.serveUI(w, r)
 	default:
 		notFound(w, r, v)
 	}

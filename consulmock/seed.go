@@ -3,6 +3,7 @@ package consulmock
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -92,7 +93,7 @@ func (s *Server) SetCheckStatus(checkID string, status consul.HealthStatus, outp
 		panic(fmt.Sprintf("consulmock: SetCheckStatus: no check %q", checkID))
 	}
 	if !isStatus(string(status)) {
-		panic(fmt.Sprintf("consulmock: SetCheckStatus: status %q", status))
+		panic(fmt.Sprintf("consulmock: SetCheckStatus: status %q: want passing, warning or critical", status))
 	}
 	c.setStatus(string(status), c.limit(output))
 	if c.rec.Type == "ttl" {
@@ -108,7 +109,7 @@ func (s *Server) AddMember(m consul.AgentMember) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.agent.members[m.Name] = &memberJSON{
-		Name: m.Name, Addr: m.Addr, Port: m.Port, Tags: m.Tags, Status: int(m.Status),
+		Name: m.Name, Addr: m.Addr, Port: m.Port, Tags: maps.Clone(m.Tags), Status: int(m.Status),
 		ProtocolMin: m.ProtocolMin, ProtocolMax: m.ProtocolMax, ProtocolCur: m.ProtocolCur,
 		DelegateMin: m.DelegateMin, DelegateMax: m.DelegateMax, DelegateCur: m.DelegateCur,
 	}

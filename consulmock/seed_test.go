@@ -3,11 +3,7 @@ package consulmock
 import (
 	"context"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
-	"net/http/httptest"
-	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -70,13 +66,13 @@ func TestSeedingPanics(t *testing.T) {
 		},
 		"AddNode: Must provide node":                                                       func() { s.AddNode(&consul.CatalogRegistration{}) },
 		`SetCheckStatus: no check "x"`:                                                     func() { s.SetCheckStatus("x", consul.HealthPassing, "") },
+		`SetCheckStatus: status "good": want passing, warning or critical`:                 func() { s.AddService(registration("known")); s.SetCheckStatus("service:known", "good", "") },
 		"AddService: nil *consul.AgentServiceRegistration":                                 func() { s.AddService(nil) },
 		"AddCheck: nil *consul.AgentCheckRegistration":                                     func() { s.AddCheck(nil) },
 		"AddNode: nil *consul.CatalogRegistration":                                         func() { s.AddNode(nil) },
 		"RemoveNode: nil *consul.CatalogDeregistration":                                    func() { s.RemoveNode(nil) },
 		"New: nil testing.TB; for programs that are not tests there is NewServer":          func() { New(nil) },
 		"Replay: nil testing.TB; for programs that are not tests there is NewReplayServer": func() { Replay(nil, "x.har") },
-		`WithVersion("2.0"): known are 1.8.7 and 1.21.4`:                                   func() { WithVersion("2.0") },
 	} {
 		func() {
 			defer func() {
@@ -89,149 +85,98 @@ func TestSeedingPanics(t *testing.T) {
 	}
 }
 
-// The options show where an agent shows them.
-func TestOptions(t *testing.T) {
-	ctx := context.Background()
-	const id = "11111111-2222-3333-4444-555555555555"
-	s := New(t, WithNode("n7"), WithNodeID(id), WithDatacenter("moon"), WithNodeMeta(map[string]string{"rack": "r1"}))
-	self, err := s.Client().Agent().Self(ctx)
-	if err != nil {
-		t.Fatal(err)
+// No fault keeps a test from seeding, and checks are replaced where it says so.
+func TestSeedingMeetsNoFaults(t *testing.T) {
+	s := New(t)
+	seen := &Observer{}
+	s.Inject(Fault{Always: true, Status: 500, Observe: seen})
+	r := registration("web")
+	s.AddService(r)
+	r.Check.CheckID = "other"
+	s.AddService(r)
+	if n := len(s.agent.checks); n != 2 {
+		t.Errorf("%d checks, want both", n)
 	}
-	if c := self.Config; c.NodeName != "n7" || c.NodeID != id || c.Datacenter != "moon" || c.Version != "1.21.4" {
-		t.Errorf("self says %+v", c)
-	}
-	nodes, _, err := s.Client().Catalog().Nodes(ctx, &consul.QueryOptions{NodeMeta: map[string]string{"rack": "r1"}})
-	if err != nil || len(nodes) != 1 || nodes[0].ID != id {
-		t.Errorf("nodes are %v, %v", nodes, err)
+	r.ReplaceExistingChecks = true
+	s.AddService(r)
+	s.SetCheckStatus("other", consul.HealthWarning, "hm")
+	if n := len(s.agent.checks); n != 1 || seen.Count() != 0 {
+		t.Errorf("%d checks, %d requests; want the last one and none", n, seen.Count())
 	}
 }
 
-// A server of the network, a server of memory and a handler are one.
-func TestWaysToReachIt(t *testing.T) {
+// A node may be taken out of the catalog in part.
+func TestRemoveNodeInPart(t *testing.T) {
+	ctx := context.Background()
+	s := New(t)
+	s.AddNode(&consul.CatalogRegistration{
+		Node: "ext", Address: "10.0.0.1", Service: &consul.AgentService{ID: "web-1", Service: "web"},
+		Checks: consul.HealthChecks{{Node: "ext", CheckID: "node"}, {Node: "ext", CheckID: "web", ServiceID: "web-1"}},
+	})
+	count := func(services, checks, nodes int) {
+		t.Helper()
+		c := s.Client()
+		instances, _, err := c.Catalog().Service(ctx, "web", nil)
+		if err != nil || len(instances) != services {
+			t.Errorf("%d instances, %v; want %d", len(instances), err, services)
+		}
+		of, _, err := c.Health().Node(ctx, "ext", nil)
+		if err != nil || len(of) != checks {
+			t.Errorf("%d checks, %v; want %d", len(of), err, checks)
+		}
+		all, _, err := c.Catalog().Nodes(ctx, nil)
+		if err != nil || len(all) != nodes {
+			t.Errorf("%d nodes, %v; want %d", len(all), err, nodes)
+		}
+	}
+	count(1, 2, 2)
+	s.RemoveNode(&consul.CatalogDeregistration{Node: "ext", CheckID: "node"})
+	count(1, 1, 2)
+	s.RemoveNode(&consul.CatalogDeregistration{Node: "ext", ServiceID: "web-1"})
+	count(0, 0, 2)
+	s.RemoveNode(&consul.CatalogDeregistration{Node: "ext"})
+	count(0, 0, 1)
+	s.RemoveNode(&consul.CatalogDeregistration{Node: "ext"}) // as an agent, it does not mind
+}
+
+// Any check takes the status that a test sets.
+func TestSetCheckStatus(t *testing.T) {
 	s := New(t)
 	s.AddService(registration("web"))
-	outer := httptest.NewServer(s.Handler())
-	defer outer.Close()
-	for name, cfg := range map[string]consul.Config{
-		"URL": {Address: s.URL()}, "Transport": {Transport: s.Transport()}, "Handler": {Address: outer.URL},
+	for id, check := range map[string]consul.AgentServiceCheck{
+		"ttl": {TTL: time.Hour}, "http": {HTTP: "http://127.0.0.1:1", Interval: time.Hour}, "tcp": {TCP: "127.0.0.1:1", Interval: time.Hour},
+		"udp": {UDP: "127.0.0.1:1", Interval: time.Hour}, "alias": {AliasService: "web"},
 	} {
-		c, err := consul.NewClient(cfg)
-		if err != nil {
-			t.Fatal(err)
+		s.AddCheck(&consul.AgentCheckRegistration{ID: id, Name: id, AgentServiceCheck: check})
+		for _, status := range []consul.HealthStatus{consul.HealthWarning, consul.HealthCritical, consul.HealthPassing} {
+			s.SetCheckStatus(id, status, "set")
+			checks, err := s.Client().Agent().Checks(context.Background(), nil)
+			if err != nil || checks[id].Status != status || checks[id].Output != "set" {
+				t.Errorf("%s: %+v, %v; want %s", id, checks[id], err, status)
+			}
+			state, _, err := s.Client().Health().State(context.Background(), status, nil)
+			if err != nil || !slices.ContainsFunc(state, func(c *consul.HealthCheck) bool { return c.CheckID == id }) {
+				t.Errorf("%s: the catalog does not have it as %s: %v", id, status, err)
+			}
 		}
-		services, err := c.Agent().Services(context.Background(), nil)
-		if err != nil || services["web"] == nil {
-			t.Errorf("%s: %v, %v", name, services, err)
-		}
-		c.CloseIdleConnections()
-	}
-	before := s.URL()
-	s.Restart(true)
-	if s.URL() != before {
-		t.Errorf("the address has changed from %s to %s", before, s.URL())
 	}
 }
 
-// Connections beyond the limit are refused, and closing one makes room.
-func TestConnectionLimit(t *testing.T) {
-	for version, want := range map[string]int{"1.21.4": http.StatusTooManyRequests, "1.8.7": 0} {
-		s := New(t, WithVersion(version), WithMaxConnsPerClient(1))
-		dial := s.Transport().(*http.Transport).DialContext
-		held, err := dial(context.Background(), "tcp", "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		client := &http.Client{Transport: s.Transport()}
-		resp, err := client.Get("http://agent/v1/status/leader")
-		switch {
-		case want == 0 && err == nil:
-			t.Errorf("%s: status %d, want a closed connection", version, resp.StatusCode)
-		case want != 0 && (err != nil || resp.StatusCode != want):
-			t.Errorf("%s: %v %v, want %d", version, resp, err, want)
-		}
-		held.Close()
-		for err = error(&net.OpError{}); err != nil; { // until the server has seen it
-			if resp, err = client.Get("http://agent/v1/status/leader"); err == nil && resp.StatusCode == want {
-				err = &net.OpError{}
-			}
-		}
-		client.CloseIdleConnections()
-	}
-}
-
-// Checks are run where that is asked for.
-func TestProbes(t *testing.T) {
-	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/warn" {
-			w.WriteHeader(http.StatusTooManyRequests)
-		}
-		fmt.Fprintf(w, "%s %s", r.Method, r.Header.Get("X-Test"))
-	}))
-	defer target.Close()
-	s := New(t, WithProbes(true))
-	const interval = 5 * time.Millisecond
-	for id, check := range map[string]*consul.AgentServiceCheck{
-		"http": {HTTP: target.URL, Method: "POST", Header: map[string][]string{"X-Test": {"here"}}},
-		"warn": {HTTP: target.URL + "/warn"},
-		"tcp":  {TCP: strings.TrimPrefix(target.URL, "http://")},
+// A member is added to the list, or changed in it, and is nowhere else.
+func TestAddMember(t *testing.T) {
+	ctx := context.Background()
+	s := New(t)
+	for _, m := range []consul.AgentMember{
+		{Name: "other", Addr: "10.0.0.2", Port: 8301, Status: consul.MemberAlive},
+		{Name: "other", Addr: "10.0.0.3", Port: 8301, Status: consul.MemberFailed},
 	} {
-		check.CheckID, check.Interval = id, interval
-		s.AddService(&consul.AgentServiceRegistration{Name: id, Check: check})
+		s.AddMember(m)
+		members, err := s.Client().Agent().Members(ctx, consul.MembersOptions{})
+		if err != nil || len(members) != 2 || members[1].Addr != m.Addr || members[1].Status != m.Status {
+			t.Errorf("got %+v, %v", members, err)
+		}
 	}
-	want := map[string]string{
-		"http": "passing HTTP POST " + target.URL + ": 200 OK Output: POST here",
-		"warn": "warning HTTP GET " + target.URL + "/warn: 429 Too Many Requests Output: GET ",
-		"tcp":  "passing TCP connect " + strings.TrimPrefix(target.URL, "http://") + ": Success",
-	}
-	// The checks are critical until they have run.
-	q := &consul.QueryOptions{WaitTime: 10 * time.Second}
-	for {
-		checks, meta, err := s.Client().Health().State(context.Background(), consul.HealthAny, q)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ran := 0
-		for _, c := range checks {
-			if c.CheckID == "serfHealth" || c.Status == consul.HealthCritical {
-				continue
-			}
-			ran++
-			if got := string(c.Status) + " " + c.Output; got != want[c.CheckID] {
-				t.Errorf("%s: got %q, want %q", c.CheckID, got, want[c.CheckID])
-			}
-		}
-		if ran == len(want) {
-			return
-		}
-		q.WaitIndex = meta.LastIndex
-	}
-}
-
-// Close ends the requests that wait on the handler, whoever serves it.
-func TestCloseEndsHandler(t *testing.T) {
-	for name, fault := range map[string]Fault{
-		"query": {Path: "/none"}, "hang": {Hang: make(chan struct{})}, "latency": {Latency: time.Hour}, "endless": {Endless: true, Body: "{}"},
-	} {
-		s := NewServer()
-		outer := httptest.NewServer(s.Handler())
-		s.Inject(fault)
-		done := make(chan error)
-		go func() {
-			resp, err := http.Get(outer.URL + "/v1/catalog/services?index=1000000")
-			if err == nil {
-				_, err = io.Copy(io.Discard, resp.Body)
-				resp.Body.Close()
-			}
-			done <- err
-		}()
-		for len(s.log.open()) == 0 {
-			runtime.Gosched()
-		}
-		s.Close()
-		if err := <-done; err == nil {
-			t.Errorf("%s: the request was answered, want it dropped", name)
-		}
-		outer.Close()
+	if nodes, _, err := s.Client().Catalog().Nodes(ctx, nil); err != nil || len(nodes) != 1 {
+		t.Errorf("%d nodes, %v", len(nodes), err)
 	}
 }

@@ -313,16 +313,14 @@ func agentLeave(q *request) (any, error) {
 	if err := q.authorizeFor(agentWrite, q.s.config.node); err != nil {
 		return nil, err
 	}
-	ended := q.a.ended
 	q.unlocked(func() {
 		select {
 		case <-time.After(leaveDelay):
 		case <-q.r.Context().Done():
-		case <-ended:
 		}
 	})
 	// The answer is to be sent before the connections are cut.
-	time.AfterFunc(100*time.Millisecond, q.s.Stop)
+	time.AfterFunc(100*time.Millisecond, func() { q.s.stopLife(q.life) })
 	return nil, nil
 }
 

@@ -2,10 +2,8 @@ package consulmock
 
 import (
 	"context"
-	"log"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -15,17 +13,20 @@ import (
 
 // Server is a fake agent. Its methods may be called concurrently.
 type Server struct {
-	config config
-	table  table
-	faults faultTable
-	log    requestLog
-	replay *replayer // answers instead of the agent; nil unless the server is a replay
-	net    network
-	probes sync.WaitGroup // the goroutines that run checks
+	config   config
+	table    table
+	faults   faultTable
+	log      requestLog
+	replay   *replayer      // answers instead of the agent; nil unless the server is a replay
+	probes   sync.WaitGroup // the goroutines that run checks
+	requests sync.WaitGroup // that have not ended
 
 	mu     sync.Mutex // guards what follows and all that belongs to it
 	agent  *agent
-	starts int // how often the agent has started without a state
+	starts int    // how often the agent has started without a state
+	life   *life  // the last one, which is over if the server is stopped
+	closed bool   // there is no other life
+	addr   string // of the socket; empty until a port is asked for
 }
 
 // New returns a started server that is closed when the test ends. If the test
@@ -46,21 +47,20 @@ func New(t testing.TB, opts ...Option) *Server {
 }
 
 // NewServer returns a started server, for programs that are not tests. The
-// caller closes it.
+// caller closes it. NewServer panics if an option is no good; see [CheckOptions].
 func NewServer(opts ...Option) *Server {
-	s := &Server{config: newConfig(opts)}
+	c, err := newConfig(opts)
+	if err != nil {
+		panic("consulmock: " + err.Error())
+	}
+	s := &Server{config: c}
 	s.table = newTable(s.config.version)
-	s.mu.Lock() // its timers may run as soon as they are set
+	s.mu.Lock() // requests may come, and timers fire, at once
+	defer s.mu.Unlock()
+	s.begin()
 	s.agent = newAgent(s)
-	s.mu.Unlock()
-	s.net.start(s)
 	return s
 }
-
-// URL returns the address of the server, for clients in any language. The first
-// call opens a port of the loopback interface; until then the server has no
-// socket. It panics if there is no port to be had.
-func (s *Server) URL() string { return "http://" + s.net.address(s) }
 
 // Client returns a client that reaches the server through a [Server.Transport]
 // of its own.
@@ -78,7 +78,7 @@ func (s *Server) Client() *consul.Client {
 func (s *Server) Transport() http.RoundTripper {
 	return &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return s.net.dial(ctx)
+			return s.current().dial(ctx)
 		},
 		MaxIdleConnsPerHost: 1000,
 		IdleConnTimeout:     90 * time.Second,
@@ -88,75 +88,26 @@ func (s *Server) Transport() http.RoundTripper {
 
 // Handler returns the server as a handler, for servers of the caller's. It drops
 // connections while the server is stopped.
-func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serve) }
+func (s *Server) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.withLifetime(s.current(), w, r) })
+}
 
 // serve is the way of every request: it is recorded, then the faults may answer
 // it, then the agent does.
-func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	r, done := s.net.living(r)
-	defer done()
+func (s *Server) serve(l *life, w http.ResponseWriter, r *http.Request) {
 	if isUI(r.URL.Path) && (s.replay == nil || !s.replay.hasUI) {
 		s.serveUI(w, r)
 		return
 	}
-	rec, r := s.log.arrived(r)
+	rec := s.log.arrived(r)
 	defer s.log.done(rec)
-	var answer http.Handler = http.HandlerFunc(s.route)
+	r = s.log.readBody(rec, r)
+	if l.over() {
+		panic(http.ErrAbortHandler) // there may be more of the body
+	}
+	var answer http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.route(l, w, r) })
 	if s.replay != nil {
 		answer = s.replay
 	}
-	s.faults.intercept(&recordingWriter{ResponseWriter: w, rec: rec, log: &s.log}, r, answer)
-}
-
-// Stop ends the agent as a kill does: connections are cut, and new ones refused
-// until [Server.Start]. What is registered is kept. Stopping a stopped server
-// does nothing.
-func (s *Server) Stop() {
-	if !s.net.stop() {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.agent.close()
-}
-
-// Start starts a stopped server at the address that it had, as an agent with a
-// data directory does: services, checks and maintenance are there again. TTL
-// checks have the status of their last update if their TTL has not passed since,
-// and are critical otherwise; other checks are critical until they run. Starting
-// a server that runs does nothing.
-func (s *Server) Start() { s.start(true) }
-
-func (s *Server) start(keepState bool) {
-	s.mu.Lock()
-	if s.net.stopped() {
-		if keepState {
-			s.agent.resume()
-		} else {
-			s.starts++
-			s.agent = newAgent(s)
-		}
-	}
-	s.mu.Unlock()
-	s.net.start(s)
-}
-
-// Restart stops the server and starts it: with keepState as Start does, else as
-// an agent without a data directory, which has forgotten everything, the ID of
-// its node included unless [WithNodeID] has set it.
-func (s *Server) Restart(keepState bool) {
-	s.Stop()
-	s.start(keepState)
-}
-
-// Close stops the server for good and waits until its requests have ended. It
-// logs which ones have not after five seconds.
-func (s *Server) Close() {
-	s.Stop()
-	slow := time.AfterFunc(5*time.Second, func() {
-		log.Printf("consulmock: Close waits for %s", strings.Join(s.log.open(), ", "))
-	})
-	defer slow.Stop()
-	s.log.wait()
-	s.probes.Wait()
+	s.faults.intercept(s.log.noting(w, rec), r, answer)
 }

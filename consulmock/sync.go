@@ -19,7 +19,7 @@ type syncState struct {
 	checks       []string
 	goneServices []goneService
 	goneChecks   []*localCheck
-	full         *time.Timer // until the next comparison; nil once the agent has ended
+	full         *time.Timer // until the next comparison
 	held         *time.Timer // until changes are written again; nil if they are written at once
 }
 
@@ -27,12 +27,7 @@ type syncState struct {
 type goneService struct{ id, name, token string }
 
 func (s *syncState) start(a *agent) {
-	s.full = time.AfterFunc(fullSyncInterval+rand.N(fullSyncInterval), func() {
-		a.s.mu.Lock()
-		defer a.s.mu.Unlock()
-		if a.sync.full == nil {
-			return
-		}
+	s.full = a.after(fullSyncInterval+rand.N(fullSyncInterval), func() {
 		a.fullSync()
 		a.sync.start(a)
 	})

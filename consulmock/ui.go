@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/lictor-go/consul/internal/httplog"
 )
 
 // This file holds the page at /ui/: what the catalog has and the last requests,
@@ -201,10 +203,9 @@ func (l *requestLog) newest(n int) []uiRequest {
 	var list []uiRequest
 	for i := len(l.kept) - 1; i >= 0 && len(list) < n; i-- {
 		r := l.kept[i]
-		shown := uiRequest{Time: r.Time.Format("15:04:05.000"), Method: r.Method, URL: uiURL(r.Path, r.Query), Status: "no answer", Class: "critical"}
-		_, open := l.opened[r]
+		shown := uiRequest{Time: r.Time.Format("15:04:05.000"), Method: r.Method, URL: uiURL(&r.Request), Status: "no answer", Class: "critical"}
 		switch {
-		case open && r.Status == 0:
+		case r.open && r.Status == 0:
 			shown.Status, shown.Class = "waiting for "+time.Since(r.Time).Truncate(time.Second).String(), "waiting"
 		case r.Status != 0:
 			shown.Status, shown.Class = strconv.Itoa(r.Status), ""
@@ -217,18 +218,17 @@ func (l *requestLog) newest(n int) []uiRequest {
 	return list
 }
 
-// uiURL returns the address of a request without its token.
-func uiURL(path string, query url.Values) string {
-	if len(query) == 0 {
-		return path
+// uiURL returns the address of a request for people: with its parameters
+// unescaped, and without its token.
+func uiURL(r *Request) string {
+	address := httplog.URL(r.Path, r.Query)
+	path, query, ok := strings.Cut(address, "?")
+	if !ok {
+		return address
 	}
-	if query.Has("token") {
-		query = maps.Clone(query)
-		query.Set("token", redacted)
-	}
-	text, err := url.QueryUnescape(query.Encode()) // for people
+	text, err := url.QueryUnescape(query)
 	if err != nil {
-		text = query.Encode()
+		return address
 	}
 	return path + "?" + text
 }

@@ -181,6 +181,20 @@ func TestWaitLimits(t *testing.T) {
 	})
 }
 
+// WithQueryTimes sets both of them.
+func TestQueryTimes(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *consulmock.Server, c *consul.Client) {
+		for wait, want := range map[string]time.Duration{"": 2 * time.Second, "&wait=1s": time.Second, "&wait=1h": 3 * time.Second} {
+			start := time.Now()
+			_, err := c.Raw().Query(context.Background(), "/v1/health/service/web?index=1000000"+wait, nil, nil)
+			must(t, err)
+			if got := time.Since(start); got != want {
+				t.Errorf("%q took %s, want %s", wait, got, want)
+			}
+		}
+	}, consulmock.WithQueryTimes(2*time.Second, 3*time.Second))
+}
+
 // An hour in the life of 1,000 services whose checks are updated twice a minute.
 func TestThousandServicesForAnHour(t *testing.T) {
 	const services = 1000

@@ -5,6 +5,7 @@ package discovery_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -29,7 +30,7 @@ func troubled(agent *fakeAgent) {
 		{TruncateAt: 10},
 	}
 	for i, f := range troubles {
-		f.Stay = true
+		f.Always = true
 		time.AfterFunc(time.Duration(i)*8*time.Second, func() {
 			remove := agent.Inject(f)
 			time.AfterFunc(8*time.Second, remove)
@@ -62,6 +63,8 @@ func TestWatchEndsAtAnyMoment(t *testing.T) {
 		for range discovery.WatchService(ctx, agent.client, "web", nil) {
 		}
 		want(t, "ended after", time.Since(start), after)
+		_, most := agent.wire.inFlight()
+		want(t, "requests at the same time", most, 1) // so one connection
 	})
 }
 
@@ -95,14 +98,27 @@ func TestResolverClosesAtAnyMoment(t *testing.T) {
 
 func TestRegistrationClosesAtAnyMoment(t *testing.T) {
 	moments(t, func(t *testing.T, agent *fakeAgent, after time.Duration) {
-		reg := agent.register(&consul.AgentServiceRegistration{Name: "kept", Check: &consul.AgentServiceCheck{TTL: 6 * time.Second}},
-			&discovery.RegisterOptions{Background: true})
+		kept := &consul.AgentServiceRegistration{Name: "kept", Check: &consul.AgentServiceCheck{TTL: 6 * time.Second}}
+		reg := agent.register(kept, &discovery.RegisterOptions{Background: true})
+		var wg sync.WaitGroup
+		wg.Go(func() { // an update hangs, or fails, or is being made again
+			for port := 1; ; port++ {
+				def := *kept
+				def.Port = port
+				err := reg.Update(within(t, time.Duration(port%4)*time.Second), &def)
+				if err != nil && strings.HasSuffix(err.Error(), "the registration is closed") {
+					return
+				}
+				time.Sleep(700 * time.Millisecond)
+			}
+		})
 		time.Sleep(after)
 		start := time.Now()
 		err := reg.Close()
 		if took := time.Since(start); took > 5*time.Second {
 			t.Errorf("Close after %s took %s", after, took)
 		}
+		wg.Wait()
 		time.Sleep(2 * time.Minute)
 		entries, _, e := agent.Client().Health().Service(t.Context(), "kept", nil)
 		if e != nil || err == nil && len(entries) > 0 {
@@ -115,7 +131,7 @@ func TestRegisterEndsAtAnyMoment(t *testing.T) {
 	for _, f := range []consulmock.Fault{{Latency: time.Second}, {Latency: 4 * time.Second, NoLeader: true}} {
 		for after := 10 * time.Millisecond; after < 8*time.Second; after += 370 * time.Millisecond {
 			bubble(t, func(t *testing.T, agent *fakeAgent) {
-				f.Stay, f.Path = true, "/v1/agent/**"
+				f.Always, f.Path = true, "/v1/agent/**"
 				remove := agent.Inject(f)
 				ctx, cancel := context.WithTimeout(t.Context(), after)
 				defer cancel()
@@ -126,6 +142,9 @@ func TestRegisterEndsAtAnyMoment(t *testing.T) {
 				}
 				remove()
 				if err == nil {
+					if err := reg.Err(); err != nil && strings.Contains(err.Error(), "not registered") {
+						t.Errorf("registered, but %v", err)
+					}
 					time.Sleep(time.Minute)
 					want(t, "registered", len(eventsOf[discovery.RegisteredEvent](agent)), 1)
 					want(t, "health", agent.health(), "passing")

@@ -1,11 +1,16 @@
 package discovery
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/lictor-go/consul"
 )
@@ -31,13 +36,16 @@ func newDefinition(reg *consul.AgentServiceRegistration, ttl time.Duration) (*de
 	if d.reg.ID == "" {
 		d.reg.ID = d.reg.Name
 	}
+	if err := checkID("service ID", d.reg.ID); err != nil {
+		return nil, err
+	}
 	// Without it, checks of an earlier definition would stay, expire, and take
 	// the instance out of service.
 	d.reg.ReplaceExistingChecks = true
 	if len(d.reg.Checks) == 0 && ttl >= 0 {
 		d.reg.Checks = []*consul.AgentServiceCheck{{
 			TTL:                            positive(ttl, defaultTTL),
-			DeregisterCriticalServiceAfter: max(defaultDeregisterAfter, 10*ttl),
+			DeregisterCriticalServiceAfter: max(defaultDeregisterAfter, 10*min(ttl, math.MaxInt64/10)),
 		}}
 	}
 	for i, check := range d.reg.Checks {
@@ -47,24 +55,68 @@ func newDefinition(reg *consul.AgentServiceRegistration, ttl time.Duration) (*de
 				check.CheckID = fmt.Sprintf("service:%s:%d", d.reg.ID, i+1)
 			}
 		}
-		if slices.Contains(d.checks, check.CheckID) {
-			return nil, fmt.Errorf("discovery: service %q has two checks with the ID %q", d.reg.ID, check.CheckID)
-		}
-		d.checks = append(d.checks, check.CheckID)
-		if check.TTL > 0 {
-			if check.TTL < minTTL {
-				return nil, fmt.Errorf("discovery: check TTL is %s; want at least %s (is the unit missing?)", check.TTL, minTTL)
-			}
-			if err := checkStatus(check.Status); err != nil && check.Status != "" {
-				return nil, fmt.Errorf("discovery: %w", err)
-			}
-			d.ttls = append(d.ttls, check.CheckID)
-			if d.ttl == 0 || check.TTL < d.ttl {
-				d.ttl = check.TTL
-			}
+		if err := d.addCheck(check); err != nil {
+			return nil, err
 		}
 	}
+	if _, err := json.Marshal(d.reg); err != nil { // it has raw JSON in it
+		return nil, fmt.Errorf("discovery: service %q: %w", d.reg.ID, err)
+	}
 	return d, nil
+}
+
+// addCheck adds what there is to know about a check of the definition.
+func (d *definition) addCheck(check *consul.AgentServiceCheck) error {
+	if err := checkID("check ID", check.CheckID); err != nil {
+		return err
+	}
+	if slices.Contains(d.checks, check.CheckID) {
+		return fmt.Errorf("discovery: service %q has two checks with the ID %q", d.reg.ID, check.CheckID)
+	}
+	d.checks = append(d.checks, check.CheckID)
+	if check.TTL <= 0 {
+		return nil
+	}
+	if check.TTL < minTTL {
+		return fmt.Errorf("discovery: check TTL is %s; want at least %s (is the unit missing?)", check.TTL, minTTL)
+	}
+	if err := checkStatus(check.Status); err != nil && check.Status != "" {
+		return fmt.Errorf("discovery: %w", err)
+	}
+	d.ttls = append(d.ttls, check.CheckID)
+	if d.ttl == 0 || check.TTL < d.ttl {
+		d.ttl = check.TTL
+	}
+	return nil
+}
+
+// checkID returns an error if no path can hold an ID: agents would register the
+// service, but neither update the check nor deregister the service.
+func checkID(what, id string) error {
+	if !utf8.ValidString(id) || strings.ContainsFunc(id, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return fmt.Errorf("discovery: %s %q: want printable characters", what, id)
+	}
+	for _, element := range strings.Split(id, "/") {
+		if element == "." || element == ".." {
+			return fmt.Errorf("discovery: %s %q: want no element . or .. between slashes", what, id)
+		}
+	}
+	return nil
+}
+
+// replaces returns an error if the definition is not one of the same service
+// instance as the old one.
+func (d *definition) replaces(old *definition) error {
+	for _, part := range []struct{ what, now, before string }{
+		{"ID", d.reg.ID, old.reg.ID},
+		{"namespace", d.reg.Namespace, old.reg.Namespace},
+		{"partition", d.reg.Partition, old.reg.Partition},
+	} {
+		if part.now != part.before {
+			return fmt.Errorf("the new %s is %q, want %q", part.what, part.now, part.before)
+		}
+	}
+	return nil
 }
 
 // initialStatus returns the status that the TTL checks say to start with: the
@@ -79,7 +131,7 @@ func (d *definition) initialStatus() consul.HealthStatus {
 	return status
 }
 
-// hasOtherChecks reports whether there are checks that no heartbeat is about.
+// hasOtherChecks reports whether there are checks without a heartbeat.
 func (d *definition) hasOtherChecks() bool { return len(d.ttls) < len(d.checks) }
 
 // withStatus returns the definition to be sent while the service has the status.

@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"encoding/json"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -128,6 +129,25 @@ func TestDefinitionChecks(t *testing.T) {
 		}
 		if want := "discovery: check TTL is " + test.want + "; want at least 100ms (is the unit missing?)"; err == nil || err.Error() != want {
 			t.Errorf("error %v, want %s", err, want)
+		}
+	}
+}
+
+// TestAddedCheck checks when the agent removes a service without a check of its
+// own: after ten TTLs or ten minutes, even if ten TTLs are more than can be.
+func TestAddedCheck(t *testing.T) {
+	for ttl, want := range map[time.Duration]time.Duration{
+		0:               10 * time.Minute,
+		time.Minute:     10 * time.Minute,
+		2 * time.Minute: 20 * time.Minute,
+		math.MaxInt64:   math.MaxInt64 / 10 * 10,
+	} {
+		d, err := newDefinition(&consul.AgentServiceRegistration{Name: "web"}, ttl)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := d.reg.Checks[0].DeregisterCriticalServiceAfter; got != want {
+			t.Errorf("TTL %s: removed after %s, want %s", ttl, got, want)
 		}
 	}
 }

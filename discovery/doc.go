@@ -11,8 +11,8 @@
 //	...
 //	defer reg.Close()
 //
-// It finds the instances of other services by a [Resolver], which asks about each
-// service once and answers from memory:
+// It finds the instances of other services with a [Resolver], which watches each
+// service that is asked for, and keeps its instances in memory:
 //
 //	resolver := discovery.NewResolver(client, nil)
 //	defer resolver.Close()
@@ -21,7 +21,7 @@
 //	httpClient := &http.Client{Transport: discovery.NewTransport(resolver, nil), Timeout: 10 * time.Second}
 //	resp, err := httpClient.Get("http://api/status")
 //
-// And it can follow any answer of the agent that can be waited on:
+// And it can follow everything that a blocking query can wait for:
 //
 //	for nodes, err := range discovery.Watch(ctx, client.Catalog().Nodes, nil) {
 //		...
@@ -40,22 +40,22 @@
 //
 // # Finding instances
 //
-// Who wants one instance has five ways to it, all over one resolver:
+// There are five ways to get one instance, all built on a Resolver:
 //
-//   - [Resolver.Pick] returns one; [ResolverOptions.Balancer] says how.
-//   - [Resolver.Acquire] does, and is told how it went: an instance that has
-//     failed is left out for a while, and [LeastLoaded] knows who is busy.
+//   - [Resolver.Pick] returns the one that the [Balancer] picks.
+//   - [Resolver.Acquire] also takes feedback: an instance that has failed is left
+//     out for a while, and [LeastLoaded] knows the load of each.
 //   - [Resolver.PickKey] returns the same instance for the same key.
-//   - [NewTransport] does all of that for an [http.Client], and tries another
-//     instance when a connection fails.
-//   - [Resolver.DialContext] is for everything else that dials.
+//   - [NewTransport] does this for an [http.Client], with feedback, and tries
+//     another instance when a connection fails.
+//   - [Resolver.DialContext] does this for everything else that dials.
 //
-// Who wants all of them has [Resolver.Instances] and [Resolver.Watch]. Instances
-// with a failing or warning check are left out unless [ResolverOptions] say
-// otherwise.
+// [Resolver.Instances] and [Resolver.Watch] return all of them. Instances with a
+// warning or critical check are left out, unless the [ResolverOptions] include
+// them.
 //
-// [Watch] and [WatchService] are loops without a resolver. They yield what the
-// agent says, with all details, and hold a connection each.
+// [Watch] and [WatchService] are loops without a resolver. They yield the responses
+// of the agent with all details, and hold a connection each.
 //
 // # Logs and metrics
 //
@@ -69,12 +69,12 @@
 // [ResolverOptions.MaxQueries] of them, however many services it follows, so that
 // heartbeats get through. A watch uses one. A registration uses one for a moment
 // at each heartbeat, and shares it with others of the same client. Use one
-// client, and one resolver for each kind of question, in a program.
+// client in a program, and one resolver for each set of [ResolverOptions].
 //
 // # When the agent is away
 //
-// Nothing here ends because the agent does not answer. A registration tries
+// Nothing here ends because the agent does not respond. A registration tries
 // again until the agent knows it, a watch yields the error and goes on, a
-// resolver keeps its last answer. Pauses grow and are random, so that a thousand
-// programs do not ask an agent that comes back in the same moment.
+// resolver keeps the last response. Pauses grow and are random, so that a thousand
+// programs do not all send a query at the moment at which an agent is back.
 package discovery

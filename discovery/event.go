@@ -7,9 +7,9 @@ import (
 )
 
 // Event is something that happened inside this package, for metrics. It is one
-// of [RegisteredEvent], [HealedEvent], [BeatFailedEvent], [DeregisteredEvent],
-// [WatchErrorEvent], [WatchRecoveredEvent], [IndexResetEvent] and
-// [InstancesChangedEvent].
+// of [RegisteredEvent], [HeartbeatFailedEvent], [HealedEvent],
+// [DeregisteredEvent], [WatchErrorEvent], [WatchRecoveredEvent],
+// [IndexResetEvent] and [InstancesChangedEvent].
 //
 // The functions called OnEvent in the options are called by the goroutine to
 // which the event happened, possibly by several at once. They must not block: a
@@ -19,61 +19,62 @@ type Event interface {
 	log() (slog.Level, string, []slog.Attr)
 }
 
-// RegisteredEvent says that a service was registered for the first time.
+// RegisteredEvent reports that the agent accepted a service for the first time.
 type RegisteredEvent struct {
 	Service, ID string
 }
 
-// HealReason says what a registration recovered from.
+// HealReason is what a registration recovered from.
 type HealReason string
 
 const (
-	// HealLost means that the agent did not have the service or one of its
-	// checks any more, and the service was registered again: the agent was
-	// restarted without its data, or somebody deregistered it.
+	// HealLost means that the agent no longer had the service or one of its
+	// checks, and the service was registered again: the agent was restarted
+	// without its data, or somebody deregistered it.
 	HealLost HealReason = "lost"
 
-	// HealFailing means that the agent could not be told the status for a while,
-	// but had kept the service: nothing was registered.
+	// HealFailing means that requests failed for a while, but the agent had kept
+	// the service: nothing was lost.
 	HealFailing HealReason = "failing"
 )
 
-// HealedEvent says that a registration is in order again, and its status
+// HealedEvent reports that a registration is in order again, and its status
 // reported.
 type HealedEvent struct {
 	Service, ID string
 	Reason      HealReason
-	Cause       error         // the error that showed it first
+	Cause       error         // the first error
 	Took        time.Duration // since then
 }
 
-// BeatFailedEvent says that an agent could not be told the status of a service,
-// or could not be asked about it.
-type BeatFailedEvent struct {
+// HeartbeatFailedEvent reports that a heartbeat, a poll or a registration failed,
+// or that [RegisterOptions.Health] did not return in time. There is no event of a
+// failure that Register returns.
+type HeartbeatFailedEvent struct {
 	Service, ID string
-	CheckID     string // empty if the call was about the whole service
+	CheckID     string // empty if the request was about the whole service
 	Err         error
 	Failures    int           // in a row
 	RetryIn     time.Duration // until the next try
 }
 
-// DeregisteredEvent says that Close removed a service, or could not do so in
-// time.
+// DeregisteredEvent reports that Close removed a service, or could not do so in
+// time, with the error that Close returns.
 type DeregisteredEvent struct {
 	Service, ID string
 	Err         error
 }
 
-// WatchErrorEvent says that a query of a watch failed.
+// WatchErrorEvent reports that a query of a watch failed.
 type WatchErrorEvent struct {
-	Watch      string // the watch's name; of a resolver, the service
-	Datacenter string // the one that was asked about; empty for the client's
+	Watch      string // the name of the watch; for a resolver, the service
+	Datacenter string // that was queried; empty for the client's
 	Err        error
 	Failures   int           // in a row
 	RetryIn    time.Duration // until the next query
 }
 
-// WatchRecoveredEvent says that a query of a watch was answered after others had
+// WatchRecoveredEvent reports that a query of a watch succeeded after others had
 // failed.
 type WatchRecoveredEvent struct {
 	Watch      string
@@ -82,22 +83,22 @@ type WatchRecoveredEvent struct {
 	Took       time.Duration // since the first of them
 }
 
-// IndexResetEvent says that an answer had a lower index than the one before,
-// whereupon the watch started over.
+// IndexResetEvent reports that a response had a lower index than the one before, so
+// that the watch started over.
 type IndexResetEvent struct {
 	Watch      string
 	Datacenter string
 	From, To   uint64
 }
 
-// InstancesChangedEvent says that a resolver has other instances of a service
-// than before.
+// InstancesChangedEvent reports that a resolver has other instances of a service
+// than before. The events of a service come one after the other, in order.
 type InstancesChangedEvent struct {
 	Service                 string
-	Datacenter              string // the one that they are from; empty for the client's
+	Datacenter              string // of the instances; empty for the client's
 	Added, Removed, Changed int
 	Total                   int // now
-	Held                    int // of them are not in the last answer, but held back; see [ResolverOptions.MinInstances]
+	Held                    int // of them were not in the last response; see [ResolverOptions.MinInstances]
 }
 
 // failureLevel returns the level of a failure in a row of so many. An outage has
@@ -122,7 +123,7 @@ func (e HealedEvent) log() (slog.Level, string, []slog.Attr) {
 		slog.Duration("took", e.Took), slog.Any("cause", e.Cause)}
 }
 
-func (e BeatFailedEvent) log() (slog.Level, string, []slog.Attr) {
+func (e HeartbeatFailedEvent) log() (slog.Level, string, []slog.Attr) {
 	return failureLevel(e.Failures), "heartbeat failed", []slog.Attr{slog.String("service", e.Service), slog.String("id", e.ID),
 		slog.String("check", e.CheckID), slog.Any("error", e.Err), slog.Int("failures", e.Failures), slog.Duration("retry_in", e.RetryIn)}
 }

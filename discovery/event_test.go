@@ -19,8 +19,8 @@ func TestEventsInLogs(t *testing.T) {
 		{RegisteredEvent{"web", "web-1"}, `level=INFO msg="service registered" service=web id=web-1`},
 		{HealedEvent{"web", "web-1", HealLost, boom, time.Second}, `level=INFO msg="service registered again" service=web id=web-1 took=1s cause=boom`},
 		{HealedEvent{"web", "web-1", HealFailing, boom, time.Second}, `level=INFO msg="heartbeats succeed again" service=web id=web-1 took=1s cause=boom`},
-		{BeatFailedEvent{"web", "web-1", "c", boom, 1, time.Second}, `level=WARN msg="heartbeat failed" service=web id=web-1 check=c error=boom failures=1 retry_in=1s`},
-		{BeatFailedEvent{"web", "web-1", "c", boom, 2, time.Second}, `level=DEBUG msg="heartbeat failed" service=web id=web-1 check=c error=boom failures=2 retry_in=1s`},
+		{HeartbeatFailedEvent{"web", "web-1", "c", boom, 1, time.Second}, `level=WARN msg="heartbeat failed" service=web id=web-1 check=c error=boom failures=1 retry_in=1s`},
+		{HeartbeatFailedEvent{"web", "web-1", "c", boom, 2, time.Second}, `level=DEBUG msg="heartbeat failed" service=web id=web-1 check=c error=boom failures=2 retry_in=1s`},
 		{DeregisteredEvent{"web", "web-1", nil}, `level=INFO msg="service deregistered" service=web id=web-1`},
 		{DeregisteredEvent{"web", "web-1", boom}, `level=ERROR msg="service not deregistered" service=web id=web-1 error=boom`},
 		{WatchErrorEvent{"web", "dc2", boom, 1, 0}, `level=WARN msg="watch failed" watch=web datacenter=dc2 error=boom failures=1 retry_in=0s`},
@@ -45,16 +45,16 @@ func TestEventsInLogs(t *testing.T) {
 
 // TestEventsKeepTheirOrder has a second event while the first one is passed on.
 func TestEventsKeepTheirOrder(t *testing.T) {
-	var s *service
+	var e *entry
 	var totals []int
 	next := func(total int) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.events = append(s.events, InstancesChangedEvent{Total: total})
-		s.emit()
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.events = append(e.events, InstancesChangedEvent{Total: total})
+		e.emit()
 	}
-	s = &service{r: &Resolver{opts: ResolverOptions{OnEvent: func(e Event) {
-		total := e.(InstancesChangedEvent).Total
+	e = &entry{r: &Resolver{opts: ResolverOptions{OnEvent: func(event Event) {
+		total := event.(InstancesChangedEvent).Total
 		if total == 1 {
 			other := make(chan struct{})
 			go func() {

@@ -78,7 +78,7 @@ func ExampleEvent() {
 			switch e := e.(type) {
 			case discovery.RegisteredEvent:
 				fmt.Println("registered", e.ID)
-			case discovery.BeatFailedEvent:
+			case discovery.HeartbeatFailedEvent:
 				fmt.Println("failed:", e.Err)
 			case discovery.HealedEvent:
 				fmt.Println("healed:", e.Reason)

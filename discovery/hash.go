@@ -4,18 +4,41 @@ import (
 	"hash/maphash"
 	"math"
 	"reflect"
+	"slices"
 )
 
-// A hasher tells whether two answers have the same content, without keeping
-// them: they belong to whoever got them. The indexes inside an answer
-// (CreateIndex and ModifyIndex) say when something changed and not what it is,
-// so they do not count, and neither does the order of the tags in a
-// map[string][]string, which agents send in random order.
+// A hasher tells whether two values have the same content, without keeping
+// them: they belong to the caller. The indexes inside a response (CreateIndex and
+// ModifyIndex) tell when something changed and not what it is, so they do not
+// count, and neither does the order of the tags in a map[string][]string, which
+// agents send in random order.
 //
 // Two contents that differ have the same hash with a probability of 2^-64.
 type hasher struct {
 	seed   maphash.Seed
 	fields map[reflect.Type][]int // of struct types: the fields that count
+	inside []reference            // what the value being hashed is part of
+}
+
+// reference is a pointer, map or slice.
+type reference struct {
+	t    reflect.Type
+	at   uintptr
+	size int // of a slice
+}
+
+// contentChanged returns a function that reports whether a value differs from that
+// of the call before. It keeps nothing of the values.
+func contentChanged[T any]() func(T) bool {
+	h := newHasher()
+	var last uint64
+	first := true
+	return func(v T) bool {
+		sum := h.sum(v)
+		changed := first || sum != last
+		first, last = false, sum
+		return changed
+	}
 }
 
 func newHasher() *hasher {
@@ -38,7 +61,7 @@ func (h *hasher) sum(v any) uint64 {
 			}
 		})
 	}
-	h.write(&m, reflect.ValueOf(v), 0)
+	h.write(&m, reflect.ValueOf(v))
 	return m.Sum64()
 }
 
@@ -54,14 +77,23 @@ func (h *hasher) unordered(n int, each func(add func(write func(*maphash.Hash)))
 	return total
 }
 
-// maxDepth ends the walk through types that refer to themselves. What is decoded
-// from JSON is never so deep.
-const maxDepth = 100
-
-func (h *hasher) write(m *maphash.Hash, v reflect.Value, depth int) {
-	if depth > maxDepth {
-		return
+// enter reports whether v is not part of itself. After that, leave has to be
+// called.
+func (h *hasher) enter(v reflect.Value) bool {
+	r := reference{t: v.Type(), at: v.Pointer()}
+	if v.Kind() == reflect.Slice {
+		r.size = v.Len()
 	}
+	if slices.Contains(h.inside, r) {
+		return false
+	}
+	h.inside = append(h.inside, r)
+	return true
+}
+
+func (h *hasher) leave() { h.inside = h.inside[:len(h.inside)-1] }
+
+func (h *hasher) write(m *maphash.Hash, v reflect.Value) {
 	switch v.Kind() {
 	case reflect.String:
 		writeString(m, v.String())
@@ -77,42 +109,65 @@ func (h *hasher) write(m *maphash.Hash, v reflect.Value, depth int) {
 		writeUint(m, v.Uint())
 	case reflect.Float32, reflect.Float64:
 		writeUint(m, math.Float64bits(v.Float()))
-	case reflect.Pointer, reflect.Interface:
+	case reflect.Complex64, reflect.Complex128:
+		writeUint(m, math.Float64bits(real(v.Complex())))
+		writeUint(m, math.Float64bits(imag(v.Complex())))
+	case reflect.Struct:
+		for _, i := range h.counting(v.Type()) {
+			h.write(m, v.Field(i))
+		}
+	case reflect.Array:
+		h.writeList(m, v)
+	case reflect.Interface:
 		if v.IsNil() {
 			writeUint(m, 0)
 			return
 		}
 		writeUint(m, 1)
-		if v.Kind() == reflect.Interface {
-			writeString(m, v.Elem().Type().String())
-		}
-		h.write(m, v.Elem(), depth+1)
-	case reflect.Struct:
-		for _, i := range h.counting(v.Type()) {
-			h.write(m, v.Field(i), depth+1)
-		}
-	case reflect.Slice, reflect.Array:
-		h.writeList(m, v, depth)
+		writeString(m, v.Elem().Type().String())
+		h.write(m, v.Elem())
+	case reflect.Pointer, reflect.Slice, reflect.Map:
+		h.writeReference(m, v)
+	}
+}
+
+// writeReference writes what a pointer, slice or map leads to, unless that is what
+// v is part of.
+func (h *hasher) writeReference(m *maphash.Hash, v reflect.Value) {
+	if v.Kind() == reflect.Pointer && v.IsNil() {
+		writeUint(m, 0)
+		return
+	}
+	if !h.enter(v) {
+		return
+	}
+	defer h.leave()
+	switch v.Kind() {
+	case reflect.Pointer:
+		writeUint(m, 1)
+		h.write(m, v.Elem())
+	case reflect.Slice:
+		h.writeList(m, v)
 	case reflect.Map:
 		writeUint(m, h.unordered(v.Len(), func(add func(func(*maphash.Hash))) {
 			for it := v.MapRange(); it.Next(); {
 				add(func(m *maphash.Hash) {
-					h.write(m, it.Key(), depth+1)
-					h.write(m, it.Value(), depth+1)
+					h.write(m, it.Key())
+					h.write(m, it.Value())
 				})
 			}
 		}))
 	}
 }
 
-func (h *hasher) writeList(m *maphash.Hash, v reflect.Value, depth int) {
+func (h *hasher) writeList(m *maphash.Hash, v reflect.Value) {
 	writeUint(m, uint64(v.Len()))
 	if v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Uint8 {
 		m.Write(v.Bytes())
 		return
 	}
 	for i := range v.Len() {
-		h.write(m, v.Index(i), depth+1)
+		h.write(m, v.Index(i))
 	}
 }
 

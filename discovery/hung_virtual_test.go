@@ -66,7 +66,7 @@ func TestTransportHungInstance(t *testing.T) {
 				r := discovery.NewResolver(agent.client, nil)
 				defer r.Close()
 				hung := consulmock.New(t)
-				hung.Inject(consulmock.Fault{Stay: true, Hang: make(chan struct{})})
+				hung.Inject(consulmock.Fault{Always: true, Hang: make(chan struct{})})
 				c := &http.Client{Transport: discovery.NewTransport(r, hung.Transport())}
 				defer c.CloseIdleConnections()
 				if resp, err := test.call(t, c); err == nil {

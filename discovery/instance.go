@@ -5,7 +5,6 @@ import (
 	"net"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/lictor-go/consul"
 )
@@ -26,9 +25,9 @@ type Instance struct {
 	Meta   map[string]string
 	Status consul.HealthStatus // of all its checks and those of its node
 
-	// Weight is the one that the instance has in Consul for its status: for
-	// passing, or for warning. An instance without weights has 1. One that is
-	// critical or in maintenance has 0.
+	// Weight is the weight that Consul has for the status of the instance, passing
+	// or warning. It is 1 if the instance has no weights, and 0 if it is critical or
+	// in maintenance.
 	Weight int
 
 	Datacenter      string
@@ -53,8 +52,8 @@ func (i Instance) HostPort() string {
 }
 
 // Load returns how many uses of the instance are under way in its resolver: those
-// that began with [Resolver.Acquire], and requests of [NewTransport]. It changes
-// while the instance is held.
+// that began with [Resolver.Acquire], and requests of [NewTransport]. It is always
+// current, also of an Instance that was returned long ago.
 func (i Instance) Load() int { return i.loaded() }
 
 // loaded is Load without a copy of the instance.
@@ -65,18 +64,13 @@ func (i *Instance) loaded() int {
 	return int(i.stats.load.Load())
 }
 
-// failing reports whether the instance was seen failing a short time ago.
-func (i *Instance) failing(now time.Time) bool {
-	return i.stats != nil && now.UnixNano() < i.stats.until.Load()
-}
-
 // instanceKey identifies an instance of a service: IDs are unique on a node.
 type instanceKey struct{ datacenter, node, id string }
 
 func (i *Instance) key() instanceKey { return instanceKey{i.Datacenter, i.Node, i.ID} }
 
-// InstanceOf returns the instance that an answer about the health of a service
-// describes, as a [Resolver] would hold it.
+// InstanceOf returns the instance that an entry of [consul.Health.Service]
+// describes, as a [Resolver] would hold it. It is the zero Instance if e is nil.
 func InstanceOf(e *consul.ServiceEntry) Instance {
 	if e == nil {
 		return Instance{}
@@ -127,6 +121,21 @@ func equalInstance(a, b *Instance) bool {
 		maps.Equal(a.NodeMeta, b.NodeMeta) && maps.Equal(a.TaggedAddresses, b.TaggedAddresses)
 }
 
+// instancesChanged returns a function that reports whether a list differs from that
+// of the call before. It keeps the list.
+func instancesChanged() func([]Instance) bool {
+	var last []Instance
+	first := true
+	return func(instances []Instance) bool {
+		changed := first || len(instances) != len(last)
+		for i := 0; i < len(instances) && !changed; i++ {
+			changed = !equalInstance(&instances[i], &last[i])
+		}
+		first, last = false, instances
+		return changed
+	}
+}
+
 // difference counts what has changed from one list to another. Order does not
 // count, but instances that changed places are no difference only to the counts.
 func difference(from, to []Instance) (added, removed, changed int) {
@@ -147,19 +156,19 @@ func difference(from, to []Instance) (added, removed, changed int) {
 	return added, len(old), changed
 }
 
-// hold returns the instances to be used after an answer when there shall be at
-// least atLeast of them: those of the answer, and as many as needed of those
+// hold returns the instances to be used after a response when there have to be at
+// least atLeast of them: those of the response, and as many as needed of those
 // that were used before and are not in it, in their order. held is the number of
 // the latter.
-func hold(used, answer []Instance, atLeast int) (result []Instance, held int) {
-	if len(answer) >= atLeast {
-		return answer, 0
+func hold(used, response []Instance, atLeast int) (result []Instance, held int) {
+	if len(response) >= atLeast {
+		return response, 0
 	}
-	has := make(map[instanceKey]bool, len(answer))
-	for i := range answer {
-		has[answer[i].key()] = true
+	has := make(map[instanceKey]bool, len(response))
+	for i := range response {
+		has[response[i].key()] = true
 	}
-	result = slices.Clip(answer)
+	result = slices.Clip(response)
 	for i := range used {
 		if len(result) >= atLeast {
 			break

@@ -68,7 +68,7 @@ func TestLogOfAnOutage(t *testing.T) {
 			want   string
 			events int
 		}{
-			{beats, "INFO service registered; WARN heartbeat failed; INFO heartbeats succeed again", len(eventsOf[discovery.BeatFailedEvent](agent))},
+			{beats, "INFO service registered; WARN heartbeat failed; INFO heartbeats succeed again", len(eventsOf[discovery.HeartbeatFailedEvent](agent))},
 			{watch, "INFO instances changed; WARN watch failed; INFO watch succeeds again", len(eventsOf[discovery.WatchErrorEvent](agent))},
 		} {
 			lines, debug := test.log.above()

@@ -20,18 +20,21 @@ import (
 
 // TestModel takes thousands of random steps: instances come, go and flap, the
 // agent dies, forgets, hangs, limits, loses its leader, its connections and its
-// index. No subscriber may ever see a state that never was. After each quiet
-// period everyone sees the state that is, and what is kept registered is.
+// index. Definitions that are kept registered are updated meanwhile, several times
+// at once, with contexts that end early, and with what the agent refuses. No
+// subscriber may ever see a state that never was. After each quiet period everyone
+// sees the state that is, and what is kept registered is, as its last update said.
 func TestModel(t *testing.T) {
 	seeds := []uint64{1, 2, 3, 1795262008348046479} // the last one restarts with services that the catalog has still
 	for n, seed := range seeds {
 		version := []string{"1.21.4", "1.8.7"}[n%2]
 		t.Run(fmt.Sprintf("seed %d, %s", seed, version), func(t *testing.T) {
 			bubble(t, func(t *testing.T, agent *fakeAgent) {
-				m := newModel(t, agent, rand.New(rand.NewPCG(seed, 0)))
+				m := newModel(t, agent, seed)
 				for range 60 {
 					for range 10 {
 						m.step()
+						m.update()
 					}
 					m.quiet()
 				}
@@ -49,7 +52,9 @@ type model struct {
 	rand  *rand.Rand
 	heal  []func() // ends what is wrong with the agent
 
-	kept     []*discovery.Registration
+	kept     []*keptService
+	updating sync.WaitGroup
+	updates  *rand.Rand // of their own, so that the other steps of a seed stay the same
 	resolver *discovery.Resolver
 	stop     context.CancelFunc
 	watchers sync.WaitGroup
@@ -64,15 +69,23 @@ type model struct {
 	views map[string]string            // subscriber, what it saw last
 }
 
-func newModel(t *testing.T, agent *fakeAgent, r *rand.Rand) *model {
+// keptService is a service that is kept registered.
+type keptService struct {
+	*discovery.Registration
+	port    int          // of the last update
+	refused bool         // the agent refuses the last update
+	ports   map[int]bool // of all updates that the agent may have accepted
+}
+
+func newModel(t *testing.T, agent *fakeAgent, seed uint64) *model {
 	m := &model{
-		t: t, agent: agent, rand: r, ports: map[string]int{},
+		t: t, agent: agent, rand: rand.New(rand.NewPCG(seed, 0)), updates: rand.New(rand.NewPCG(seed, 1)), ports: map[string]int{},
 		now: map[string]map[string]string{}, was: map[string]map[string]bool{}, said: map[string]map[string]bool{}, views: map[string]string{},
 	}
 	for n := range 2 {
-		m.kept = append(m.kept, agent.register(&consul.AgentServiceRegistration{
+		m.kept = append(m.kept, &keptService{ports: map[int]bool{0: true}, Registration: agent.register(&consul.AgentServiceRegistration{
 			Name: "kept", ID: fmt.Sprint("kept-", n), Check: &consul.AgentServiceCheck{TTL: 15 * time.Second},
-		}, nil))
+		}, nil)})
 	}
 	m.resolver = discovery.NewResolver(agent.client, &discovery.ResolverOptions{MaxQueries: 5})
 	var ctx context.Context
@@ -255,6 +268,51 @@ func (m *model) step() {
 	}
 }
 
+// update changes one of the definitions that are kept registered, or none, up to
+// three times at once.
+func (m *model) update() {
+	if m.updates.IntN(4) > 0 {
+		return
+	}
+	k := m.kept[m.updates.IntN(len(m.kept))]
+	for range 1 + m.updates.IntN(3) {
+		k.port++
+		k.refused = m.updates.IntN(4) == 0
+		def := &consul.AgentServiceRegistration{Name: "kept", ID: k.ID(), Port: k.port, Checks: []*consul.AgentServiceCheck{{
+			CheckID: []string{"", "other-" + k.ID()}[m.updates.IntN(2)],
+			TTL:     []time.Duration{5 * time.Second, 15 * time.Second, 5 * time.Minute}[m.updates.IntN(3)],
+		}}}
+		if k.refused {
+			def.Checks = append(def.Checks, &consul.AgentServiceCheck{Args: []string{"true"}, Interval: time.Minute})
+		} else {
+			k.ports[k.port] = true
+		}
+		after := []time.Duration{0, time.Millisecond, time.Second, 30 * time.Second}[m.updates.IntN(4)]
+		m.note("update %s:%d within %s, refused %t", k.ID(), k.port, after, k.refused)
+		m.updating.Go(func() {
+			ctx, cancel := context.WithTimeout(m.t.Context(), after)
+			defer cancel()
+			k.Update(ctx, def)
+		})
+		synctest.Wait() // it is the last one now
+	}
+}
+
+// checkKept compares what is kept registered with the last updates.
+func (m *model) checkKept() {
+	entries, _, err := m.agent.Client().Health().Service(m.t.Context(), "kept", &consul.QueryOptions{PassingOnly: true})
+	if err != nil || len(entries) != len(m.kept) {
+		m.t.Errorf("%d of %d are kept registered (%v); steps: %q", len(entries), len(m.kept), err, m.trace)
+		return
+	}
+	for i, k := range m.kept { // entries are sorted by ID
+		port, err := entries[i].Service.Port, k.Err()
+		if (err != nil) != k.refused || !k.ports[port] || !k.refused && port != k.port {
+			m.t.Errorf("%s has port %d (%v); the last update said %d, refused %t; steps: %q", k.ID(), port, err, k.port, k.refused, m.trace)
+		}
+	}
+}
+
 // flap sets the status of an instance.
 func (m *model) flap(s, id string) {
 	status := []consul.HealthStatus{consul.HealthPassing, consul.HealthWarning, consul.HealthCritical}[m.rand.IntN(3)]
@@ -284,7 +342,7 @@ func (m *model) fault() {
 	}
 	f := faults[m.rand.IntN(len(faults))]
 	f.Path = []string{"/v1/health/**", "/v1/agent/check/**", "/v1/agent/**"}[m.rand.IntN(3)]
-	if f.Stay = m.rand.IntN(2) == 0; !f.Stay {
+	if f.Always = m.rand.IntN(2) == 0; !f.Always {
 		f.Times = 1 + m.rand.IntN(10)
 	}
 	m.note("fault %s index %d latency %s", f.Path, f.Index, f.Latency)
@@ -304,6 +362,7 @@ func (m *model) quiet() {
 	}
 	m.heal = nil
 	time.Sleep(3 * time.Minute)
+	m.updating.Wait()
 	synctest.Wait()
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -326,10 +385,7 @@ func (m *model) quiet() {
 			m.t.Errorf("the resolver has %q (%v) instead of %q", stateOfInstances(list), err, is)
 		}
 	}
-	kept, _, err := m.agent.Client().Health().Service(m.t.Context(), "kept", &consul.QueryOptions{PassingOnly: true})
-	if err != nil || len(kept) != len(m.kept) {
-		m.t.Errorf("%d of %d are kept registered (%v); steps: %q", len(kept), len(m.kept), err, m.trace)
-	}
+	m.checkKept()
 	if m.t.Failed() {
 		m.t.FailNow()
 	}

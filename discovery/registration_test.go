@@ -79,6 +79,16 @@ func (a *fakeAgent) untilPassing(atMost time.Duration) time.Duration {
 	return time.Since(start)
 }
 
+// port returns the port of web.
+func (a *fakeAgent) port() int {
+	a.t.Helper()
+	entries, _, err := a.Client().Health().Service(a.t.Context(), "web", nil)
+	if err != nil || len(entries) != 1 {
+		a.t.Fatalf("%d instances, error %v", len(entries), err)
+	}
+	return entries[0].Service.Port
+}
+
 func (a *fakeAgent) index() uint64 {
 	a.t.Helper()
 	_, meta, err := a.Client().Health().Service(a.t.Context(), "web", nil)
@@ -176,292 +186,6 @@ func TestRegisterReplacesStaleChecks(t *testing.T) {
 	}
 }
 
-// TestRegistrationHeals breaks registrations in every way.
-func TestRegistrationHeals(t *testing.T) {
-	const (
-		beat  = ttl * 4 / 10     // at most to the next heartbeat
-		retry = ttl/3 + ttl/4    // at most from one try to the next, if the first one hangs
-		look  = 12 * time.Second // at most to the next look at the agent
-		back  = 500 * time.Millisecond
-	)
-	deregister := func(a *fakeAgent) { a.RemoveService("web-1") }
-	dropCheck := func(a *fakeAgent) {
-		if err := a.Client().Agent().CheckDeregister(a.t.Context(), "service:web-1"); err != nil {
-			a.t.Fatal(err)
-		}
-	}
-	away := func(d time.Duration, keep bool) func(*fakeAgent) {
-		return func(a *fakeAgent) {
-			a.Stop()
-			time.Sleep(d)
-			a.Restart(keep)
-		}
-	}
-	fault := func(f consulmock.Fault, d time.Duration) func(*fakeAgent) {
-		return func(a *fakeAgent) {
-			f.Stay = true
-			if f.Hang != nil {
-				f.Hang = make(chan struct{})
-			}
-			remove := a.Inject(f)
-			time.Sleep(d)
-			remove()
-		}
-	}
-	agentAPI := func(f consulmock.Fault) consulmock.Fault {
-		f.Path = "/v1/agent/**"
-		return f
-	}
-	for _, test := range []struct {
-		name      string
-		reg       func() *consul.AgentServiceRegistration
-		change    func(*fakeAgent)
-		within    time.Duration
-		registers int // in all
-		reason    discovery.HealReason
-	}{
-		{"deregistered", webTTL, deregister, beat, 2, discovery.HealLost},
-		{"check deregistered", webTTL, dropCheck, beat, 2, discovery.HealLost},
-		{"restart without data", webTTL, away(0, false), beat + back, 2, discovery.HealLost},
-		{"restart with data", webTTL, away(0, true), 0, 1, ""},
-		{"an hour away, without data", webTTL, away(time.Hour, false), retry, 2, discovery.HealLost},
-		{"an hour away, with data", webTTL, away(time.Hour, true), retry, 1, discovery.HealFailing},
-		{"hanging longer than the TTL", webTTL, fault(agentAPI(consulmock.Fault{Hang: make(chan struct{})}), 2*ttl), retry, 1, discovery.HealFailing},
-		{"no leader", webTTL, fault(agentAPI(consulmock.Fault{NoLeader: true, Latency: 7 * time.Second}), 2*ttl), retry, 1, discovery.HealFailing},
-		{"slow and no answer in time", webTTL, fault(agentAPI(consulmock.Fault{Latency: 14 * time.Second}), 4*ttl), retry, 1, discovery.HealFailing},
-		{"too many requests", webTTL, fault(agentAPI(consulmock.Fault{RateLimit: -1}), 2*ttl), retry, 1, discovery.HealFailing},
-		{"too many requests, come back later", webTTL, fault(agentAPI(consulmock.Fault{RateLimit: time.Minute}), 2*ttl), retry + time.Minute, 1, discovery.HealFailing},
-		{"dropped connections", webTTL, fault(agentAPI(consulmock.Fault{Drop: consulmock.DropRequest}), 2*ttl), retry, 1, discovery.HealFailing},
-		{"permission lost", webTTL, fault(agentAPI(consulmock.Fault{Status: 403, Body: "ACL not found"}), 2*ttl), retry, 1, discovery.HealFailing},
-		{"nonsense", webTTL, fault(agentAPI(consulmock.Fault{Status: 502, Body: "<html>"}), 2*ttl), retry, 1, discovery.HealFailing},
-
-		{"HTTP check: deregistered", webHTTP, deregister, look, 2, discovery.HealLost},
-		{"HTTP check: check deregistered", webHTTP, dropCheck, look, 2, discovery.HealLost},
-		{"HTTP check: restart without data", webHTTP, away(0, false), look + back, 2, discovery.HealLost},
-		{"HTTP check: an hour away, without data", webHTTP, away(time.Hour, false), 10 * time.Second, 2, discovery.HealLost},
-		{"HTTP check: an hour away, with data", webHTTP, func(a *fakeAgent) {
-			away(time.Hour, true)(a)
-			a.SetCheckStatus("service:web-1", consul.HealthPassing, "") // the check has run
-		}, 10 * time.Second, 1, discovery.HealFailing},
-		{"HTTP check: may not look", webHTTP, fault(agentAPI(consulmock.Fault{Status: 403, Body: "Permission denied"}), time.Hour), 10 * time.Second, 1, discovery.HealFailing},
-		{"HTTP check: no such endpoint", webHTTP, fault(agentAPI(consulmock.Fault{Status: 404, Body: "404 page not found"}), time.Hour), 10 * time.Second, 1, discovery.HealFailing},
-		{"long TTL: deregistered", func() *consul.AgentServiceRegistration {
-			r := webTTL()
-			r.Check.TTL = time.Hour
-			return r
-		}, deregister, look, 2, discovery.HealLost},
-	} {
-		for _, version := range []string{"1.21.4", "1.8.7"} {
-			t.Run(test.name+", "+version, func(t *testing.T) {
-				bubble(t, func(t *testing.T, agent *fakeAgent) {
-					reg := agent.register(test.reg(), nil)
-					time.Sleep(100 * time.Second)
-					test.change(agent)
-					if took := agent.untilPassing(test.within + time.Second); took > test.within+100*time.Millisecond {
-						t.Errorf("it took %s, want at most %s", took, test.within)
-					}
-					time.Sleep(5 * time.Minute)
-					want(t, "health", agent.health(), "passing")
-					want(t, "error", reg.Err(), nil)
-					want(t, "registrations", agent.wire.count(registerPath), test.registers)
-					healed := eventsOf[discovery.HealedEvent](agent)
-					if len(healed) == 0 {
-						healed = append(healed, discovery.HealedEvent{})
-					} else {
-						want(t, "times healed", len(healed), 1)
-						if healed[0].Cause == nil || healed[0].Took > 3*time.Hour {
-							t.Errorf("event %+v", healed[0])
-						}
-					}
-					want(t, "reason", healed[0].Reason, test.reason)
-				}, consulmock.WithVersion(version))
-			})
-		}
-	}
-}
-
-// TestRegistrationDoesNotInsist checks that an agent which never knows the check
-// is not flooded, and that the pauses are short again after that.
-func TestRegistrationDoesNotInsist(t *testing.T) {
-	bubble(t, func(t *testing.T, agent *fakeAgent) {
-		agent.register(webTTL(), nil)
-		remove := agent.Inject(consulmock.Fault{Path: "/v1/agent/check/**", Stay: true, Status: 500, Body: `CheckID "service:web-1" does not have associated TTL`})
-		time.Sleep(time.Hour)
-		if n := agent.wire.count(registerPath); n < 20 || n > 100 {
-			t.Errorf("%d registrations in an hour", n)
-		}
-		remove()
-		agent.untilPassing(2 * time.Minute)
-		before := agent.wire.count(registerPath)
-		time.Sleep(time.Hour)
-		want(t, "registrations afterwards", agent.wire.count(registerPath), before)
-	})
-}
-
-func TestSetStatus(t *testing.T) {
-	bubble(t, func(t *testing.T, agent *fakeAgent) {
-		reg := agent.register(webTTL(), nil)
-		time.Sleep(time.Second)
-		for _, test := range []struct {
-			status consul.HealthStatus
-			note   string
-			want   string
-		}{
-			{consul.HealthWarning, "disk at 91 %", "warning disk at 91 %"},
-			{consul.HealthWarning, "disk at 92 %", "warning disk at 92 %"},
-			{consul.HealthCritical, "", "critical"},
-			{consul.HealthPassing, "", "passing"},
-			{consul.HealthMaintenance, "gone fishing", `critical status "maintenance": want passing, warning or critical: gone fishing`},
-			{"", "", `critical status "": want passing, warning or critical`},
-		} {
-			before := time.Now()
-			reg.SetStatus(test.status, test.note)
-			if got := agent.health(); !strings.HasPrefix(test.want, strings.Fields(got)[0]) {
-				t.Errorf("SetStatus(%q): %q at once, want %q", test.status, got, test.want)
-			}
-			want(t, "virtual time that it took", time.Since(before), 0)
-			checks, err := agent.Client().Agent().Checks(t.Context(), nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			c := checks["service:web-1"]
-			want(t, "status and output", strings.TrimSpace(string(c.Status)+" "+c.Output), test.want)
-			time.Sleep(5 * time.Minute)
-			want(t, "status after some heartbeats", strings.Fields(agent.health())[0], strings.Fields(test.want)[0])
-		}
-
-		// Statuses that change like mad are thinned out, and the last one counts.
-		before := agent.wire.count(updatePath)
-		for n := range 10000 {
-			reg.SetStatus(consul.HealthWarning, fmt.Sprint(n))
-			time.Sleep(time.Millisecond)
-		}
-		reg.SetStatus(consul.HealthPassing, "")
-		time.Sleep(100 * time.Millisecond)
-		want(t, "the last one", agent.health(), "passing")
-		if n := agent.wire.count(updatePath) - before; n > 10*10+12 {
-			t.Errorf("%d reports in 10 s", n)
-		}
-		// The same status again is no news.
-		before = agent.wire.count(updatePath)
-		for range 100 {
-			reg.SetStatus(consul.HealthPassing, "")
-		}
-		synctest.Wait()
-		want(t, "reports of the same", agent.wire.count(updatePath), before)
-	})
-}
-
-func TestSetStatusWhileTheAgentIsAway(t *testing.T) {
-	bubble(t, func(t *testing.T, agent *fakeAgent) {
-		reg := agent.register(webTTL(), nil)
-		agent.Stop()
-		time.Sleep(time.Minute)
-		reg.SetStatus(consul.HealthWarning, "late news")
-		time.Sleep(time.Minute)
-		if reg.Err() == nil {
-			t.Error("no error while the agent is away")
-		}
-		agent.Restart(false)
-		time.Sleep(ttl)
-		want(t, "health", strings.Fields(agent.health())[0], "warning")
-	})
-}
-
-func TestInitialStatus(t *testing.T) {
-	for _, test := range []struct {
-		name  string
-		check consul.HealthStatus
-		opts  discovery.RegisterOptions
-		want  string
-	}{
-		{"nothing said", "", discovery.RegisterOptions{}, "passing"},
-		{"by the check", consul.HealthWarning, discovery.RegisterOptions{}, "warning"},
-		{"by the options", consul.HealthPassing, discovery.RegisterOptions{Status: consul.HealthCritical}, "critical"},
-		{"by the function", "", discovery.RegisterOptions{Health: func(context.Context) (consul.HealthStatus, string) {
-			return consul.HealthCritical, "warming up"
-		}}, "critical"},
-	} {
-		bubble(t, func(t *testing.T, agent *fakeAgent) {
-			reg := webTTL()
-			reg.Check.Status = test.check
-			agent.register(reg, &test.opts)
-			want(t, test.name, strings.Fields(agent.health())[0], test.want)
-		})
-	}
-}
-
-func TestHealthFunction(t *testing.T) {
-	bubble(t, func(t *testing.T, agent *fakeAgent) {
-		var mu sync.Mutex
-		status, note, calls := consul.HealthPassing, "fine", 0
-		set := func(s consul.HealthStatus, n string) { mu.Lock(); status, note = s, n; mu.Unlock() }
-		reg := agent.register(webTTL(), &discovery.RegisterOptions{Health: func(ctx context.Context) (consul.HealthStatus, string) {
-			if d, ok := ctx.Deadline(); !ok || time.Until(d) > ttl/4 {
-				t.Errorf("deadline in %s", time.Until(d))
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			calls++
-			return status, note
-		}})
-		check := func(want string) {
-			t.Helper()
-			time.Sleep(ttl * 4 / 10)
-			checks, err := agent.Client().Agent().Checks(t.Context(), nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			c := checks["service:web-1"]
-			if got := string(c.Status) + " " + c.Output; got != want {
-				t.Errorf("%q, want %q", got, want)
-			}
-		}
-		check("passing fine")
-		set(consul.HealthWarning, "so so")
-		check("warning so so")
-		reg.SetStatus(consul.HealthCritical, "draining") // the worse of the two
-		check("critical draining")
-		set(consul.HealthCritical, "broken")
-		check("critical broken")
-		set(consul.HealthPassing, "fine")
-		check("critical draining")
-		reg.SetStatus(consul.HealthPassing, "")
-		check("passing fine")
-		want(t, "one call for each report", calls, agent.wire.count(updatePath))
-	})
-}
-
-// TestHealthFunctionHangs checks that a program which hangs turns critical, and
-// that Close does not wait for it.
-func TestHealthFunctionHangs(t *testing.T) {
-	bubble(t, func(t *testing.T, agent *fakeAgent) {
-		hang := make(chan struct{})
-		first := true
-		reg := agent.register(webTTL(), &discovery.RegisterOptions{Health: func(context.Context) (consul.HealthStatus, string) {
-			if !first {
-				<-hang
-			}
-			first = false
-			return consul.HealthPassing, ""
-		}})
-		time.Sleep(2 * ttl)
-		want(t, "health", agent.health(), "critical TTL expired")
-		start := time.Now()
-		if err := reg.Close(); err != nil {
-			t.Error(err)
-		}
-		if took := time.Since(start); took > 5*time.Second {
-			t.Errorf("Close took %s", took)
-		}
-		want(t, "health", agent.health(), "gone")
-		close(hang)
-		time.Sleep(time.Minute)
-		want(t, "health", agent.health(), "gone")
-		want(t, "reports", agent.wire.count(updatePath), 1)
-	})
-}
-
 func TestClose(t *testing.T) {
 	never := func() chan struct{} { return make(chan struct{}) }
 	for _, test := range []struct {
@@ -473,7 +197,7 @@ func TestClose(t *testing.T) {
 	}{
 		{"nothing special", func(*fakeAgent, *discovery.Registration) {}, 0, false, "gone"},
 		{"in the middle of a heartbeat that hangs", func(a *fakeAgent, _ *discovery.Registration) {
-			a.Inject(consulmock.Fault{Path: "/v1/agent/check/**", Stay: true, Hang: never()})
+			a.Inject(consulmock.Fault{Path: "/v1/agent/check/**", Always: true, Hang: never()})
 			time.Sleep(12 * time.Second)
 		}, 5 * time.Second, false, "gone"},
 		{"deregistered already", func(a *fakeAgent, _ *discovery.Registration) { a.RemoveService("web-1") }, 0, false, "gone"},
@@ -489,18 +213,21 @@ func TestClose(t *testing.T) {
 			time.AfterFunc(time.Minute, a.Start)
 		}, 5 * time.Second, true, "critical"}, // restarted late, and says no more
 		{"the agent hangs", func(a *fakeAgent, _ *discovery.Registration) {
-			a.Inject(consulmock.Fault{Path: "/v1/agent/**", Stay: true, Hang: never()})
+			a.Inject(consulmock.Fault{Path: "/v1/agent/**", Always: true, Hang: never()})
 			time.Sleep(5 * time.Second)
 		}, 5 * time.Second, true, "critical TTL expired"},
+		{"the agent wants a pause", func(a *fakeAgent, _ *discovery.Registration) {
+			a.Inject(consulmock.Fault{Path: "/v1/agent/service/deregister/*", RateLimit: 2 * time.Minute})
+		}, 5 * time.Second, false, "gone"},
 		{"the agent refuses", func(a *fakeAgent, _ *discovery.Registration) {
-			a.Inject(consulmock.Fault{Path: "/v1/agent/service/deregister/*", Stay: true, Status: 403, Body: "Permission denied"})
+			a.Inject(consulmock.Fault{Path: "/v1/agent/service/deregister/*", Always: true, Status: 403, Body: "Permission denied"})
 		}, 0, true, "critical TTL expired"},
 	} {
 		for _, version := range []string{"1.21.4", "1.8.7"} {
 			t.Run(test.name+", "+version, func(t *testing.T) {
 				bubble(t, func(t *testing.T, agent *fakeAgent) {
 					ctx, cancel := context.WithCancel(t.Context())
-					reg, err := discovery.Register(ctx, agent.client, webTTL(), nil)
+					reg, err := discovery.Register(ctx, agent.client, webTTL(), &discovery.RegisterOptions{OnEvent: agent.note})
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -523,6 +250,9 @@ func TestClose(t *testing.T) {
 							t.Errorf("Close: %v and %v", errs[0], err)
 						}
 					}
+					if e := eventsOf[discovery.DeregisteredEvent](agent); len(e) != 1 || e[0].Err != errs[0] {
+						t.Errorf("events %+v", e)
+					}
 					time.Sleep(2 * time.Minute)
 					want(t, "health afterwards", agent.health(), test.after)
 					reg.SetStatus(consul.HealthPassing, "nobody listens")
@@ -531,6 +261,94 @@ func TestClose(t *testing.T) {
 				}, consulmock.WithVersion(version))
 			})
 		}
+	}
+}
+
+// TestCloseTimeout closes while the agent hangs.
+func TestCloseTimeout(t *testing.T) {
+	for _, test := range []struct{ timeout, want time.Duration }{
+		{0, 5 * time.Second}, {-1, 5 * time.Second}, {time.Second, time.Second}, {time.Minute, time.Minute},
+	} {
+		bubble(t, func(t *testing.T, agent *fakeAgent) {
+			reg := agent.register(webTTL(), &discovery.RegisterOptions{CloseTimeout: test.timeout})
+			agent.Inject(consulmock.Fault{Path: "/v1/agent/**", Always: true, Hang: make(chan struct{})})
+			start := time.Now()
+			if err := reg.Close(); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("error %v", err)
+			}
+			want(t, "Close took", time.Since(start), test.want)
+		})
+	}
+}
+
+// TestConcurrentUse calls everything at once.
+func TestConcurrentUse(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		reg := agent.register(webTTL(), &discovery.RegisterOptions{Health: func(context.Context) (consul.HealthStatus, string) {
+			return consul.HealthPassing, ""
+		}})
+		var wg sync.WaitGroup
+		for n := range 10 {
+			wg.Go(func() {
+				for k := range 10 {
+					reg.SetStatus(consul.HealthWarning, fmt.Sprint(n, k))
+					web := webTTL()
+					web.Port = n
+					reg.Update(within(t, time.Second), web)
+					_, _ = reg.Err(), reg.ID()
+					time.Sleep(time.Duration(n) * time.Millisecond)
+				}
+			})
+		}
+		time.Sleep(20 * time.Millisecond)
+		wg.Go(func() { reg.Close() })
+		wg.Wait()
+		time.Sleep(time.Minute)
+		want(t, "health", agent.health(), "gone")
+	})
+}
+
+// TestChecksOfTheAgent checks that a check which the agent runs starts critical
+// unless it has a Status, and has no status to be set.
+func TestChecksOfTheAgent(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		web := webHTTP()
+		web.Check.Status = ""
+		agent.register(web, nil)
+		want(t, "health", agent.health(), "critical")
+	})
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		reg := agent.register(webHTTP(), nil)
+		reg.SetStatus(consul.HealthWarning, "")
+		time.Sleep(time.Minute)
+		want(t, "health", agent.health(), "passing")
+		want(t, "reports", agent.wire.count(updatePath), 0)
+		if agent.wire.count(registerPath) != 1 || reg.Err() != nil {
+			t.Errorf("%d registrations, error %v", agent.wire.count(registerPath), reg.Err())
+		}
+	})
+}
+
+// TestAddedCheckDeregisters has a service without a check of its own send no
+// heartbeats any more.
+func TestAddedCheckDeregisters(t *testing.T) {
+	for _, test := range []struct{ ttl, critical time.Duration }{
+		{0, 10 * time.Minute}, {time.Minute, 10 * time.Minute}, {2 * time.Minute, 20 * time.Minute},
+	} {
+		bubble(t, func(t *testing.T, agent *fakeAgent) {
+			hang := make(chan struct{})
+			health, _, _ := hungHealth(1, hang)
+			agent.register(&consul.AgentServiceRegistration{Name: "web"}, &discovery.RegisterOptions{TTL: test.ttl, Health: health})
+			for agent.health() == "passing" {
+				time.Sleep(time.Second)
+			}
+			time.Sleep(test.critical - 2*time.Second)
+			want(t, "health", agent.health(), "critical TTL expired")
+			time.Sleep(32 * time.Second) // agents do it every 30 seconds
+			want(t, "health", agent.health(), "gone")
+			close(hang)
+			agent.untilPassing(10 * time.Second)
+		})
 	}
 }
 
@@ -648,7 +466,7 @@ func TestRegisterFails(t *testing.T) {
 		}
 		want(t, "requests", len(agent.wire.paths), 0)
 
-		agent.Inject(consulmock.Fault{Path: "/v1/agent/**", Stay: true, Hang: make(chan struct{})})
+		agent.Inject(consulmock.Fault{Path: "/v1/agent/**", Always: true, Hang: make(chan struct{})})
 		start := time.Now()
 		_, err := discovery.Register(within(t, 2*time.Second), agent.client, webTTL(), nil)
 		if !errors.Is(err, context.DeadlineExceeded) {
@@ -656,6 +474,88 @@ func TestRegisterFails(t *testing.T) {
 		}
 		want(t, "time to the end of the context and a second", time.Since(start), 3*time.Second)
 	})
+}
+
+// TestFailedRegisterLeavesNothing breaks each of the requests of a registration
+// in turn: an error means that the service is not registered.
+func TestFailedRegisterLeavesNothing(t *testing.T) {
+	for _, registrationTTL := range []time.Duration{0, -1} {
+		for broken := range 3 {
+			for _, f := range []consulmock.Fault{{Status: 500, Body: "no"}, {Drop: consulmock.DropAnswer}, {Hang: make(chan struct{})}} {
+				bubble(t, func(t *testing.T, agent *fakeAgent) {
+					f.Path, f.Skip = "/v1/agent/**", broken
+					if f.Hang != nil {
+						f.Hang = make(chan struct{})
+					}
+					agent.Inject(f)
+					reg, err := discovery.Register(within(t, time.Minute), agent.client, &consul.AgentServiceRegistration{Name: "web"},
+						&discovery.RegisterOptions{TTL: registrationTTL})
+					time.Sleep(time.Minute)
+					if err != nil {
+						want(t, "health after an error", agent.health(), "gone")
+						return
+					}
+					want(t, "health", agent.health(), "passing")
+					if err := reg.Close(); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestImpossibleDefinitions checks that a definition which no agent can take, or
+// whose checks could not be updated, is refused at once, and that nothing happens
+// to an instance that is there already.
+func TestImpossibleDefinitions(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(*consul.AgentServiceRegistration)
+		want   string
+	}{
+		{"service ID with dots", func(r *consul.AgentServiceRegistration) { r.ID = "web/../1" }, `service ID "web/../1": want no element . or .. between slashes`},
+		{"name with dots", func(r *consul.AgentServiceRegistration) { r.ID, r.Name = "", ".." }, `service ID "..": want no element . or .. between slashes`},
+		{"check ID with dots", func(r *consul.AgentServiceRegistration) { r.Check.CheckID = "web/./ttl" }, `check ID "web/./ttl": want no element . or .. between slashes`},
+		{"check ID in the list", func(r *consul.AgentServiceRegistration) {
+			r.Checks = []*consul.AgentServiceCheck{{CheckID: "..", TTL: time.Minute}}
+		}, `check ID "..": want no element . or .. between slashes`},
+		{"line break", func(r *consul.AgentServiceRegistration) { r.Check.CheckID = "a\nb" }, `check ID "a\nb": want printable characters`},
+		{"no UTF-8", func(r *consul.AgentServiceRegistration) { r.ID = "a\xff" }, `service ID "a\xff": want printable characters`},
+		{"no JSON", func(r *consul.AgentServiceRegistration) { r.Proxy = []byte("{") }, `service "web-1": json: `},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, agent *fakeAgent) {
+				agent.add("web", "web-1")
+				web := webTTL()
+				test.change(web)
+				refused := func(err error) {
+					t.Helper()
+					if err == nil || !strings.HasPrefix(err.Error(), "discovery: "+test.want) {
+						t.Errorf("error %v; want %s", err, test.want)
+					}
+				}
+				for _, background := range []bool{false, true} {
+					reg, err := discovery.Register(t.Context(), agent.client, web, &discovery.RegisterOptions{Background: background})
+					refused(err)
+					if err == nil {
+						reg.Close()
+					}
+				}
+				want(t, "requests", len(agent.wire.paths), 1)
+				want(t, "health", agent.health(), "passing")
+
+				reg := agent.register(webTTL(), nil)
+				if web.ID == "web-1" {
+					refused(reg.Update(t.Context(), web))
+				} else if err := reg.Update(t.Context(), web); err == nil {
+					t.Error("Update: no error")
+				}
+				time.Sleep(time.Minute)
+				want(t, "registrations", agent.wire.count(registerPath), 2)
+			})
+		})
+	}
 }
 
 func TestRegisterInBackground(t *testing.T) {
@@ -667,7 +567,7 @@ func TestRegisterInBackground(t *testing.T) {
 			t.Errorf("before the first attempt: %v", err)
 		}
 		time.Sleep(time.Hour)
-		failed := eventsOf[discovery.BeatFailedEvent](agent)
+		failed := eventsOf[discovery.HeartbeatFailedEvent](agent)
 		if err := reg.Err(); err == nil || err.Error() != notYet+": "+failed[0].Err.Error() || errors.Unwrap(err) == nil {
 			t.Errorf("while the agent is away: %v", err)
 		}
@@ -687,55 +587,5 @@ func TestRegisterInBackground(t *testing.T) {
 	bubble(t, func(t *testing.T, agent *fakeAgent) {
 		agent.register(webTTL(), &discovery.RegisterOptions{Background: true})
 		want(t, "health at once", agent.health(), "passing")
-	})
-}
-
-// TestRegistrationsAreNotInStep registers many services in one moment.
-func TestRegistrationsAreNotInStep(t *testing.T) {
-	bubble(t, func(t *testing.T, agent *fakeAgent) {
-		const n = 200
-		for i := range n {
-			reg := webTTL()
-			reg.ID = fmt.Sprint("web-", i)
-			agent.register(reg, nil)
-		}
-		_, most := agent.wire.inFlight()
-		want(t, "calls at the same time", most, 1)
-		for range 30 {
-			before := agent.wire.count(updatePath)
-			time.Sleep(time.Second)
-			if beats := agent.wire.count(updatePath) - before; beats > 60 {
-				t.Errorf("%d of %d heartbeats in one second out of ten", beats, n)
-			}
-		}
-	})
-}
-
-// TestSeveralChecks keeps several TTL checks alive, next to one that is not.
-func TestSeveralChecks(t *testing.T) {
-	bubble(t, func(t *testing.T, agent *fakeAgent) {
-		agent.register(&consul.AgentServiceRegistration{
-			Name:  "web",
-			Check: &consul.AgentServiceCheck{TTL: time.Minute},
-			Checks: []*consul.AgentServiceCheck{
-				{CheckID: "queue", TTL: ttl},
-				{TCP: "127.0.0.1:9", Interval: time.Minute, Status: consul.HealthPassing},
-			},
-		}, nil)
-		time.Sleep(10 * time.Minute)
-		want(t, "health", agent.health(), "passing")
-		for _, id := range []string{"service:web:1", "queue", "service:web:3"} {
-			if err := agent.Client().Agent().CheckDeregister(t.Context(), id); err != nil {
-				t.Fatal(err)
-			}
-			time.Sleep(12 * time.Second)
-			checks, err := agent.Client().Agent().Checks(t.Context(), nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if checks[id] == nil {
-				t.Errorf("check %s has not come back", id)
-			}
-		}
 	})
 }

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"log/slog"
-	"net"
-	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,156 +14,65 @@ import (
 )
 
 var (
-	// ErrNoInstances means that a service has no instance to pick. The error that
-	// wraps it says whether there would have to be a healthy one, and whether the
-	// token may have kept some from being seen.
+	// ErrNoInstances means that a service has no instance to pick. The text of the
+	// error that wraps it tells whether only healthy instances count, and whether
+	// the token may not allow to see all.
 	ErrNoInstances = errors.New("no instances")
 
 	// ErrClosed means that a resolver was closed.
 	ErrClosed = errors.New("resolver closed")
 )
 
-// ResolverOptions are the options of a resolver. Nil, and the zero
-// ResolverOptions, consist of defaults. A number that is 0 or less means the
-// default, but for ExcludeFor.
-type ResolverOptions struct {
-	// Query is what is asked about every service: Tags, Filter, Near, NodeMeta,
-	// AllowStale, UseCache and so on. PassingOnly, WaitIndex and WaitHash are the
-	// resolver's own. For WaitTime see [WatchOptions].
-	Query consul.QueryOptions
-
-	// AllowWarning makes instances count that have a warning check. Without it
-	// only those do that have none but passing checks.
-	AllowWarning bool
-
-	// AnyStatus makes all instances count, also those that have a critical check
-	// or are in maintenance, whose Weight is 0.
-	AnyStatus bool
-
-	// Connect looks for the instances through which a service can be reached in
-	// the service mesh: its proxies, and itself where it takes part natively.
-	Connect bool
-
-	// Datacenters are asked one after the other: the instances are those of the
-	// first datacenter that has any. The next one is asked when the ones before
-	// it have none, or when the agent has refused to ask them, or failed three
-	// times in a row; and no longer when one of them has some again. Empty means
-	// Query.Datacenter.
-	Datacenters []string
-
-	// MinInstances holds removals back: while fewer instances than that are
-	// healthy, so many of those that were used last stay in use that there are
-	// MinInstances of them. It keeps a fault of the checks from taking everything
-	// out of service, at the price of using what may be dead. It is off by
-	// default.
-	MinInstances int
-
-	// IdleTimeout is the time after which a service is forgotten that nobody asks
-	// for or watches, but not while the agent is away, which could not replace
-	// the last good answer. 5 minutes by default.
-	IdleTimeout time.Duration
-
-	// MaxQueries bounds the queries that are under way at the same time, and with
-	// them the resolver's connections: 128 by default, of the 200 that agents
-	// allow to a client. An eighth of them, at most 16, do not wait for changes.
-	// They serve what is asked for the first time, and the services for which
-	// there is no room among the others, which are asked about every 5 seconds.
-	MaxQueries int
-
-	// Balancer returns the balancer of one service; see [Random], [RoundRobin],
-	// [WeightedRandom] and [LeastLoaded]. Nil means WeightedRandom.
-	Balancer func() Balancer
-
-	// ExcludeFor is how long an instance is not picked after it was seen failing,
-	// unless all are failing. It doubles with every further failure up to a
-	// minute, and ends with a success. 5 seconds if 0; never if negative.
-	ExcludeFor time.Duration
-
-	// Dial opens the connections of [Resolver.DialContext]. Nil means a
-	// [net.Dialer] with a timeout of 10 seconds.
-	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-
-	// Burst, MinInterval, MinBackoff and MaxBackoff are those of the watch of
-	// each service; see [WatchOptions].
-	Burst       int
-	MinInterval time.Duration
-	MinBackoff  time.Duration
-	MaxBackoff  time.Duration
-
-	// Logger gets what happens; nil is silent. Of failures in a row the first one
-	// is a warning, and the others are for debugging. OnEvent is called with
-	// [InstancesChangedEvent], [WatchErrorEvent], [WatchRecoveredEvent] and
-	// [IndexResetEvent]; nil is none.
-	Logger  *slog.Logger
-	OnEvent func(Event)
-}
-
-const (
-	defaultIdleTimeout = 5 * time.Minute
-	defaultMaxQueries  = 128
-	defaultExcludeFor  = 5 * time.Second
-)
-
-// Resolver holds the instances of the services that it was asked for. However
-// many ask for a service, there is one blocking query about it, and all but the
-// first are answered from memory. Its methods may be called concurrently.
+// Resolver finds instances of services, and keeps them in memory. The first call
+// for a service starts a watch of it, one for all callers; later calls return from
+// memory. Make one with [NewResolver]. Its methods may be called concurrently.
 //
-// While the agent is away the last good answer stays in use; [Resolver.State]
-// says how old it is and what is wrong.
+// While the agent cannot be reached, the last good response stays in use.
+// [Resolver.State] reports how old it is and what is wrong.
 type Resolver struct {
-	client *consul.Client
-	opts   ResolverOptions // with defaults
-	watch  WatchOptions    // of each service, without the name
-	slots  *slots
-	ctx    context.Context // of the queries; ended by Close
-	cancel context.CancelFunc
-	wg     sync.WaitGroup // of their goroutines
+	client  *consul.Client
+	opts    ResolverOptions // with defaults
+	watch   WatchOptions    // of each service, without the name
+	limiter *queryLimiter
+	started time.Time
+	ctx     context.Context // of the queries; ended by Close
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup // of their goroutines
 
 	mu       sync.RWMutex
-	services map[string]*service
+	services map[string]*entry
 }
 
-// NewResolver returns a resolver, which asks nothing before it is asked. Nil
-// options mean passing instances only. With a nil client every question is an
-// error.
+// NewResolver returns a resolver. It sends nothing before the first call for a
+// service. Nil options mean passing instances only. If c is nil, every call
+// returns an error.
 func NewResolver(c *consul.Client, opts *ResolverOptions) *Resolver {
-	r := &Resolver{client: c, services: make(map[string]*service)}
-	if opts != nil {
-		r.opts = *opts
+	r := &Resolver{client: c, opts: opts.withDefaults(), started: time.Now(), services: make(map[string]*entry)}
+	if token := strings.TrimSpace(r.opts.Query.Token); token != "" {
+		// Unlike these options, a client prints without its token wherever it is a
+		// field.
+		if r.opts.Query.Token = ""; c != nil {
+			r.client = c.WithToken(token)
+		}
 	}
-	o := &r.opts
-	o.IdleTimeout = positive(o.IdleTimeout, defaultIdleTimeout)
-	o.MaxQueries = positive(o.MaxQueries, defaultMaxQueries)
-	if o.ExcludeFor == 0 {
-		o.ExcludeFor = defaultExcludeFor
-	}
-	if o.Balancer == nil {
-		o.Balancer = WeightedRandom
-	}
-	if o.Dial == nil {
-		o.Dial = (&net.Dialer{Timeout: 10 * time.Second}).DialContext
-	}
-	o.Query.PassingOnly = !o.AllowWarning && !o.AnyStatus
-	o.Datacenters = slices.Clone(o.Datacenters)
-	if len(o.Datacenters) == 0 {
-		o.Datacenters = []string{o.Query.Datacenter}
-	}
-	watch := WatchOptions{
-		Query: o.Query, Burst: o.Burst, MinInterval: o.MinInterval, MinBackoff: o.MinBackoff, MaxBackoff: o.MaxBackoff,
-		Logger: o.Logger, OnEvent: o.OnEvent,
-	}
-	r.watch = watch.withDefaults()
-	r.slots = newSlots(o.MaxQueries)
+	r.watch = r.opts.watch()
+	r.limiter = newQueryLimiter(r.opts.MaxQueries, len(r.opts.Datacenters))
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r
 }
 
+// clock returns the time since the resolver was made. Changes of the system's time
+// do not move it.
+func (r *Resolver) clock() time.Duration { return time.Since(r.started) }
+
 // Instances returns the healthy instances of a service, in the agent's order. A
-// service without any, or of which Consul does not know, has an empty list.
+// service without any, or one that Consul does not know, has an empty list.
 //
-// The first call for a service waits for the agent's answer until ctx ends,
-// whatever goes wrong meanwhile, unless the agent refuses the question. Later
-// calls are answered from memory at once. The slice is the caller's.
+// The first call for a service waits for the agent's response until ctx ends, and
+// while that fails the query is repeated. If the agent refuses the query, with a
+// status such as 403, that error is returned at once. Later calls return from
+// memory at once, whether ctx has ended or not. The slice belongs to the caller; the
+// maps and slices in its instances are shared.
 func (r *Resolver) Instances(ctx context.Context, service string) ([]Instance, error) {
 	_, v, err := r.lookUp(ctx, service)
 	if err != nil {
@@ -175,43 +82,45 @@ func (r *Resolver) Instances(ctx context.Context, service string) ([]Instance, e
 }
 
 // Pick returns the instance that the balancer picks, or ErrNoInstances if there
-// is none. For waiting see Instances. Instances seen failing by [Resolver.Acquire]
-// are left out for a while.
+// is none. It waits as [Resolver.Instances] does. Instances that have failed are
+// left out for a while; see [Resolver.Acquire].
 func (r *Resolver) Pick(ctx context.Context, service string) (Instance, error) {
-	s, v, err := r.lookUp(ctx, service)
+	e, v, err := r.lookUp(ctx, service)
 	if err != nil {
 		return Instance{}, err
 	}
-	return s.pick(v, s.balancer.Pick, nil)
+	return e.pick(v, e.balancer().Pick, nil)
 }
 
-// PickKey is Pick for things that shall stay with the same instance: it returns
-// the same one for the same key, in every process, for as long as it is healthy,
-// and was not seen failing by [Resolver.Acquire] just now. When an instance goes,
-// only its keys move. The balancer is not asked.
+// PickKey is Pick for what has to stay with the same instance: it returns the same
+// one for the same key, in every process, for as long as it is healthy and has not
+// failed a short time ago. When an instance is removed, only its keys move.
+// Instances get keys in proportion to their weights. The balancer is not used.
 func (r *Resolver) PickKey(ctx context.Context, service, key string) (Instance, error) {
-	s, v, err := r.lookUp(ctx, service)
+	e, v, err := r.lookUp(ctx, service)
 	if err != nil {
 		return Instance{}, err
 	}
-	return s.pick(v, func(instances []Instance) int { return rendezvous(key, instances) }, nil)
+	return e.pick(v, func(instances []Instance) int { return rendezvous(key, instances) }, nil)
 }
 
-// Acquire is Pick with feedback. The caller calls done when it has used the
-// instance, with the error if the instance has failed: it is then left out of
-// picks for a while. Until then the use counts as load. Further calls of done do
-// nothing. An error that is [context.Canceled] is not held against the instance.
+// Acquire is Pick with feedback. The caller has to call done when it has used the
+// instance, with an error if the instance has failed, which is then left out of
+// picks for a while (see [ResolverOptions.ExcludeFor]). A [context.Canceled] counts
+// neither as a failure nor as a success. Until done is called, the use counts in
+// [Instance.Load], and the service is not forgotten. Further calls of done do
+// nothing.
 func (r *Resolver) Acquire(ctx context.Context, service string) (i Instance, done func(error), err error) {
 	return r.acquire(ctx, service, nil)
 }
 
 // acquire is Acquire among the instances that are not in tried.
 func (r *Resolver) acquire(ctx context.Context, service string, tried []instanceKey) (Instance, func(error), error) {
-	s, v, err := r.lookUp(ctx, service)
+	e, v, err := r.lookUp(ctx, service)
 	if err != nil {
 		return Instance{}, nil, err
 	}
-	i, err := s.pick(v, s.balancer.Pick, tried)
+	i, err := e.pick(v, e.balancer().Pick, tried)
 	if err != nil {
 		return Instance{}, nil, err
 	}
@@ -220,7 +129,7 @@ func (r *Resolver) acquire(ctx context.Context, service string, tried []instance
 	return i, func(err error) {
 		if once.CompareAndSwap(false, true) {
 			i.stats.load.Add(-1)
-			s.judge(i, err)
+			e.feedback(i, err)
 		}
 	}, nil
 }
@@ -231,8 +140,8 @@ func (r *Resolver) acquire(ctx context.Context, service string, tried []instance
 // be changed.
 //
 // When queries fail, the first error is yielded, further ones are not. The last
-// instances stay valid: they are yielded again, changed or not, when the agent
-// answers again. When ctx ends, the sequence ends without an error; when the
+// instances stay valid. When the agent responds again, they are yielded again,
+// changed or not. When ctx ends, the sequence ends without an error; when the
 // resolver is closed, it ends with ErrClosed.
 func (r *Resolver) Watch(ctx context.Context, service string) iter.Seq2[[]Instance, error] {
 	return func(yield func([]Instance, error) bool) {
@@ -240,16 +149,16 @@ func (r *Resolver) Watch(ctx context.Context, service string) iter.Seq2[[]Instan
 			yield(nil, errNilContext)
 			return
 		}
-		s, err := r.use(service)
+		e, err := r.use(service)
 		if err != nil {
 			yield(nil, err)
 			return
 		}
-		defer s.release()
+		defer r.release(e)
 		var seen uint64
 		failed := false
 		for ctx.Err() == nil {
-			v := s.view.Load()
+			v := e.view.Load()
 			if v.answered && (v.generation != seen || failed && v.err == nil) {
 				seen, failed = v.generation, failed && v.err != nil
 				if !yield(v.instances, nil) {
@@ -279,50 +188,53 @@ func (r *Resolver) Watch(ctx context.Context, service string) iter.Seq2[[]Instan
 type State struct {
 	Instances []Instance // shared: it must not be changed
 
-	// Answered is when the agent has last answered; zero means never. As long as
-	// Err is nil a query is waiting for changes, and the instances are those of
-	// now, even if Answered is a minute or so ago.
+	// Answered is the time of the agent's last response; zero means that there was
+	// none. While Err is nil, a query is waiting for changes, so the instances are
+	// current even if Answered is a minute ago. (Services beyond
+	// [ResolverOptions.MaxQueries] are queried every 5 seconds instead.)
 	Answered time.Time
 
-	// Err is the error of the last query, nil if it was answered.
+	// Err is the error of the last query, nil if the agent responded.
 	Err error
 
-	Datacenter string // the one of the instances; empty for the client's
-	Held       int    // instances that are held back; see ResolverOptions.MinInstances
+	Datacenter string // of the instances; empty for the client's
+	Held       int    // instances that are kept in use; see ResolverOptions.MinInstances
 }
 
-// State returns what the resolver knows about a service, without waiting and
-// without asking. It reports false if nobody has asked for the service lately.
+// State returns what the resolver knows about a service. It neither waits nor sends
+// anything, and does not count as a use of the service. It reports false if the
+// service is not followed.
 func (r *Resolver) State(service string) (State, bool) {
 	r.mu.RLock()
-	s := r.services[service]
+	e := r.services[service]
 	r.mu.RUnlock()
-	if s == nil {
+	if e == nil {
 		return State{}, false
 	}
-	return s.state(), true
+	return e.state(), true
 }
 
-// Retry ends the pause after a failed query about a service: the agent is asked
-// again at once, or as soon as Burst and MinInterval allow it. It does not wait, and
-// does nothing to a query that waits for a change.
+// Retry ends the pause after a failed query about a service: the query is repeated
+// at once, or as soon as Burst and MinInterval allow it. It does not wait, and does
+// nothing if a query is under way.
 func (r *Resolver) Retry(service string) {
 	r.mu.RLock()
-	s := r.services[service]
+	e := r.services[service]
 	r.mu.RUnlock()
-	if s != nil {
-		s.retry()
+	if e != nil {
+		e.retry()
 	}
 }
 
-// Close ends the resolver's queries and waits for its goroutines. Everything
-// that waits for the resolver, or asks it later, gets ErrClosed. Further calls do
-// nothing. It must not be called from OnEvent. The error is always nil.
+// Close ends the resolver's queries and waits for its goroutines. Calls and loops
+// that wait for the resolver end with ErrClosed, and so do later ones. Further
+// calls of Close do nothing. It must not be called from OnEvent. The error is always
+// nil.
 func (r *Resolver) Close() error {
 	r.mu.Lock()
 	r.cancel()
-	for name, s := range r.services {
-		s.idle.Stop()
+	for name, e := range r.services {
+		e.idle.Stop()
 		delete(r.services, name)
 	}
 	r.mu.Unlock()
@@ -331,37 +243,37 @@ func (r *Resolver) Close() error {
 }
 
 // lookUp returns a service and what is known about it, after the agent's first
-// answer.
-func (r *Resolver) lookUp(ctx context.Context, name string) (*service, *view, error) {
+// response.
+func (r *Resolver) lookUp(ctx context.Context, name string) (*entry, *view, error) {
 	if ctx == nil {
 		return nil, nil, errNilContext
 	}
 	r.mu.RLock()
-	s := r.services[name]
+	e := r.services[name]
 	r.mu.RUnlock()
-	if s != nil {
-		if v := s.view.Load(); v.answered {
-			s.touch(time.Now())
-			return s, v, nil
+	if e != nil {
+		if v := e.view.Load(); v.answered {
+			e.touch()
+			return e, v, nil
 		}
 	}
-	s, err := r.use(name)
+	e, err := r.use(name)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer s.release()
+	defer r.release(e)
 	for {
-		v := s.view.Load()
+		v := e.view.Load()
 		switch {
 		case v.answered:
-			return s, v, nil
+			return e, v, nil
 		case v.settled && isRefusal(v.err):
 			return nil, nil, v.err
 		}
 		select {
 		case <-v.superseded:
 		case <-ctx.Done():
-			err := fmt.Errorf("discovery: no answer about service %q: %w", name, ctx.Err())
+			err := fmt.Errorf("discovery: no response about service %q: %w", name, ctx.Err())
 			if v.err != nil {
 				err = fmt.Errorf("%w; last error: %w", err, v.err)
 			}
@@ -373,44 +285,56 @@ func (r *Resolver) lookUp(ctx context.Context, name string) (*service, *view, er
 }
 
 // use returns a service that is not forgotten before its release.
-func (r *Resolver) use(name string) (*service, error) {
+func (r *Resolver) use(name string) (*entry, error) {
 	if r.client == nil {
 		return nil, errNilClient
 	}
-	if name == "" {
-		return nil, errors.New("discovery: service is empty")
+	if err := r.opts.check(name); err != nil {
+		return nil, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ctx.Err() != nil {
 		return nil, fmt.Errorf("discovery: service %q: %w", name, ErrClosed)
 	}
-	s := r.services[name]
-	if s == nil {
-		s = newService(r, name)
-		r.services[name] = s
+	e := r.services[name]
+	if e == nil {
+		e = newEntry(r, name)
+		r.services[name] = e
 	}
-	s.users.Add(1)
-	return s, nil
+	e.users++
+	return e, nil
 }
 
-// forget drops a service if nobody has used it for a while, and the agent could
-// say the same again.
-func (r *Resolver) forget(s *service) {
+// release ends a use of a service.
+func (r *Resolver) release(e *entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.ctx.Err() != nil {
+	e.used.Store(int64(r.clock()))
+	if e.users--; e.users == 0 && r.ctx.Err() == nil {
+		e.idle.Reset(r.opts.IdleTimeout)
+	}
+}
+
+// minIdleCheck is the shortest time between two checks of a service that has to be
+// kept although nobody uses it.
+const minIdleCheck = time.Second
+
+// forget drops a service if nobody has used it for IdleTimeout.
+func (r *Resolver) forget(e *entry) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ctx.Err() != nil || e.users > 0 { // release starts the timer again
 		return
 	}
-	idle := time.Since(time.Unix(0, s.used.Load()))
-	v := s.view.Load()
+	idle := r.clock() - time.Duration(e.used.Load())
 	switch {
-	case s.users.Load() > 0, v.answered && v.err != nil:
-		s.idle.Reset(r.opts.IdleTimeout)
 	case idle < r.opts.IdleTimeout:
-		s.idle.Reset(r.opts.IdleTimeout - idle)
+		e.idle.Reset(r.opts.IdleTimeout - idle)
+	case e.mustBeKept():
+		e.idle.Reset(max(r.opts.IdleTimeout, minIdleCheck))
 	default:
-		delete(r.services, s.name)
-		s.cancel()
+		delete(r.services, e.service)
+		e.cancel()
 	}
 }

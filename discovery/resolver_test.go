@@ -4,6 +4,7 @@ package discovery_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -127,7 +128,7 @@ func TestResolverWhileTheAgentIsAway(t *testing.T) {
 		}
 		st, _ := r.State("web")
 		want(t, "instances meanwhile", ids(st.Instances), "web-1")
-		want(t, "time of the last answer", st.Answered, stopped.Add(-10*time.Second))
+		want(t, "time since the last response", stopped.Sub(st.Answered), 10*time.Second)
 		if st.Err == nil {
 			t.Error("no error to be seen")
 		}
@@ -164,7 +165,7 @@ func TestResolverFirstAnswer(t *testing.T) {
 	})
 	// A question that the agent refuses is not going to be answered.
 	bubble(t, func(t *testing.T, agent *fakeAgent) {
-		agent.Inject(consulmock.Fault{Path: "/v1/health/**", Stay: true, Status: 403, Body: "Permission denied"})
+		agent.Inject(consulmock.Fault{Path: "/v1/health/**", Always: true, Status: 403, Body: "Permission denied"})
 		r := agent.resolver(nil)
 		start := time.Now()
 		_, err := r.Instances(t.Context(), "web")
@@ -175,35 +176,6 @@ func TestResolverFirstAnswer(t *testing.T) {
 		if _, err := r.Instances(t.Context(), ""); err == nil {
 			t.Error("a service without a name is no error")
 		}
-	})
-}
-
-func TestResolverForgetsIdleServices(t *testing.T) {
-	bubble(t, func(t *testing.T, agent *fakeAgent) {
-		r := agent.resolver(nil)
-		ctx, stop := context.WithCancel(t.Context())
-		go func() {
-			for range r.Watch(ctx, "watched") {
-			}
-		}()
-		instances2(t, r, "idle")
-		instances2(t, r, "used")
-		for range 20 {
-			time.Sleep(time.Minute)
-			instances(t, r, "used")
-		}
-		for service, want := range map[string]bool{"idle": false, "used": true, "watched": true} {
-			if _, known := r.State(service); known != want {
-				t.Errorf("%s is still known: %t, want %t", service, known, want)
-			}
-		}
-		now, _ := agent.wire.inFlight()
-		want(t, "queries under way", now, 2)
-		stop()
-		time.Sleep(6 * time.Minute)
-		now, _ = agent.wire.inFlight()
-		want(t, "queries under way after all have gone", now, 0)
-		want(t, "and when it is asked for again", instances2(t, r, "idle"), "")
 	})
 }
 
@@ -275,7 +247,7 @@ func TestResolverWatch(t *testing.T) {
 // it can be waiting.
 func TestResolverCancellation(t *testing.T) {
 	bubble(t, func(t *testing.T, agent *fakeAgent) {
-		agent.Inject(consulmock.Fault{Path: "/v1/health/**", Stay: true, Hang: make(chan struct{})})
+		agent.Inject(consulmock.Fault{Path: "/v1/health/**", Always: true, Hang: make(chan struct{})})
 		r := agent.resolver(nil)
 		calls := map[string]func(ctx context.Context) error{
 			"Instances": func(ctx context.Context) error { _, err := r.Instances(ctx, "web"); return err },
@@ -306,297 +278,175 @@ func TestResolverCancellation(t *testing.T) {
 	})
 }
 
-func TestResolverAllowWarning(t *testing.T) {
-	bubble(t, func(t *testing.T, agent *fakeAgent) {
-		for _, id := range []string{"p", "w", "c"} {
-			agent.add("web", id)
-		}
-		agent.SetCheckStatus("service:w", consul.HealthWarning, "")
-		agent.SetCheckStatus("service:c", consul.HealthCritical, "")
-		want(t, "passing", instances2(t, agent.resolver(nil), "web"), "p")
-		want(t, "warning too", instances2(t, agent.resolver(&discovery.ResolverOptions{AllowWarning: true}), "web"), "p w")
-	})
-}
-
-func TestResolverMinInstances(t *testing.T) {
-	bubble(t, func(t *testing.T, agent *fakeAgent) {
-		for _, id := range []string{"a", "b", "c", "d"} {
-			agent.add("web", id)
-		}
-		r := agent.resolver(&discovery.ResolverOptions{MinInstances: 2})
-		want(t, "all", instances2(t, r, "web"), "a b c d")
-		agent.remove("a")
-		want(t, "three", instances(t, r, "web"), "b c d")
-		for _, id := range []string{"b", "c", "d"} {
-			agent.SetCheckStatus("service:"+id, consul.HealthCritical, "")
-			synctest.Wait()
-		}
-		want(t, "two of them held", instances(t, r, "web"), "c d")
-		st, _ := r.State("web")
-		want(t, "held", st.Held, 2)
-		agent.add("web", "e")
-		want(t, "one of them held", instances(t, r, "web"), "d e")
-		agent.add("web", "f")
-		want(t, "none held", instances(t, r, "web"), "e f")
-	})
-}
-
-func TestResolverExcludesFailingInstances(t *testing.T) {
+// TestResolverWatchLoops breaks, panics and closes the resolver in loops, of which
+// there are several for one service.
+func TestResolverWatchLoops(t *testing.T) {
 	bubble(t, func(t *testing.T, agent *fakeAgent) {
 		agent.add("web", "a")
-		agent.add("web", "b")
-		r := agent.resolver(&discovery.ResolverOptions{Balancer: discovery.LeastLoaded})
-		first, done, err := r.Acquire(t.Context(), "web")
-		if err != nil {
-			t.Fatal(err)
+		r := agent.resolver(nil)
+		for range r.Watch(t.Context(), "web") {
+			break // at once
 		}
-		want(t, "load", first.Load(), 1)
-		if second, _ := r.Pick(t.Context(), "web"); second.ID == first.ID {
-			t.Error("picked the one that is loaded")
-		}
-		done(errors.New("boom"))
-		done(nil) // nothing
-		want(t, "load", first.Load(), 0)
-		picked := func() (n int) {
-			for range 100 {
-				i, err := r.Pick(t.Context(), "web")
-				if err != nil {
-					t.Fatal(err)
-				}
-				if i.ID == first.ID {
-					n++
-				}
-			}
-			return n
-		}
-		want(t, "picks of the one that failed", picked(), 0)
-		// What is known of an instance outlives changes of the others.
-		agent.add("web", "c")
-		synctest.Wait()
-		want(t, "picks after a change", picked(), 0)
-		time.Sleep(5 * time.Second)
-		if picked() == 0 {
-			t.Error("it is not picked after its time")
-		}
-		key, err := r.PickKey(t.Context(), "web", "user-7")
-		if err != nil {
-			t.Fatal(err)
-		}
-		for range 10 {
-			again, _ := r.PickKey(t.Context(), "web", "user-7")
-			want(t, "PickKey", again.ID, key.ID)
-		}
-		// It is left out for longer each time, until it succeeds once.
-		fail := func(err error) {
-			for {
-				i, done, err2 := r.Acquire(t.Context(), "web")
-				if err2 != nil {
-					t.Fatal(err2)
-				}
-				if i.ID == first.ID {
-					done(err)
-					return
-				}
-				done(nil)
-			}
-		}
-		fail(errors.New("boom"))
-		time.Sleep(9 * time.Second)
-		want(t, "picks after the second failure", picked(), 0)
-		time.Sleep(time.Second)
-		fail(nil)
-		fail(errors.New("boom"))
-		time.Sleep(5 * time.Second)
-		if picked() == 0 {
-			t.Error("a success is not remembered")
-		}
-		// A caller that gave up says nothing about the instance.
-		first, done, _ = r.Acquire(t.Context(), "web")
-		done(fmt.Errorf("wrapped: %w", context.Canceled))
-		if picked() == 0 {
-			t.Error("left out after a cancelled use")
-		}
-	})
-}
-
-// twoDatacenters returns a client of an agent that knows the datacenters of two
-// fakes.
-func twoDatacenters(t *testing.T) (c *consul.Client, dc1, dc2 *fakeAgent) {
-	dc1 = newFakeAgent(t)
-	dc2 = newFakeAgent(t, consulmock.WithDatacenter("dc2"))
-	to := roundTripper(func(req *http.Request) (*http.Response, error) {
-		if req.URL.Query().Get("dc") == "dc2" {
-			return dc2.wire.RoundTrip(req)
-		}
-		return dc1.wire.RoundTrip(req)
-	})
-	c, err := consul.NewClient(consul.Config{Transport: to})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c, dc1, dc2
-}
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
-
-func TestResolverDatacenters(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c, dc1, dc2 := twoDatacenters(t)
-		r := discovery.NewResolver(c, &discovery.ResolverOptions{Datacenters: []string{"dc1", "dc2"}, OnEvent: dc1.note})
-		defer r.Close()
-		queries := func(what string, in1, in2 int) {
-			t.Helper()
-			synctest.Wait()
-			n1, _ := dc1.wire.inFlight()
-			n2, _ := dc2.wire.inFlight()
-			want(t, what+": queries in dc1", n1, in1)
-			want(t, what+": queries in dc2", n2, in2)
-		}
-		dc1.add("web", "a")
-		dc2.add("web", "x")
-		var mu sync.Mutex
-		var seen []string
-		ctx, stop := context.WithCancel(t.Context())
-		go func() {
-			for list, err := range r.Watch(ctx, "web") {
-				if err == nil {
-					mu.Lock()
-					seen = append(seen, ids(list))
-					mu.Unlock()
-				}
+		func() {
+			defer func() { want(t, "panic", fmt.Sprint(recover()), "boom") }()
+			for range r.Watch(t.Context(), "web") {
+				panic("boom")
 			}
 		}()
-
-		want(t, "the first", instances2(t, r, "web"), "a")
-		queries("the first", 1, 0)
-		dc1.remove("a")
-		want(t, "none in the first", instances(t, r, "web"), "x")
-		queries("none in the first", 1, 1)
-		dc1.add("web", "b")
-		want(t, "again", instances(t, r, "web"), "b")
-		queries("again", 1, 0)
-		dc2.remove("x")
-		dc2.add("web", "y")
-
-		// The agent answers, but not about dc1.
-		remove := dc1.Inject(consulmock.Fault{Path: "/v1/health/**", Stay: true, Status: 500, Body: "No path to datacenter"})
-		time.Sleep(5 * time.Minute)
-		want(t, "out of reach", instances(t, r, "web"), "y")
-		st, _ := r.State("web")
-		want(t, "datacenter", st.Datacenter, "dc2")
-		if st.Err == nil {
-			t.Error("no error to be seen")
+		seq := r.Watch(t.Context(), "web")
+		loops := 0
+		for range seq { // one loop in another, twice the same sequence
+			for list := range seq {
+				want(t, "instances", ids(list), "a")
+				loops++
+				break
+			}
+			break
 		}
-		remove()
-		time.Sleep(time.Minute)
-		want(t, "in reach", instances(t, r, "web"), "b")
-		queries("in reach", 1, 0)
+		want(t, "loops", loops, 1)
+		time.Sleep(time.Hour)
+		_, known := r.State("web")
+		want(t, "known after all loops have ended", known, false)
 
-		// An agent that does not answer says nothing about datacenters.
-		dc1.Stop()
-		time.Sleep(5 * time.Minute)
-		want(t, "no agent", instances(t, r, "web"), "b")
-		queries("no agent", 0, 0)
-		dc1.Start()
-		time.Sleep(time.Minute)
-
-		dc1.remove("b")
-		synctest.Wait()
-		dc2.remove("y")
-		want(t, "none at all", instances(t, r, "web"), "")
-		stop()
-		synctest.Wait()
-		want(t, "all that was seen", fmt.Sprintf("%q", seen), `["a" "x" "b" "y" "b" "b" "y" ""]`)
-	})
-}
-
-// TestResolverDatacenterSlow checks that nobody is told that there are no
-// instances before the next datacenter has been asked.
-func TestResolverDatacenterSlow(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c, dc1, dc2 := twoDatacenters(t)
-		dc2.Inject(consulmock.Fault{Path: "/v1/health/**", Stay: true, Latency: time.Second})
-		r := discovery.NewResolver(c, &discovery.ResolverOptions{Datacenters: []string{"dc1", "dc2"}})
-		defer r.Close()
-		dc1.add("web", "a")
-		dc2.add("web", "x")
-		want(t, "the first", instances2(t, r, "web"), "a")
-		dc1.remove("a")
-		want(t, "none in the first", instances(t, r, "web"), "a")
-		time.Sleep(time.Second)
-		want(t, "in the second", instances(t, r, "web"), "x")
-	})
-}
-
-// TestResolverDatacenterRefused asks on where a datacenter refuses the question,
-// and fails only if all do.
-func TestResolverDatacenterRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c, dc1, dc2 := twoDatacenters(t)
-		refuse := consulmock.Fault{Path: "/v1/health/**", Stay: true, Status: 403, Body: "Permission denied"}
-		dc1.Inject(refuse)
-		dc2.add("web", "x")
-		opts := &discovery.ResolverOptions{Datacenters: []string{"dc1", "dc2"}}
-		r := discovery.NewResolver(c, opts)
-		defer r.Close()
-		want(t, "of the second", instances2(t, r, "web"), "x")
-		dc2.Inject(refuse)
-		other := discovery.NewResolver(c, opts)
-		defer other.Close()
-		if _, err := other.Instances(t.Context(), "web"); !errors.Is(err, consul.ErrPermissionDenied) {
-			t.Errorf("all refuse: %v", err)
+		var errs []error
+		for _, err := range r.Watch(t.Context(), "web") {
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			r.Close()
+		}
+		if len(errs) != 1 || !errors.Is(errs[0], discovery.ErrClosed) {
+			t.Errorf("errors %v, want ErrClosed", errs)
 		}
 	})
 }
 
-// TestResolverConnections follows 300 services of an agent that allows 200
-// connections, and keeps 20 services registered at the same time.
-func TestResolverConnections(t *testing.T) {
+// TestResolverAfterClose ends what is under way when a resolver is closed.
+func TestResolverAfterClose(t *testing.T) {
 	bubble(t, func(t *testing.T, agent *fakeAgent) {
-		const services = 300
-		name := func(n int) string { return fmt.Sprintf("s%03d", n) }
-		for n := range services {
-			agent.add(name(n), name(n)+"-1")
+		agent.add("web", "a")
+		r := agent.resolver(nil)
+		i, done, err := r.Acquire(t.Context(), "web")
+		if err != nil {
+			t.Fatal(err)
 		}
-		for n := range 20 {
-			reg := webTTL()
-			reg.ID = fmt.Sprint("web-", n)
-			agent.register(reg, nil)
+		r.Close()
+		done(errors.New("boom"))
+		done(nil)
+		want(t, "load", i.Load(), 0)
+		r.Retry("web")
+		_, known := r.State("web")
+		want(t, "known", known, false)
+		for name, call := range map[string]func() error{
+			"Instances":   func() error { _, err := r.Instances(t.Context(), "web"); return err },
+			"Pick":        func() error { _, err := r.Pick(t.Context(), "web"); return err },
+			"PickKey":     func() error { _, err := r.PickKey(t.Context(), "web", "k"); return err },
+			"Acquire":     func() error { _, _, err := r.Acquire(t.Context(), "web"); return err },
+			"DialContext": func() error { _, err := r.DialContext(t.Context(), "tcp", "web:80"); return err },
+			"Watch":       func() error { return firstError(r.Watch(t.Context(), "web")) },
+			"a request": func() error {
+				_, err := (&http.Client{Transport: discovery.NewTransport(r, nil)}).Get("http://web/")
+				return err
+			},
+		} {
+			if err := call(); !errors.Is(err, discovery.ErrClosed) {
+				t.Errorf("%s: %v, want ErrClosed", name, err)
+			}
+		}
+	})
+}
+
+// TestResolverInstances compares what a resolver holds with what the agent
+// reports, in order and in content.
+func TestResolverInstances(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		for _, id := range []string{"c", "a", "b"} {
+			agent.add("web", id, func(r *consul.AgentServiceRegistration) {
+				r.Tags, r.Meta, r.Weights = []string{"v1"}, map[string]string{"k": id}, &consul.AgentWeights{Passing: 7, Warning: 1}
+			})
 		}
 		r := agent.resolver(nil)
-		start := time.Now()
-		var wg sync.WaitGroup
-		for n := range services {
-			wg.Go(func() { want(t, "first", instances2(t, r, name(n)), name(n)+"-1") })
+		synctest.Wait()
+		want(t, "requests of a new resolver", agent.wire.count("GET"), 0)
+		entries, _, err := agent.client.Health().Service(t.Context(), "web", nil)
+		if err != nil {
+			t.Fatal(err)
 		}
-		wg.Wait()
-		want(t, "time to the first answers", time.Since(start), 0)
+		list, err := r.Instances(t.Context(), "web")
+		if err != nil || len(list) != len(entries) {
+			t.Fatalf("%d instances, %v", len(list), err)
+		}
+		for n, e := range entries {
+			is, _ := json.Marshal(list[n])
+			wanted, _ := json.Marshal(discovery.InstanceOf(e))
+			want(t, "instance", string(is), string(wanted))
+			want(t, "ID", list[n].ID, e.Service.ID)
+		}
+		want(t, "InstanceOf(nil)", discovery.InstanceOf(nil).ID, "")
 
-		slowest := time.Duration(0)
-		for n := 0; n < services; n += 7 {
-			agent.add(name(n), name(n)+"-2")
-			changed := time.Now()
-			for ids2 := name(n) + "-1 " + name(n) + "-2"; instances2(t, r, name(n)) != ids2; {
-				time.Sleep(100 * time.Millisecond)
+		// From memory even if the time is over.
+		ended, end := context.WithCancel(t.Context())
+		end()
+		if _, err := r.Instances(ended, "web"); err != nil {
+			t.Errorf("from memory: %v", err)
+		}
+		if _, err := r.Instances(ended, "db"); !errors.Is(err, context.Canceled) {
+			t.Errorf("not from memory: %v", err)
+		}
+	})
+}
+
+// TestResolverWatchEndsWithContext ends without an error.
+func TestResolverWatchEndsWithContext(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.Inject(consulmock.Fault{Path: "/v1/health/service/hangs", Hang: make(chan struct{})})
+		r := agent.resolver(nil)
+		for service, yields := range map[string]int{"web": 1, "hangs": 0} {
+			start := time.Now()
+			for list, err := range r.Watch(within(t, 10*time.Second), service) {
+				want(t, "yield of "+service, fmt.Sprint(list, err), "[] <nil>")
+				yields--
 			}
-			slowest = max(slowest, time.Since(changed))
+			want(t, "yields missing", yields, 0)
+			want(t, "took", time.Since(start), 10*time.Second)
 		}
-		if slowest > 6500*time.Millisecond {
-			t.Errorf("a change was seen after %s, want at most 6s and a bit", slowest)
+	})
+}
+
+// TestResolverWatchSlowLoop has a loop that takes its time: it sees the latest
+// instances only.
+func TestResolverWatchSlowLoop(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		r := agent.resolver(nil)
+		var seen []string
+		for list, err := range r.Watch(t.Context(), "web") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if seen = append(seen, ids(list)); len(seen) == 2 {
+				break
+			}
+			for _, id := range []string{"a", "b", "c"} {
+				agent.add("web", id)
+				synctest.Wait()
+			}
 		}
-		if _, most := agent.wire.inFlight(); most > 128+20+1 {
-			t.Errorf("%d requests at the same time, want at most 128 queries and what the registrations and the test need", most)
-		}
-		if beats := agent.wire.count(updatePath); beats < 20*3 {
-			t.Errorf("%d heartbeats", beats)
-		}
-		if errs := eventsOf[discovery.BeatFailedEvent](agent); len(errs) > 0 {
-			t.Errorf("%d heartbeats failed, such as %v", len(errs), errs[0].Err)
-		}
-		if errs := eventsOf[discovery.WatchErrorEvent](agent); len(errs) > 0 {
-			t.Errorf("%d errors, such as %v", len(errs), errs[0].Err)
-		}
-	}, consulmock.WithMaxConnsPerClient(200))
+		want(t, "seen", fmt.Sprintf("%q", seen), `["" "a b c"]`)
+	})
+}
+
+// TestResolverStateBeforeTheFirstResponse has neither instances nor a time.
+func TestResolverStateBeforeTheFirstResponse(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.Stop()
+		r := agent.resolver(nil)
+		go r.Instances(within(t, time.Hour), "web")
+		synctest.Wait()
+		state, known := r.State("web")
+		want(t, "known", known, true)
+		want(t, "instances", len(state.Instances), 0)
+		want(t, "zero time", state.Answered.IsZero(), true)
+		want(t, "error", state.Err != nil, true)
+	})
 }

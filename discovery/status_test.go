@@ -25,13 +25,21 @@ func TestAnyStatus(t *testing.T) {
 			Check:   &consul.AgentServiceCheck{TTL: time.Hour, Status: status},
 		})
 	}
+	agent.AddService(&consul.AgentServiceRegistration{Name: "web", ID: "maintenance", Weights: &consul.AgentWeights{Passing: 5, Warning: 2}})
+	if err := agent.Client().Agent().EnableServiceMaintenance(context.Background(), "maintenance", "test"); err != nil {
+		t.Fatal(err)
+	}
+	passingOnly := consul.QueryOptions{PassingOnly: true, WaitIndex: 1 << 40, WaitHash: "x", Known: 9} // the resolver sets its own
 	for _, test := range []struct {
 		opts discovery.ResolverOptions
 		want map[string]int
 	}{
 		{discovery.ResolverOptions{}, map[string]int{"passing": 5}},
 		{discovery.ResolverOptions{AllowWarning: true}, map[string]int{"passing": 5, "warning": 2}},
-		{discovery.ResolverOptions{AnyStatus: true}, map[string]int{"passing": 5, "warning": 2, "critical": 0}},
+		{discovery.ResolverOptions{AnyStatus: true}, map[string]int{"passing": 5, "warning": 2, "critical": 0, "maintenance": 0}},
+		{discovery.ResolverOptions{Query: passingOnly}, map[string]int{"passing": 5}},
+		{discovery.ResolverOptions{Query: passingOnly, AllowWarning: true}, map[string]int{"passing": 5, "warning": 2}},
+		{discovery.ResolverOptions{Query: passingOnly, AnyStatus: true}, map[string]int{"passing": 5, "warning": 2, "critical": 0, "maintenance": 0}},
 	} {
 		r := discovery.NewResolver(agent.Client(), &test.opts)
 		instances, err := r.Instances(context.Background(), "web")
@@ -82,6 +90,20 @@ func TestNoInstances(t *testing.T) {
 		case test.want == "", !errors.Is(err, discovery.ErrNoInstances), err.Error() != `discovery: service "web": `+test.want:
 			t.Errorf("token %s, AllowWarning %t, AnyStatus %t: %v; want %q", test.token, test.opts.AllowWarning, test.opts.AnyStatus, err, test.want)
 		}
+	}
+}
+
+// TestStateHasMonotonicTime makes sure that the age of a response is right after
+// somebody has changed the time of the system.
+func TestStateHasMonotonicTime(t *testing.T) {
+	r := discovery.NewResolver(consulmock.New(t).Client(), nil)
+	defer r.Close()
+	if _, err := r.Instances(context.Background(), "web"); err != nil {
+		t.Fatal(err)
+	}
+	state, _ := r.State("web")
+	if text := state.Answered.String(); !strings.Contains(text, " m=") {
+		t.Errorf("no reading of the monotonic clock in %s", text)
 	}
 }
 

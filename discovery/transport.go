@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/netip"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -18,38 +16,39 @@ import (
 // maxTries is the number of instances that one request is tried on.
 const maxTries = 3
 
-// NewTransport returns a transport for [http.Client] that takes the host of a
-// URL for the name of a service, and sends the request to the instance that r
-// picks: http://web/status goes to an instance of web, and so does
-// http://web.service.consul/status. Of Consul's names no other form is understood,
-// as with a tag or a datacenter in it: those are options of the resolver. A port
-// in the URL is not used, since the instance's is. A host that is an IP address
+// NewTransport returns a transport for [http.Client] that uses the host of a URL as
+// the name of a service, and sends the request to the instance that r picks:
+// http://web/status goes to an instance of web, and so does
+// http://web.service.consul/status. Other names of Consul's DNS, such as those with
+// a tag or a datacenter, are an error: those are options of the resolver. The port
+// of the URL is not used, but that of the instance. A request to an IP address
 // goes to base as it is.
 //
 // base sends the requests; nil means [http.DefaultTransport]. The header Host
-// stays what the request says, which is the service. With https, base has to
-// accept a certificate for the instance's address, because that is what it
-// connects to; to check it against the service's name, use
-// [Resolver.DialContext] in an [http.Transport] instead.
+// stays that of the request, which is the service. With https, base checks the
+// certificate against the instance's address, because that is what it connects to;
+// to check it against the service's name, use [Resolver.DialContext] in an
+// [http.Transport] instead.
 //
 // When the connection to an instance fails before anything of the request was
 // sent, another instance is tried, up to three in all, and the one that failed
-// is not picked for a while. Nothing is tried again after that, whatever the
-// method: the instance may have acted on what it got. But an [http.Transport]
-// itself sends again what may be sent twice, such as a GET, when a connection
-// ends that it has used before. If it cannot connect again, another instance is
-// tried as above.
+// is left out of picks for a while. Once something was sent, the request is not
+// tried again, whatever its method: the instance may have acted on it. But an
+// [http.Transport] itself repeats what may be sent twice, such as a GET, when a
+// connection ends that it has used before. If it cannot connect again, another
+// instance is tried as above. An instance without a port counts as one to which the
+// connection failed.
 //
-// An instance that does not answer before the request's deadline, or before the
-// Timeout of the [http.Client], is not picked for a while either. The end of the
-// request for another reason is not held against it.
+// An instance that does not respond before the deadline of the request, or before
+// the Timeout of the [http.Client], is left out for a while, too. If a request ends
+// for another reason, such as a cancelled context, the instance is not.
 //
-// A request counts as load of its instance until the body of the answer was read
-// to its end, failed, or was closed. What becomes of the body is not held against
-// the instance.
+// A request counts in the load of its instance until the body of the response was
+// read to its end, failed, or was closed. A body that fails does not make the
+// instance be left out.
 //
-// Each host that is asked for is followed for a while, also one of which Consul
-// does not know. Hosts should not be chosen by strangers.
+// The resolver follows each host for some minutes, even if Consul does not know
+// such a service. Do not let strangers choose the hosts.
 func NewTransport(r *Resolver, base http.RoundTripper) http.RoundTripper {
 	if base == nil {
 		base = http.DefaultTransport
@@ -92,6 +91,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	body := newSharedBody(req)
+	defer body.end()
 	var tried []instanceKey
 	var lastErr error
 	for len(tried) < maxTries {
@@ -108,30 +108,49 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			done(lastErr)
 			continue
 		}
-		attempt, sent := newAttempt(req, instance, body)
-		resp, err := t.base.RoundTrip(attempt)
+		resp, again, err := t.try(req, instance, done, body)
 		if err == nil {
-			body.end()
-			resp.Request = req
-			resp.Body = newTrackedBody(resp.Body, done)
 			return resp, nil
 		}
-		lastErr = err
-		unsent := nothingSent(err, sent)
-		if ended := endOf(req); ended != nil {
-			if body.awaited.Load() {
-				ended = context.Canceled // the caller's fault
-			}
-			done(ended)
-			break
-		}
-		done(err)
-		if !unsent || !body.rewind() {
+		if lastErr = err; !again {
 			break
 		}
 	}
-	body.end()
 	return nil, lastErr
+}
+
+// try sends a request to an instance. If that fails, it reports whether another
+// instance may be tried. It calls done, or lets the body of the response do so.
+func (t *transport) try(req *http.Request, instance Instance, done func(error), body *sharedBody) (resp *http.Response, again bool, err error) {
+	attempt, sent := newAttempt(req, instance, body)
+	returned := false
+	defer func() {
+		if !returned { // the base transport has panicked
+			done(context.Canceled)
+		}
+	}()
+	resp, err = t.base.RoundTrip(attempt)
+	returned = true
+	switch {
+	case err == nil && resp == nil:
+		err = errors.New("discovery: the base transport returned neither a response nor an error")
+		done(context.Canceled) // not the instance's fault
+		return nil, false, err
+	case err == nil:
+		resp.Request = req
+		resp.Body = newTrackedBody(resp.Body, done)
+		return resp, false, nil
+	}
+	unsent := nothingSent(err, sent)
+	if ended := endOf(req); ended != nil {
+		if body.awaited.Load() {
+			ended = context.Canceled // the caller's fault
+		}
+		done(ended)
+		return nil, false, err
+	}
+	done(err)
+	return nil, unsent && body.rewind(), err
 }
 
 // endOf returns why a request has ended, whatever became of it: it is
@@ -155,9 +174,9 @@ func endOf(req *http.Request) error {
 }
 
 // serviceOf returns the service that a host stands for. Neither hosts nor the
-// names in questions to Consul distinguish letters by case, so they share one
-// watch. What else is a name in Consul's domain is refused: it would be taken for
-// a service that nobody has.
+// names in queries to Consul distinguish letters by case, so they share one
+// watch. Other names in Consul's domain are refused: they would be queried as
+// services that do not exist.
 func serviceOf(host string) (string, error) {
 	name := strings.ToLower(strings.TrimSuffix(host, "."))
 	if !strings.HasSuffix(name, ".consul") {
@@ -170,7 +189,7 @@ func serviceOf(host string) (string, error) {
 	return service, nil
 }
 
-// progress is how far a request has come, as far as the transport says.
+// progress is how far a request has come, as far as the transport reports it.
 type progress struct {
 	traced atomic.Bool // the transport reports what it does
 	wrote  atomic.Bool // something of the request may have been sent
@@ -218,190 +237,4 @@ func closeBody(req *http.Request) {
 	if req.Body != nil {
 		req.Body.Close()
 	}
-}
-
-// sharedBody is the body of a request that may be tried more than once. Each
-// attempt gets a reader of it. A transport closes what it gets, perhaps after it
-// has returned, so the body itself is closed when its last reader is.
-type sharedBody struct {
-	req     *http.Request // a copy, since the caller may reuse the request
-	body    io.ReadCloser // nil if there is none
-	awaited atomic.Bool   // a read of it is under way, or was when the request ended
-
-	mu      sync.Mutex
-	current *bodyReader // of the attempt that is under way
-	touched bool        // something was read
-	last    bool        // there will be no other attempt
-}
-
-func newSharedBody(req *http.Request) *sharedBody {
-	if req.Body == nil || req.Body == http.NoBody {
-		return &sharedBody{}
-	}
-	return &sharedBody{req: req.WithContext(req.Context()), body: req.Body}
-}
-
-// reader returns the body for one attempt.
-func (b *sharedBody) reader() io.ReadCloser {
-	if b.body == nil {
-		return http.NoBody
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.current = &bodyReader{b: b}
-	return b.current
-}
-
-// rewind takes the body away from an attempt that has failed, and reports
-// whether another one can have it: not if something was read, even if that
-// cannot have been sent.
-func (b *sharedBody) rewind() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !b.touched {
-		b.current = nil
-	}
-	return !b.touched
-}
-
-// end says that there will be no other attempt. Unless one still has the body,
-// it is closed.
-func (b *sharedBody) end() {
-	b.mu.Lock()
-	unused := !b.last && (b.current == nil || b.current.closed)
-	b.last = true
-	b.mu.Unlock()
-	if b.body != nil && unused {
-		b.body.Close()
-	}
-}
-
-// bodyReader is a sharedBody in the hands of one attempt.
-type bodyReader struct {
-	b      *sharedBody
-	closed bool // guarded by b.mu
-}
-
-func (r *bodyReader) Read(p []byte) (int, error) {
-	r.b.mu.Lock()
-	mine := r.b.current == r && !r.closed
-	r.b.touched = r.b.touched || mine
-	r.b.mu.Unlock()
-	if !mine {
-		return 0, errors.New("discovery: read of a closed request body")
-	}
-	r.b.awaited.Store(true)
-	n, err := r.b.body.Read(p)
-	r.b.awaited.Store(endOf(r.b.req) != nil)
-	return n, err
-}
-
-func (r *bodyReader) Close() error {
-	r.b.mu.Lock()
-	closes := r.b.current == r && r.b.last && !r.closed
-	r.closed = true
-	r.b.mu.Unlock()
-	if closes {
-		return r.b.body.Close()
-	}
-	return nil
-}
-
-// newTrackedBody returns the body of a response that calls done when it was read
-// to its end, has failed, or is closed: not every caller closes what it has read.
-// A body that can be written to stays so: it is a connection after 101 Switching
-// Protocols.
-func newTrackedBody(body io.ReadCloser, done func(error)) io.ReadCloser {
-	if body == nil || body == http.NoBody {
-		done(nil)
-		return body
-	}
-	t := &trackedBody{body, done}
-	if w, ok := body.(io.Writer); ok {
-		return struct {
-			*trackedBody
-			io.Writer
-		}{t, w}
-	}
-	return t
-}
-
-type trackedBody struct {
-	io.ReadCloser
-	done func(error)
-}
-
-func (b *trackedBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	switch err {
-	case nil:
-	case io.EOF:
-		b.done(nil)
-	default:
-		b.done(context.Canceled) // neither a success nor a failure
-	}
-	return n, err
-}
-
-func (b *trackedBody) Close() error {
-	err := b.ReadCloser.Close()
-	b.done(nil)
-	return err
-}
-
-// DialContext connects to an instance of a service, for everything that takes a
-// function to dial with: an [http.Transport], drivers of databases, gRPC. The
-// host of the address is the service as in [NewTransport]; its port is not used.
-// Up to three instances are tried. A host that is an IP address is dialled as it
-// is. Connections do not count as load.
-func (r *Resolver) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	if ctx == nil {
-		return nil, errNilContext
-	}
-	host := address
-	if h, _, err := net.SplitHostPort(address); err == nil {
-		host = h
-	}
-	if _, err := netip.ParseAddr(host); err == nil {
-		return r.opts.Dial(ctx, network, address)
-	}
-	service, err := serviceOf(host)
-	if err != nil {
-		return nil, err
-	}
-	var tried []instanceKey
-	var lastErr error
-	for len(tried) < maxTries {
-		i, done, err := r.acquire(ctx, service, tried)
-		if err != nil {
-			if lastErr == nil {
-				lastErr = err
-			}
-			break
-		}
-		tried = append(tried, i.key())
-		network, address := network, i.HostPort()
-		switch {
-		case i.Port == 0 && i.SocketPath != "":
-			network, address = "unix", i.SocketPath
-		case i.Port == 0:
-			lastErr = errNoPort(&i)
-			done(lastErr)
-			continue
-		}
-		conn, err := r.opts.Dial(ctx, network, address)
-		if err == nil {
-			done(nil)
-			return conn, nil
-		}
-		lastErr = fmt.Errorf("discovery: service %q: %w", service, err)
-		if ctx.Err() == context.Canceled {
-			err = context.Canceled // not the instance's fault
-		}
-		done(err)
-		if ctx.Err() != nil {
-			break
-		}
-	}
-	return nil, lastErr
 }

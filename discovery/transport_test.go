@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -516,6 +517,15 @@ func TestDialContext(t *testing.T) {
 			if got, want := conn.RemoteAddr().String(), s.Listener.Addr().String(); got != want {
 				t.Errorf("%s: connected to %s, want %s", address, got, want)
 			}
+			list, err := r.Instances(context.Background(), "web")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, i := range list {
+				if i.Load() != 0 {
+					t.Errorf("%s: a connection counts as load", i.ID)
+				}
+			}
 			conn.Close()
 		}
 	}
@@ -661,4 +671,192 @@ func TestTransportUnderLoad(t *testing.T) {
 	work.Wait()
 	close(stop)
 	wg.Wait()
+}
+
+// TestTransportBadBase has a transport for the requests that breaks the rules of
+// [http.RoundTripper].
+func TestTransportBadBase(t *testing.T) {
+	agent := consulmock.New(t)
+	addInstance(agent, "web", "a", "127.0.0.1:1")
+	r := discovery.NewResolver(agent.Client(), nil)
+	defer r.Close()
+	load := func() int {
+		i, err := r.Pick(context.Background(), "web")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return i.Load()
+	}
+	body := &closeCounter{ReadCloser: io.NopCloser(strings.NewReader("x"))}
+	req, _ := http.NewRequest("POST", "http://web/", body)
+	resp, err := discovery.NewTransport(r, roundTripFunc(func(r *http.Request) (*http.Response, error) {
+		r.Body.Close()
+		return nil, nil
+	})).RoundTrip(req)
+	if resp != nil || err == nil || err.Error() != "discovery: the base transport returned neither a response nor an error" {
+		t.Errorf("neither response nor error: %v, %v", resp, err)
+	}
+	if n := body.n.Load(); n != 1 {
+		t.Errorf("the body was closed %d times", n)
+	}
+	func() {
+		defer func() {
+			if recover() != "boom" {
+				t.Error("no panic")
+			}
+		}()
+		req, _ := http.NewRequest("GET", "http://web/", nil)
+		discovery.NewTransport(r, roundTripFunc(func(*http.Request) (*http.Response, error) { panic("boom") })).RoundTrip(req)
+	}()
+	if n := load(); n != 0 {
+		t.Errorf("load %d", n)
+	}
+}
+
+// TestTransportBodyThatFails has a response whose body ends early: what becomes of
+// it is not held against the instance.
+func TestTransportBodyThatFails(t *testing.T) {
+	agent := consulmock.New(t)
+	addInstance(agent, "web", "a", "127.0.0.1:1")
+	addInstance(agent, "web", "b", "127.0.0.1:2")
+	r := discovery.NewResolver(agent.Client(), roundRobin())
+	defer r.Close()
+	c := &http.Client{Transport: discovery.NewTransport(r, roundTripFunc(func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 200, Body: io.NopCloser(iotest.ErrReader(io.ErrUnexpectedEOF))}, nil
+	}))}
+	resp, err := c.Get("http://web/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadAll(resp.Body); err == nil {
+		t.Error("no error")
+	}
+	resp.Body.Close()
+	seen := map[string]bool{}
+	for range 4 {
+		i, err := r.Pick(context.Background(), "web")
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[i.ID] = true
+	}
+	if len(seen) != 2 {
+		t.Errorf("picked %v, want both", seen)
+	}
+}
+
+// TestTransportTLS has an instance with a certificate for its address and for
+// example.com. NewTransport checks the address, DialContext lets the http.Transport
+// check the service's name.
+func TestTransportTLS(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // of the handshake that fails
+	s.StartTLS()
+	defer s.Close()
+	agent := consulmock.New(t)
+	addInstance(agent, "web", "a", s.Listener.Addr().String())
+	addInstance(agent, "example.com", "b", s.Listener.Addr().String())
+	r := discovery.NewResolver(agent.Client(), nil)
+	defer r.Close()
+	config := s.Client().Transport.(*http.Transport).TLSClientConfig
+	byAddress := &http.Transport{TLSClientConfig: config.Clone()}
+	byName := &http.Transport{TLSClientConfig: config.Clone(), DialContext: r.DialContext}
+	defer byAddress.CloseIdleConnections()
+	defer byName.CloseIdleConnections()
+	for _, test := range []struct {
+		name string
+		via  http.RoundTripper
+		url  string
+		ok   bool
+	}{
+		{"the address", discovery.NewTransport(r, byAddress), "https://web/", true},
+		{"the service's name", byName, "https://example.com/", true},
+		{"another name", byName, "https://web/", false},
+	} {
+		resp, err := (&http.Client{Transport: test.via}).Get(test.url)
+		if err == nil {
+			resp.Body.Close()
+		}
+		if ok := err == nil; ok != test.ok {
+			t.Errorf("%s: %v", test.name, err)
+		}
+	}
+}
+
+// TestDialSocketPath has an instance with a unix socket, and one that has a port as
+// well.
+func TestDialSocketPath(t *testing.T) {
+	agent := consulmock.New(t)
+	agent.AddService(&consul.AgentServiceRegistration{Name: "socket", SocketPath: "/run/web.sock"})
+	agent.AddService(&consul.AgentServiceRegistration{Name: "both", Address: "10.0.0.1", Port: 80, SocketPath: "/run/web.sock"})
+	var dialled string
+	r := discovery.NewResolver(agent.Client(), &discovery.ResolverOptions{
+		Dial: func(_ context.Context, network, address string) (net.Conn, error) {
+			dialled = network + " " + address
+			return nil, errors.New("enough")
+		},
+	})
+	defer r.Close()
+	for service, want := range map[string]string{"socket": "unix /run/web.sock", "both": "tcp 10.0.0.1:80", "10.0.0.2": "tcp 10.0.0.2:5432"} {
+		r.DialContext(context.Background(), "tcp", service+":5432")
+		if dialled != want {
+			t.Errorf("%s: dialled %s, want %s", service, dialled, want)
+		}
+	}
+}
+
+// TestResolverUnderLoad calls everything that a resolver has from many goroutines,
+// while services are forgotten almost at once.
+func TestResolverUnderLoad(t *testing.T) {
+	agent := consulmock.New(t)
+	services := make([]string, 10)
+	for n := range services {
+		services[n] = fmt.Sprint("s", n)
+		addInstance(agent, services[n], services[n]+"-a", "127.0.0.1:1")
+		addInstance(agent, services[n], services[n]+"-b", "127.0.0.1:2")
+	}
+	r := discovery.NewResolver(agent.Client(), &discovery.ResolverOptions{
+		MaxQueries: 4, IdleTimeout: time.Nanosecond, Balancer: discovery.LeastLoaded, Burst: 1000, MinBackoff: 1, MaxBackoff: 1,
+	})
+	ctx := context.Background()
+	var wg sync.WaitGroup
+	for worker := range 8 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for n := range 100 {
+				service := services[(worker+n)%len(services)]
+				var err error
+				switch n % 6 {
+				case 0:
+					_, err = r.Pick(ctx, service)
+				case 1:
+					var done func(error)
+					if _, done, err = r.Acquire(ctx, service); err == nil {
+						done(errors.New("boom"))
+						done(nil)
+					}
+				case 2:
+					_, err = r.PickKey(ctx, service, service)
+				case 3:
+					for _, err = range r.Watch(ctx, service) {
+						break
+					}
+				case 4:
+					r.Retry(service)
+					r.State(service)
+				case 5:
+					var list []discovery.Instance
+					if list, err = r.Instances(ctx, service); err == nil && len(list) != 2 {
+						t.Errorf("%s has %d instances", service, len(list))
+					}
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+	}
+	wg.Wait()
+	r.Close()
 }

@@ -5,6 +5,7 @@ package discovery_test
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -128,6 +129,328 @@ func TestUpdateEndsWithContext(t *testing.T) {
 		}
 		want(t, "Update took", time.Since(start), time.Second)
 		close(hang)
+	})
+}
+
+// TestUpdateKeepsStatus changes the port of a service with a check that the agent
+// runs, and that is in maintenance mode.
+func TestUpdateKeepsStatus(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		reg := agent.register(webHTTP(), nil)
+		agent.SetCheckStatus("service:web-1", consul.HealthWarning, "so so")
+		if err := agent.Client().Agent().EnableServiceMaintenance(t.Context(), "web-1", ""); err != nil {
+			t.Fatal(err)
+		}
+		want(t, "health", strings.Fields(agent.health())[0], "maintenance")
+		time.Sleep(time.Minute)
+		want(t, "health after some polls", strings.Fields(agent.health())[0], "maintenance")
+		web := webHTTP()
+		web.Port = 81
+		if err := reg.Update(t.Context(), web); err != nil {
+			t.Error(err)
+		}
+		want(t, "health", agent.health(), "warning so so")
+		want(t, "port", agent.port(), 81)
+	})
+}
+
+// TestRefusedUpdate has the agent refuse a definition: what it has is kept alive,
+// and the definition is tried again.
+func TestRefusedUpdate(t *testing.T) {
+	script := func(reg *consul.AgentServiceRegistration) { // refused with 500 by agents that may not run scripts
+		reg.Checks = append(reg.Checks, &consul.AgentServiceCheck{Args: []string{"true"}, Interval: time.Minute})
+	}
+	for _, test := range []struct {
+		name   string
+		change func(*consul.AgentServiceRegistration)
+	}{
+		{"beside the check", script},
+		{"with another check", func(reg *consul.AgentServiceRegistration) {
+			reg.Check.CheckID = "other"
+			script(reg)
+		}},
+		{"without a TTL check", func(reg *consul.AgentServiceRegistration) {
+			reg.Check = nil
+			script(reg)
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, agent *fakeAgent) {
+				reg := agent.register(webTTL(), nil)
+				bad := webTTL()
+				test.change(bad)
+				err := reg.Update(t.Context(), bad)
+				if err == nil || !strings.Contains(err.Error(), "Scripts are disabled") {
+					t.Fatalf("error %v", err)
+				}
+				for range 300 {
+					time.Sleep(time.Second)
+					want(t, "health", agent.health(), "passing")
+				}
+				if err := reg.Err(); err == nil || !strings.Contains(err.Error(), "Scripts are disabled") {
+					t.Errorf("error %v", err)
+				}
+				if n := agent.wire.count(registerPath); n < 20 || n > 150 {
+					t.Errorf("%d registrations in five minutes", n)
+				}
+				reg.SetStatus(consul.HealthWarning, "")
+				want(t, "health after SetStatus", agent.health(), "warning")
+				reg.SetStatus(consul.HealthPassing, "")
+
+				// What the agent has lost comes back as it was.
+				agent.Restart(false)
+				agent.untilPassing(ttl)
+
+				// Another definition ends it.
+				good := webTTL()
+				good.Port = 81
+				if err := reg.Update(t.Context(), good); err != nil {
+					t.Error(err)
+				}
+				before := agent.wire.count(registerPath)
+				time.Sleep(5 * time.Minute)
+				want(t, "registrations afterwards", agent.wire.count(registerPath), before)
+				want(t, "health", agent.health(), "passing")
+				want(t, "error", reg.Err(), nil)
+				want(t, "port", agent.port(), 81)
+			})
+		})
+	}
+}
+
+// TestRefusedUpdateIsTakenBack returns to the definition that the agent has.
+func TestRefusedUpdateIsTakenBack(t *testing.T) {
+	for _, f := range []consulmock.Fault{
+		{Status: 500, Body: "no"},
+		{Drop: consulmock.DropAnswer}, // the agent has the other one
+	} {
+		bubble(t, func(t *testing.T, agent *fakeAgent) {
+			reg := agent.register(webTTL(), nil)
+			f.Path = "/v1/agent/service/register"
+			agent.Inject(f)
+			other := webTTL()
+			other.Port = 81
+			if err := reg.Update(t.Context(), other); err == nil {
+				t.Error("no error")
+			}
+			if err := reg.Update(t.Context(), webTTL()); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(time.Minute)
+			want(t, "port", agent.port(), 80)
+			want(t, "error", reg.Err(), nil)
+		})
+	}
+}
+
+// TestUpdateWithoutResponse changes the check, and the agent does so, but its
+// response is lost: the definition is sent again, and the previous one is not.
+func TestUpdateWithoutResponse(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		reg := agent.register(webTTL(), nil)
+		agent.Inject(consulmock.Fault{Path: "/v1/agent/service/register", Drop: consulmock.DropAnswer})
+		web := webTTL()
+		web.Port, web.Check.CheckID = 81, "other"
+		if err := reg.Update(t.Context(), web); err == nil {
+			t.Error("no error")
+		}
+		want(t, "port", agent.port(), 81)
+		time.Sleep(time.Minute)
+		want(t, "port", agent.port(), 81)
+		want(t, "health", agent.health(), "passing")
+		want(t, "registrations", agent.wire.count(registerPath), 3)
+		want(t, "reason", eventsOf[discovery.HealedEvent](agent)[0].Reason, discovery.HealFailing)
+	})
+}
+
+// TestUpdateWhileTheAgentHangs checks that a hung registration does not cost the
+// heartbeats of the service that the agent has.
+func TestUpdateWhileTheAgentHangs(t *testing.T) {
+	for _, ttl := range []time.Duration{4 * time.Second, 15 * time.Second, 30 * time.Second, 10 * time.Minute} {
+		bubble(t, func(t *testing.T, agent *fakeAgent) {
+			web := webTTL()
+			web.Check.TTL = ttl
+			reg := agent.register(web, nil)
+			remove := agent.Inject(consulmock.Fault{Path: "/v1/agent/service/register", Always: true, Hang: make(chan struct{})})
+			web.Port = 81
+			if err := reg.Update(t.Context(), web); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("error %v", err)
+			}
+			for range 300 {
+				time.Sleep(time.Second)
+				want(t, "health", agent.health(), "passing")
+			}
+			remove()
+			time.Sleep(30 * time.Second)
+			want(t, "port", agent.port(), 81)
+		})
+	}
+}
+
+// TestUpdateGivenUp ends the context of an update before the agent has heard of
+// it, since a heartbeat hangs.
+func TestUpdateGivenUp(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		reg := agent.register(webTTL(), nil)
+		update := func(port int, within time.Duration) error {
+			ctx, cancel := context.WithTimeout(t.Context(), within)
+			defer cancel()
+			web := webTTL()
+			web.Port = port
+			return reg.Update(ctx, web)
+		}
+		remove := agent.Inject(consulmock.Fault{Path: "/v1/agent/check/**", Always: true, Hang: make(chan struct{})})
+		time.Sleep(ttl * 4 / 10) // a heartbeat is under way
+		for port := 81; port <= 83; port++ {
+			if err := update(port, time.Second); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("error %v, want the end of the context", err)
+			}
+		}
+		remove()
+		time.Sleep(10 * time.Second)
+		want(t, "port", agent.port(), 83)
+		want(t, "health", agent.health(), "passing")
+	})
+}
+
+// TestUpdateGivenUpIsNoFailure ends the context of an update while the agent
+// hangs: nobody is told of a failure, or of its end.
+func TestUpdateGivenUpIsNoFailure(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		reg := agent.register(webTTL(), nil)
+		agent.Inject(consulmock.Fault{Path: "/v1/agent/service/register", Hang: make(chan struct{})})
+		web := webTTL()
+		web.Port = 81
+		if err := reg.Update(within(t, time.Second), web); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error %v, want the end of the context", err)
+		}
+		want(t, "error at once", reg.Err(), nil)
+		synctest.Wait()
+		want(t, "port at once", agent.port(), 81)
+		time.Sleep(time.Minute)
+		want(t, "error", reg.Err(), nil)
+		want(t, "failures", len(eventsOf[discovery.HeartbeatFailedEvent](agent)), 0)
+		want(t, "healed", len(eventsOf[discovery.HealedEvent](agent)), 0)
+	})
+}
+
+// TestUpdatesAtOnce has many updates under way: the last one wins, whatever
+// becomes of the others.
+func TestUpdatesAtOnce(t *testing.T) {
+	for _, f := range []consulmock.Fault{
+		{},
+		{Latency: 3 * time.Second},
+		{Hang: make(chan struct{})},
+		{Status: 500, Body: "no"},
+		{Drop: consulmock.DropAnswer},
+	} {
+		bubble(t, func(t *testing.T, agent *fakeAgent) {
+			reg := agent.register(webTTL(), nil)
+			f.Path, f.Times = "/v1/agent/service/register", 3
+			if f.Hang != nil {
+				f.Hang = make(chan struct{})
+			}
+			agent.Inject(f)
+			for port := 81; port <= 90; port++ {
+				go func() {
+					web := webTTL()
+					web.Port = port
+					reg.Update(within(t, time.Duration(port%3+1)*time.Second), web)
+				}()
+				synctest.Wait()
+			}
+			time.Sleep(time.Minute)
+			want(t, "port", agent.port(), 90)
+			want(t, "error", reg.Err(), nil)
+		})
+	}
+}
+
+// TestCloseDuringUpdate closes while an update hangs, in the agent or in what does
+// not obey its context: it ends with an error, and the service is gone.
+func TestCloseDuringUpdate(t *testing.T) {
+	for _, where := range []string{"agent", "health function", "transport"} {
+		t.Run(where, func(t *testing.T) {
+			bubble(t, func(t *testing.T, agent *fakeAgent) {
+				hang := make(chan struct{})
+				var opts discovery.RegisterOptions
+				if where == "health function" {
+					opts.Health, _, _ = hungHealth(1, hang)
+				}
+				reg := agent.register(webTTL(), &opts)
+				switch where {
+				case "agent":
+					agent.Inject(consulmock.Fault{Path: "/v1/agent/service/register", Hang: hang})
+				case "transport":
+					agent.wire.mu.Lock()
+					agent.wire.intercepted = func(req *http.Request) (*http.Response, error, bool) {
+						if req.URL.Path != "/v1/agent/service/register" {
+							return nil, nil, false
+						}
+						<-hang
+						return nil, errors.New("hung"), true
+					}
+					agent.wire.mu.Unlock()
+				}
+				web := webTTL()
+				web.Port = 81
+				ended := make(chan error, 1)
+				go func() { ended <- reg.Update(context.WithoutCancel(t.Context()), web) }()
+				synctest.Wait()
+				start := time.Now()
+				if err := reg.Close(); err != nil {
+					t.Error(err)
+				}
+				if took := time.Since(start); took > 2*time.Second {
+					t.Errorf("Close took %s", took)
+				}
+				synctest.Wait()
+				select {
+				case err := <-ended:
+					if err == nil || !strings.HasSuffix(err.Error(), "the registration is closed") {
+						t.Errorf("error %v", err)
+					}
+				default:
+					t.Error("Update has not returned")
+				}
+				want(t, "health", agent.health(), "gone")
+				close(hang)
+				time.Sleep(time.Minute)
+				want(t, "health", agent.health(), "gone")
+			})
+		})
+	}
+}
+
+// TestUpdateRefusesAnotherIdentity gives an update what it may not change.
+func TestUpdateRefusesAnotherIdentity(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.wire.intercepted = func(*http.Request) (*http.Response, error, bool) { // an agent that knows namespaces
+			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody}, nil, true
+		}
+		web := webTTL()
+		web.Namespace, web.Partition = "ns1", "p1"
+		reg := agent.register(web, nil)
+		for _, test := range []struct {
+			change func(*consul.AgentServiceRegistration)
+			want   string
+		}{
+			{func(r *consul.AgentServiceRegistration) { r.ID = "web-2" }, `the new ID is "web-2", want "web-1"`},
+			{func(r *consul.AgentServiceRegistration) { r.ID = "" }, `the new ID is "web", want "web-1"`},
+			{func(r *consul.AgentServiceRegistration) { r.Namespace = "ns2" }, `the new namespace is "ns2", want "ns1"`},
+			{func(r *consul.AgentServiceRegistration) { r.Namespace = "" }, `the new namespace is "", want "ns1"`},
+			{func(r *consul.AgentServiceRegistration) { r.Partition = "p2" }, `the new partition is "p2", want "p1"`},
+		} {
+			other := *web
+			test.change(&other)
+			if err := reg.Update(t.Context(), &other); err == nil || err.Error() != `discovery: updating service "web-1": `+test.want {
+				t.Errorf("error %v; want %s", err, test.want)
+			}
+		}
+		want(t, "registrations", agent.wire.count(registerPath), 1)
+		if err := reg.Update(t.Context(), web); err != nil {
+			t.Error(err)
+		}
 	})
 }
 

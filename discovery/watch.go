@@ -14,11 +14,19 @@ import (
 	"github.com/lictor-go/consul"
 )
 
-// Query is a blocking query: it asks with the options q, whose WaitIndex,
-// WaitHash and WaitTime the watch has set, and returns the answer with its
-// metadata. If they say that the answer is unchanged, because the Query has set
-// [consul.QueryOptions.Known], the answer may be anything. It must obey ctx. Nil
-// metadata counts as an answer without an index.
+// Query is a blocking query. It sends the options q, in which the watch has set
+// WaitIndex, WaitHash and WaitTime, and returns the response with its metadata.
+// Nil metadata counts as a response without an index. A Query must return when ctx
+// ends.
+//
+// A Query may set [consul.QueryOptions.Known] itself. If the metadata then report
+// that the response is unchanged, the watch does not look at it. That must not be
+// the first response of a loop.
+//
+// An error counts as an error even if there are metadata: it is yielded, and the
+// next query does not wait. To wait for something that does not exist yet, such as
+// a key, return an empty value and the metadata of the response with 404, but not
+// the [consul.ErrNotFound].
 //
 // Most methods of [consul.Health] and [consul.Catalog] become a Query with a
 // function literal around them, and some are one:
@@ -26,40 +34,43 @@ import (
 //	discovery.Watch(ctx, client.Catalog().Nodes, nil)
 type Query[T any] func(ctx context.Context, q *consul.QueryOptions) (T, *consul.QueryMeta, error)
 
-// WatchOptions are the options of a watch. Nil, and the zero WatchOptions,
-// consist of defaults. A number that is 0 or less means the default.
+// WatchOptions are the options of a watch. Nil and the zero WatchOptions mean the
+// defaults. A number that is 0 or less means its default.
 type WatchOptions struct {
-	// Query is what is asked. WaitIndex and WaitHash are the watch's own. WaitTime
-	// is how long one query waits for a change, and always sent: 1 minute by
-	// default, whatever [consul.Config] says. It is also how long a watch can be
-	// blind when the servers were restored from a backup, and most of the time
-	// that it takes to notice that an agent hangs. A longer one saves little: an
-	// unchanged answer costs one small request.
+	// Query has the options of each query. The watch sets WaitIndex, WaitHash and
+	// Known itself. WaitTime is how long one query waits for a change, 1 minute by
+	// default. [consul.Config.WaitTime] is not used: a watch repeats its queries, and
+	// its wait is how long it can miss changes after the servers were restored from
+	// a backup, and most of the time that it takes to notice that an agent hangs.
+	// A longer wait saves little, since an unchanged response costs one small
+	// request. Agents cut it to their maximum, which is 10 minutes by default.
 	Query consul.QueryOptions
 
 	// Burst is the number of queries that may follow each other at once, and
 	// MinInterval the time between two of them in the long run. The defaults are
 	// 10 and 1 second: a change is seen at once, a service that never stops
-	// changing is seen once a second. They hold for every query, whether it
-	// brought a change or not.
+	// changing is seen once a second. They limit all queries, also those that
+	// failed or brought no change. A query that cannot be waited on is sent once
+	// in each MinInterval, without bursts.
 	Burst       int
 	MinInterval time.Duration
 
-	// MinBackoff bounds the pause after a first error, 500 ms by default. The
-	// bound doubles with each further error in a row up to MaxBackoff, 10 seconds
-	// by default: that is also how long it may take until a watch notices that an
-	// agent is back. A pause is random between nothing and the bound, plus what the
-	// agent asks for in Retry-After (at most 10 minutes of it).
+	// MinBackoff is the longest pause after a first error, 500 ms by default. The
+	// longest pause doubles with each further error in a row, up to MaxBackoff, 10
+	// seconds by default. So it may take MaxBackoff until a watch notices that an
+	// agent is back. A pause is random between nothing and the longest, plus the
+	// Retry-After of the response, of which at most 10 minutes count.
 	MinBackoff time.Duration
 	MaxBackoff time.Duration
 
-	// Name is what events and logs call the watch. [WatchService] sets it to the
-	// service if it is empty.
+	// Name is the name of the watch in events and logs. If it is empty,
+	// [WatchService] uses the name of the service.
 	Name string
 
-	// Logger gets what happens; nil is silent. Of failures in a row the first one
-	// is a warning, and the others are for debugging. OnEvent is called with
-	// [WatchErrorEvent], [WatchRecoveredEvent] and [IndexResetEvent]; nil is none.
+	// Logger logs each event; nil logs nothing. Of failures in a row the first one
+	// is logged as a warning, the others at debug level. OnEvent, if not nil, is
+	// called with each [WatchErrorEvent], [WatchRecoveredEvent] and
+	// [IndexResetEvent].
 	Logger  *slog.Logger
 	OnEvent func(Event)
 }
@@ -71,14 +82,13 @@ const (
 	defaultMinBackoff  = 500 * time.Millisecond
 	defaultMaxBackoff  = 10 * time.Second
 
-	// Without a leader an agent holds a query for up to 18 s before it says so,
+	// Without a leader an agent holds a query for up to 18 s before it responds,
 	// and the client allows 20 s for that. A query has to end some time after
 	// that, even one that does not wait.
-	answerTimeout = 30 * time.Second
+	responseTimeout = 30 * time.Second
 )
 
-// withDefaults returns a copy of o that has nothing in common with it and no
-// field that means a default.
+// withDefaults returns a deep copy of o without fields that mean a default.
 func (o *WatchOptions) withDefaults() WatchOptions {
 	var c WatchOptions
 	if o != nil {
@@ -91,6 +101,9 @@ func (o *WatchOptions) withDefaults() WatchOptions {
 	c.MinInterval = positive(c.MinInterval, defaultMinInterval)
 	c.MinBackoff = positive(c.MinBackoff, defaultMinBackoff)
 	c.MaxBackoff = positive(c.MaxBackoff, defaultMaxBackoff)
+	for _, d := range []*time.Duration{&c.Query.WaitTime, &c.MinInterval, &c.MinBackoff, &c.MaxBackoff} {
+		*d = min(*d, maxDuration)
+	}
 	return c
 }
 
@@ -109,29 +122,32 @@ func cloneQuery(q consul.QueryOptions) consul.QueryOptions {
 
 // Watch repeats a blocking query and yields each change, until ctx ends or the
 // loop breaks. The query runs in the goroutine of the loop, between two
-// iterations: there is nothing to stop or to drain, and a slow loop sees fewer,
-// later answers.
+// iterations: there is nothing to stop or to drain, and a slow loop sees fewer and
+// later responses. The sequence can be ranged over several times.
 //
-// The first answer is yielded at once, and then each answer whose content
-// differs from the one before; an answer with another index but the same content
-// yields nothing. What is yielded belongs to the loop.
+// The first response is yielded, and then each one whose content differs from the
+// one before. A response with another index but the same content yields nothing.
+// Fields named CreateIndex and ModifyIndex are no content, and neither is what
+// cannot be compared: functions and channels. What is yielded belongs to the loop.
 //
-// Every failed query is yielded as an error with the zero T, the first at once,
-// and the watch goes on after a growing pause if the loop does. An answer after
-// errors is yielded only if it differs from the last one before them. When ctx
-// ends, the sequence ends without an error.
+// Each failed query is yielded at once, as an error with the zero T. If the loop
+// goes on, the watch tries again after a growing pause. A response after errors is
+// yielded only if it differs from the last one before them. When ctx ends, the
+// sequence ends without an error.
 //
-// A query that waits is answered by the agent when something changed. One that
-// cannot be waited on, such as [consul.Catalog.Datacenters], is repeated every
-// MinInterval. [consul.Agent.Service] is waited on by its hash. Whatever the
-// agent does, a query ends with an error 30 s after its wait at the latest.
+// The agent responds to a query that waits when something has changed.
+// [consul.Agent.Service] is waited on by its hash. A query whose response has
+// neither an index nor a hash, such as [consul.Catalog.Datacenters], cannot be
+// waited on and is repeated every MinInterval. Whatever the agent does, a query
+// ends with an error 30 s after the longest wait, which is WaitTime and the
+// sixteenth that agents add to it.
 //
-// Each running watch holds one connection, of which agents allow 200 to a
-// client by default. To follow many services at once use a [Resolver], which
-// shares and bounds them.
+// Each running watch holds one connection. Agents allow a client 200 of them by
+// default. To follow many services at once use a [Resolver], which shares and
+// limits its queries.
 func Watch[T any](ctx context.Context, query Query[T], opts *WatchOptions) iter.Seq2[T, error] {
 	if query == nil {
-		return failed[T](errors.New("discovery: nil query"))
+		return errorSeq[T](errors.New("discovery: nil query"))
 	}
 	return (&watcher[T]{query: query, opts: opts.withDefaults()}).seq(ctx)
 }
@@ -141,8 +157,8 @@ var (
 	errNilContext = errors.New("discovery: nil context")
 )
 
-// failed returns a sequence of one error.
-func failed[T any](err error) iter.Seq2[T, error] {
+// errorSeq returns a sequence of one error.
+func errorSeq[T any](err error) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var none T
 		yield(none, err)
@@ -152,21 +168,22 @@ func failed[T any](err error) iter.Seq2[T, error] {
 // seq returns the watch as a sequence.
 func (w *watcher[T]) seq(ctx context.Context) iter.Seq2[T, error] {
 	if ctx == nil {
-		return failed[T](errNilContext)
+		return errorSeq[T](errNilContext)
 	}
 	return func(yield func(T, error) bool) {
-		h := newHasher()
-		w.run(ctx, func(v T) uint64 { return h.sum(v) }, yield)
+		loop := *w // each loop begins anew
+		loop.changed = contentChanged[T]()
+		loop.run(ctx, func(r result[T]) bool { return r.unchanged || yield(r.value, r.err) })
 	}
 }
 
-// WatchService yields the instances of a service whenever they, their nodes or
-// their checks have changed; with opts.Query.PassingOnly only those without a
-// failing or warning check. A service without instances is an empty list. For
-// everything else see [Watch].
+// WatchService is a [Watch] of [consul.Health.Service]: it yields the instances of
+// a service whenever they, their nodes or their checks have changed. With
+// opts.Query.PassingOnly it yields only instances without a warning or critical
+// check. A service without instances is an empty list.
 func WatchService(ctx context.Context, c *consul.Client, service string, opts *WatchOptions) iter.Seq2[[]*consul.ServiceEntry, error] {
 	if c == nil {
-		return failed[[]*consul.ServiceEntry](errNilClient)
+		return errorSeq[[]*consul.ServiceEntry](errNilClient)
 	}
 	o := opts.withDefaults()
 	if o.Name == "" {
@@ -181,103 +198,49 @@ func WatchService(ctx context.Context, c *consul.Client, service string, opts *W
 
 // watcher is the loop behind every watch.
 type watcher[T any] struct {
-	query    Query[T]
-	opts     WatchOptions  // with defaults
-	gate     gate          // nil lets every query pass
-	answered func()        // called after each answer, and after its yield if it had one; may be nil
-	retry    chan struct{} // ends the pause after an error; nil if nothing does
+	query   Query[T]
+	opts    WatchOptions  // with defaults
+	changed func(T) bool  // reports whether a value differs from that of the call before
+	retry   chan struct{} // ends the pause after an error; nil if nothing does
 
-	// skipsKnown says that the query makes one request and passes on its metadata,
-	// so that an answer need not be decoded that has the bytes of the last one. A
-	// query that makes an answer of several requests would lose changes.
+	// acquire returns when a query may start, and whether it may wait for a change if
+	// it wants to; release is called after the query. A nil release means that ctx
+	// has ended. Nil limits nothing.
+	acquire func(ctx context.Context, wait bool) (release func(), mayWait bool)
+
+	// skipsKnown means that the query makes one request and passes on its metadata,
+	// so that a response need not be decoded that has the bytes of the last one. A
+	// query that makes a value of several responses would lose changes.
 	skipsKnown bool
+
+	failures int       // in a row
+	since    time.Time // the first of them
 }
 
-// gate lets a query pass when there is room for it, and says whether it may
-// wait for a change. The caller calls release after the query. A nil release
-// means that ctx has ended.
-type gate func(ctx context.Context, wait bool) (release func(), mayWait bool)
+// result is the outcome of one query.
+type result[T any] struct {
+	value     T
+	meta      *consul.QueryMeta // may be nil
+	unchanged bool              // value has the content of the last one, or was not decoded because of that
+	err       error             // value and meta mean nothing beside it
+}
 
 // position is what the next query waits on. The zero position is nothing: the
-// query is answered at once.
+// agent responds to the query at once.
 type position struct {
 	index uint64
 	hash  string
-	known uint64 // fingerprint of the last answer; 0 for none
+	known uint64 // fingerprint of the last response; 0 for none
 }
 
 func (p position) waits() bool { return p.index > 0 || p.hash != "" }
 
-// run repeats the query until ctx ends or yield returns false. digest tells
-// answers apart.
-func (w *watcher[T]) run(ctx context.Context, digest func(T) uint64, yield func(T, error) bool) {
-	var (
-		none     T
-		at       position
-		due      time.Time
-		failures int
-		since    time.Time // the first of them
-		last     uint64
-		hasLast  bool
-		dc       = w.opts.Query.Datacenter
-		observe  = observer{w.opts.Logger, w.opts.OnEvent}
-		pace     = pace{w.opts.MinInterval, w.opts.Burst}
-		backoff  = backoff{w.opts.MinBackoff, w.opts.MaxBackoff}
-	)
-	for {
-		var delay time.Duration
-		due, delay = pace.reserve(due, time.Now())
-		if !sleep(ctx, delay) {
-			return
-		}
-		answer, meta, err := w.ask(ctx, at)
-		if ctx.Err() != nil {
-			return
-		}
-		if err != nil {
-			// The agent may have been replaced by one that counts from 1, and a
-			// query that waits on the index of its predecessor would find out late.
-			at = position{}
-			if failures++; failures == 1 {
-				since = time.Now()
-			}
-			pause := backoff.pause(failures, retryAfter(err), rand.Float64())
-			resume := time.Now().Add(pause)
-			observe.emit(WatchErrorEvent{w.opts.Name, dc, err, failures, pause})
-			if !yield(none, err) || !sleepUnless(ctx, time.Until(resume), w.retry) {
-				return
-			}
-			continue
-		}
-		if failures > 0 {
-			observe.emit(WatchRecoveredEvent{w.opts.Name, dc, failures, time.Since(since)})
-			failures = 0
-		}
-		next, reset := nextPosition(at, meta)
-		if reset {
-			observe.emit(IndexResetEvent{w.opts.Name, dc, at.index, meta.LastIndex})
-		}
-		at = next
-		if meta != nil && meta.Unchanged {
-			// It was not decoded, because it is the last answer.
-		} else if sum := digest(answer); !hasLast || sum != last {
-			last, hasLast = sum, true
-			if !yield(answer, nil) {
-				return
-			}
-		}
-		if w.answered != nil {
-			w.answered()
-		}
-	}
-}
-
-// nextPosition returns what to wait on after an answer.
-func nextPosition(at position, meta *consul.QueryMeta) (next position, reset bool) {
+// next returns what to wait on after a response, and whether the watch starts over.
+func (p position) next(meta *consul.QueryMeta) (next position, reset bool) {
 	if meta == nil {
 		return position{}, false
 	}
-	next.index, reset = nextIndex(at.index, meta.LastIndex)
+	next.index, reset = nextIndex(p.index, meta.LastIndex)
 	if meta.LastIndex == 0 {
 		next.hash = meta.LastContentHash
 	}
@@ -285,63 +248,121 @@ func nextPosition(at position, meta *consul.QueryMeta) (next position, reset boo
 	return next, reset
 }
 
-// ask performs one query.
-func (w *watcher[T]) ask(ctx context.Context, at position) (T, *consul.QueryMeta, error) {
+// nextIndex returns the index to wait on after a response with the index got to
+// a query that waited on the index sent, and whether the watch starts over. An
+// index below the last one comes from servers that were restored or replaced, or
+// is a quirk of streaming; 0 is none at all. To wait on either could be to wait
+// for a long time, or on nothing: the next query does not wait.
+func nextIndex(sent, got uint64) (next uint64, reset bool) {
+	if got < sent {
+		return 0, true
+	}
+	return got, false
+}
+
+// run repeats the query until ctx ends or yield returns false.
+func (w *watcher[T]) run(ctx context.Context, yield func(result[T]) bool) {
+	var (
+		at    position
+		due   time.Time
+		limit = rateLimiter{w.opts.MinInterval, w.opts.Burst}
+	)
+	for {
+		var delay time.Duration
+		due, delay = limit.reserve(due, time.Now())
+		if !sleep(ctx, delay) {
+			return
+		}
+		r := w.perform(ctx, at)
+		if ctx.Err() != nil {
+			return
+		}
+		if r.err != nil {
+			// The agent may have been replaced by one that counts from 1, and a
+			// query that waits on the index of its predecessor would find out late.
+			at = position{}
+			resume := time.Now().Add(w.failed(r.err))
+			if !yield(r) || !sleepUnless(ctx, time.Until(resume), w.retry) {
+				return
+			}
+			continue
+		}
+		w.recovered()
+		next, reset := at.next(r.meta)
+		if reset {
+			w.emit(IndexResetEvent{w.opts.Name, w.opts.Query.Datacenter, at.index, r.meta.LastIndex})
+		}
+		at = next
+		if !yield(r) {
+			return
+		}
+		// What cannot be waited on is polled, and a burst of that is of no use.
+		if !at.waits() && !reset && !sleep(ctx, time.Until(due)) {
+			return
+		}
+	}
+}
+
+// perform performs one query.
+func (w *watcher[T]) perform(ctx context.Context, at position) (r result[T]) {
 	q := cloneQuery(w.opts.Query)
 	wait := at.waits()
-	if w.gate != nil {
-		release, mayWait := w.gate(ctx, wait)
+	if w.acquire != nil {
+		release, mayWait := w.acquire(ctx, wait)
 		if release == nil {
-			var none T
-			return none, nil, ctx.Err()
+			r.err = ctx.Err()
+			return r
 		}
 		defer release()
 		wait = wait && mayWait
 	}
 	if w.skipsKnown {
-		q.Known = max(at.known, 1) // 1 is no answer, but asks for the fingerprint of this one
+		q.Known = max(at.known, 1) // 1 is no response, but asks for the fingerprint of this one
 	}
-	timeout := answerTimeout
+	timeout := responseTimeout
 	if wait {
 		q.WaitIndex, q.WaitHash = at.index, at.hash
 		timeout += q.WaitTime + q.WaitTime/16
 	}
 	qctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	answer, meta, err := w.query(qctx, &q)
-	if err != nil && ctx.Err() == nil && qctx.Err() != nil {
-		err = fmt.Errorf("no answer within %s: %w", timeout, err)
+	r.value, r.meta, r.err = w.query(qctx, &q)
+	switch {
+	case r.err != nil:
+		var none T
+		r.value = none
+		if ctx.Err() == nil && qctx.Err() != nil {
+			r.err = fmt.Errorf("no response within %s: %w", timeout, r.err)
+		}
+	case r.meta != nil && r.meta.Unchanged:
+		r.unchanged = true
+	default:
+		r.unchanged = !w.changed(r.value)
 	}
-	return answer, meta, err
+	return r
 }
 
-// retryAfter returns how long the agent asks to wait after an error.
-func retryAfter(err error) time.Duration {
-	var status *consul.StatusError
-	if errors.As(err, &status) {
-		return status.RetryAfter
+// failed notes a failed query, and returns how long to pause after it.
+func (w *watcher[T]) failed(err error) time.Duration {
+	if w.failures++; w.failures == 1 {
+		w.since = time.Now()
 	}
-	return 0
-}
-
-// sleep waits for d, and reports whether ctx has not ended meanwhile.
-func sleep(ctx context.Context, d time.Duration) bool { return sleepUnless(ctx, d, nil) }
-
-// sleepUnless is sleep that ends when something is sent to wake meanwhile.
-func sleepUnless(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
 	select {
-	case <-wake: // from before
+	case <-w.retry: // from before the failure: only this pause can be ended from now on
 	default:
 	}
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-wake:
-	case <-ctx.Done():
-	}
-	return ctx.Err() == nil
+	b := backoff{w.opts.MinBackoff, w.opts.MaxBackoff}
+	pause := b.pause(w.failures, retryAfter(err), rand.Float64())
+	w.emit(WatchErrorEvent{w.opts.Name, w.opts.Query.Datacenter, err, w.failures, pause})
+	return pause
 }
+
+// recovered notes that a query has not failed.
+func (w *watcher[T]) recovered() {
+	if w.failures > 0 {
+		w.emit(WatchRecoveredEvent{w.opts.Name, w.opts.Query.Datacenter, w.failures, time.Since(w.since)})
+		w.failures = 0
+	}
+}
+
+func (w *watcher[T]) emit(e Event) { observer{w.opts.Logger, w.opts.OnEvent}.emit(e) }

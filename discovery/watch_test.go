@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -337,7 +339,7 @@ func TestWatchHangingAgent(t *testing.T) {
 			if n++; n == 2 {
 				continue
 			}
-			if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no answer within ") {
+			if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no response within ") {
 				t.Errorf("error %v", err)
 			}
 			if n == 3 {
@@ -408,18 +410,18 @@ func TestWatchByHash(t *testing.T) {
 func TestWatchOptionsAreCopied(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		opts := &discovery.WatchOptions{Query: consul.QueryOptions{
-			Tags: []string{"a"}, NodeMeta: map[string]string{"k": "v"}, WaitIndex: 9, WaitHash: "x", WaitTime: time.Hour,
+			Tags: []string{"a"}, NodeMeta: map[string]string{"k": "v"}, WaitIndex: 9, WaitHash: "x", WaitTime: time.Hour, Known: 7,
 		}}
 		n := 0
 		ctx, cancel := context.WithCancel(t.Context())
 		seq := discovery.Watch(ctx, func(ctx context.Context, q *consul.QueryOptions) ([]string, *consul.QueryMeta, error) {
-			if q.Tags[0] != "a" || q.NodeMeta["k"] != "v" || q.WaitIndex != uint64(n) || q.WaitHash != "" || q.WaitTime != time.Hour {
+			if q.Tags[0] != "a" || q.NodeMeta["k"] != "v" || q.WaitIndex != uint64(n) || q.WaitHash != "" || q.WaitTime != time.Hour || q.Known != 0 {
 				t.Errorf("asked with %v", *q)
 			}
 			if n++; n == 5 {
 				cancel()
 			}
-			q.Tags[0], q.NodeMeta["k"], q.WaitIndex = "b", "w", 77
+			q.Tags[0], q.NodeMeta["k"], q.WaitIndex, q.Known = "b", "w", 77, 8
 			return []string{"same"}, &consul.QueryMeta{LastIndex: uint64(n)}, nil
 		}, opts)
 		opts.Query.Tags[0], opts.Query.NodeMeta["k"] = "c", "x"
@@ -430,6 +432,310 @@ func TestWatchOptionsAreCopied(t *testing.T) {
 		}
 		if yields != 1 || n != 5 {
 			t.Errorf("%d values of %d answers, want 1 of 5: what a loop does with a value is its own affair", yields, n)
+		}
+	})
+}
+
+// TestWatchRateOfFailures limits queries that fail as it does others, however
+// short the pauses after errors are.
+func TestWatchRateOfFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript(func(int, context.Context, *consul.QueryOptions) (string, uint64, error) {
+			return "", 0, errors.New("boom")
+		})
+		errs := 0
+		for range discovery.Watch(t.Context(), s.query, &discovery.WatchOptions{MinBackoff: 1, MaxBackoff: 1}) {
+			if errs++; errs == 30 {
+				break
+			}
+		}
+		for n, a := range s.asked {
+			if want := time.Duration(max(0, n-9)) * time.Second; a.at != want {
+				t.Errorf("query %d after %s, want %s", n, a.at, want)
+			}
+		}
+	})
+}
+
+// TestWatchOfAgentService follows a service of the local agent, on which a query
+// waits by its hash.
+func TestWatchOfAgentService(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.add("web", "web-1")
+		query := func(ctx context.Context, q *consul.QueryOptions) (*consul.AgentService, *consul.QueryMeta, error) {
+			return agent.client.Agent().Service(ctx, "web-1", q)
+		}
+		start := time.Now()
+		var ports []int
+		for service, err := range discovery.Watch(t.Context(), query, nil) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if ports = append(ports, service.Port); len(ports) == 2 {
+				break
+			}
+			time.AfterFunc(90*time.Second, func() {
+				agent.add("web", "web-1", func(r *consul.AgentServiceRegistration) { r.Port = 81 })
+			})
+		}
+		want(t, "ports", fmt.Sprint(ports), "[80 81]")
+		want(t, "took", time.Since(start), 90*time.Second)
+		if n := agent.wire.count("GET /v1/agent/service/web-1"); n > 4 {
+			t.Errorf("%d queries in 90 s: they do not wait", n)
+		}
+	})
+}
+
+// TestWatchServiceHangingAgent has an agent that hangs from the first query on, and
+// one that hangs while a query waits.
+func TestWatchServiceHangingAgent(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		after int // queries
+		took  time.Duration
+	}{
+		{"at once", 0, 30 * time.Second},
+		{"while a query waits", 1, time.Minute + time.Minute/16 + 20*time.Second},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, agent *fakeAgent) {
+				queries := 0
+				agent.Inject(consulmock.Fault{Always: true, Hang: make(chan struct{}), Match: func(*http.Request) bool {
+					queries++
+					return queries > test.after
+				}})
+				start := time.Now()
+				var named []string
+				opts := &discovery.WatchOptions{OnEvent: func(e discovery.Event) {
+					named = append(named, e.(discovery.WatchErrorEvent).Watch)
+				}}
+				for _, err := range discovery.WatchService(t.Context(), agent.client, "web", opts) {
+					if err != nil {
+						want(t, "deadline exceeded", errors.Is(err, context.DeadlineExceeded), true)
+						break
+					}
+				}
+				want(t, "error after", time.Since(start), test.took)
+				want(t, "name of the watch", strings.Join(named, " "), "web")
+			})
+		})
+	}
+}
+
+// TestWatchWithoutIndex repeats a query that cannot be waited on: once in each
+// MinInterval from the beginning, whatever Burst is.
+func TestWatchWithoutIndex(t *testing.T) {
+	const interval = 3 * time.Second
+	for _, test := range []struct {
+		name string
+		meta *consul.QueryMeta
+	}{
+		{"no index", &consul.QueryMeta{}},
+		{"no metadata", nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				start := time.Now()
+				var asked []time.Duration
+				query := func(context.Context, *consul.QueryOptions) (int, *consul.QueryMeta, error) {
+					asked = append(asked, time.Since(start))
+					time.Sleep(time.Second) // it takes its time
+					return len(asked), test.meta, nil
+				}
+				for n := range discovery.Watch(t.Context(), query, &discovery.WatchOptions{MinInterval: interval}) {
+					if n == 20 {
+						break
+					}
+				}
+				for n, at := range asked {
+					if want := time.Duration(n) * interval; at != want {
+						t.Fatalf("query %d after %s, want %s", n, at, want)
+					}
+				}
+			})
+		})
+	}
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		for range discovery.Watch(within(t, 19500*time.Millisecond), agent.client.Catalog().Datacenters, nil) {
+		}
+		want(t, "requests in 19.5 s", agent.wire.count("GET /v1/catalog/datacenters"), 20)
+	})
+}
+
+// TestWatchOfWhatDoesNotExist has a query that makes an empty value of a response
+// with 404 and its index: it is waited on as any other. A query that returns the
+// error has it yielded, and is not waited on.
+func TestWatchOfWhatDoesNotExist(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var indexes []uint64
+		missing := &consul.StatusError{Method: "GET", Path: "/v1/kv/a", Code: 404}
+		query := func(mapped bool) discovery.Query[*string] {
+			indexes = nil
+			return func(ctx context.Context, q *consul.QueryOptions) (*string, *consul.QueryMeta, error) {
+				indexes = append(indexes, q.WaitIndex)
+				meta := &consul.QueryMeta{LastIndex: uint64(len(indexes) + 6)}
+				if len(indexes) == 3 {
+					value := "there"
+					return &value, meta, nil
+				}
+				if q.WaitIndex > 0 {
+					waitFor(ctx, q)
+				}
+				if mapped {
+					return nil, meta, nil
+				}
+				return nil, meta, missing
+			}
+		}
+		start := time.Now()
+		var seen []string
+		for v, err := range discovery.Watch(t.Context(), query(true), nil) {
+			switch {
+			case err != nil:
+				t.Error(err)
+			case v == nil:
+				seen = append(seen, "missing")
+			default:
+				seen = append(seen, *v)
+			}
+			if v != nil {
+				break
+			}
+		}
+		want(t, "seen", strings.Join(seen, " "), "missing there")
+		want(t, "asked with", fmt.Sprint(indexes), "[0 7 8]")
+		want(t, "took", time.Since(start), time.Minute)
+
+		errs := 0
+		for v, err := range discovery.Watch(t.Context(), query(false), nil) {
+			if err == nil {
+				want(t, "value", *v, "there")
+				break
+			}
+			if !errors.Is(err, consul.ErrNotFound) {
+				t.Error(err)
+			}
+			errs++
+		}
+		want(t, "errors", errs, 2)
+		want(t, "asked with", fmt.Sprint(indexes), "[0 0 0]")
+	})
+}
+
+// TestWatchSendsItsOwnWait has a client with a WaitTime: a watch sends its own.
+func TestWatchSendsItsOwnWait(t *testing.T) {
+	for wait, want := range map[time.Duration]string{0: "60000ms", 2 * time.Minute: "120000ms"} {
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		client, err := consul.NewClient(consul.Config{WaitTime: 10 * time.Minute, Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+			if got := r.URL.Query().Get("wait"); got != want {
+				t.Errorf("wait=%s, want %s", got, want)
+			}
+			cancel()
+			return nil, ctx.Err()
+		})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range discovery.WatchService(ctx, client, "web", &discovery.WatchOptions{Query: consul.QueryOptions{WaitTime: wait}}) {
+		}
+	}
+}
+
+// TestWatchExtremeOptions sets each number to what nobody would.
+func TestWatchExtremeOptions(t *testing.T) {
+	numbers := []int{math.MinInt, -1, 0, 1, math.MaxInt - 1, math.MaxInt}
+	durations := []time.Duration{math.MinInt64, -1, 0, 1, math.MaxInt64 / 2, math.MaxInt64 - 1, math.MaxInt64}
+	for _, d := range durations {
+		for _, n := range numbers {
+			t.Run(fmt.Sprint("Burst ", n, ", MinInterval ", int64(d)), func(t *testing.T) {
+				testExtremeRate(t, n, d)
+			})
+		}
+		for _, high := range durations {
+			t.Run(fmt.Sprint("MinBackoff ", int64(d), ", MaxBackoff ", int64(high)), func(t *testing.T) {
+				testExtremeBackoff(t, d, high)
+			})
+		}
+		t.Run(fmt.Sprint("WaitTime ", int64(d)), func(t *testing.T) { testExtremeWait(t, d) })
+	}
+}
+
+// testExtremeRate counts the queries of a watch that is answered at once.
+func testExtremeRate(t *testing.T, burst int, interval time.Duration) {
+	synctest.Test(t, func(t *testing.T) {
+		const enough = 100
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		s := newScript(func(n int, ctx context.Context, q *consul.QueryOptions) (string, uint64, error) {
+			if n == enough-1 {
+				cancel()
+			}
+			return "a", 1, nil
+		})
+		for _, err := range discovery.Watch(ctx, s.query, &discovery.WatchOptions{Burst: burst, MinInterval: interval}) {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		if burst <= 0 {
+			burst = 10
+		}
+		if interval <= 0 {
+			interval = time.Second
+		}
+		for n, a := range s.asked {
+			want := time.Duration(0)
+			if n >= burst {
+				want = time.Duration(n-burst+1) * interval
+			}
+			if a.at != want {
+				t.Fatalf("query %d after %s, want %s", n, a.at, want)
+			}
+		}
+		if n := len(s.asked); n < min(burst, enough) {
+			t.Errorf("%d queries, want a burst of %d", n, min(burst, enough))
+		}
+	})
+}
+
+// testExtremeBackoff counts the queries of a watch that always fails.
+func testExtremeBackoff(t *testing.T, low, high time.Duration) {
+	synctest.Test(t, func(t *testing.T) {
+		most := high
+		if most <= 0 {
+			most = 10 * time.Second
+		}
+		opts := &discovery.WatchOptions{MinBackoff: low, MaxBackoff: high, OnEvent: func(e discovery.Event) {
+			if e := e.(discovery.WatchErrorEvent); e.RetryIn < time.Minute || e.RetryIn-time.Minute > most {
+				t.Errorf("pause of %s after failure %d, want 1m0s and at most %s more", e.RetryIn, e.Failures, most)
+			}
+		}}
+		s := newScript(func(int, context.Context, *consul.QueryOptions) (string, uint64, error) {
+			return "", 0, &consul.StatusError{Code: 429, RetryAfter: time.Minute}
+		})
+		for range discovery.Watch(within(t, time.Hour), s.query, opts) {
+		}
+		if n := len(s.asked); n < 1 || n > 61 {
+			t.Errorf("%d queries in an hour", n)
+		}
+	})
+}
+
+// testExtremeWait has a query that takes as long as it was told to wait.
+func testExtremeWait(t *testing.T, wait time.Duration) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript(func(n int, ctx context.Context, q *consul.QueryOptions) (string, uint64, error) {
+			if q.WaitIndex > 0 {
+				waitFor(ctx, q)
+			}
+			return "a", 1, ctx.Err()
+		})
+		ctx := within(t, 24*time.Hour)
+		for _, err := range discovery.Watch(ctx, s.query, &discovery.WatchOptions{Query: consul.QueryOptions{WaitTime: wait}}) {
+			if err != nil {
+				t.Error(err)
+			}
 		}
 	})
 }

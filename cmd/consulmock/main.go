@@ -4,9 +4,9 @@
 //
 //	go run github.com/lictor-go/consul/cmd/consulmock -http-addr 127.0.0.1:8500 -node node1
 //
-// It prints where it listens, runs HTTP and TCP checks at their interval, shows
-// its state at /ui/, and ends on SIGINT or SIGTERM, or when it was told to leave,
-// as agents do.
+// It prints where it listens, runs HTTP, TCP and UDP checks at their interval, shows
+// its state at /ui/, and ends on SIGINT or SIGTERM, or when a client tells it to
+// leave, as agents do. A second signal kills it.
 //
 // With -replay it answers from a recording instead, and says on standard error
 // what was asked that is not in it. With -record and -target it passes requests
@@ -25,21 +25,20 @@ import (
 	"log"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"os/signal"
-	"regexp"
+	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"github.com/lictor-go/consul/consulmock"
+	"github.com/lictor-go/consul/internal/httplog"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal kills
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
@@ -89,11 +88,6 @@ func (t *tokenFlag) Set(s string) error {
 	return nil
 }
 
-// versions are those that the fake knows.
-var versions = []string{"1.21.4", "1.8.7"}
-
-var uuid = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
-
 const usage = `Usage: consulmock [flags]
 
 Serves a fake Consul agent. HTTP, TCP and UDP checks run at their interval, as those
@@ -109,7 +103,7 @@ func parse(args []string, stdout io.Writer) (*settings, error) {
 	f.StringVar(&c.nodeID, "node-id", "", "`UUID` of the agent's node (made from its name by default)")
 	f.Var(c.nodeMeta, "node-meta", "metadata of the agent's node as `key:value`; may be repeated")
 	f.StringVar(&c.datacenter, "datacenter", "dc1", "`name` of the datacenter")
-	f.StringVar(&c.version, "consul-version", versions[0], "answer as that `release` of Consul does: "+strings.Join(versions, " or "))
+	f.StringVar(&c.version, "consul-version", "1.21.4", "answer as that `release` of Consul does: 1.21.4 or 1.8.7")
 	f.Var(&c.tokens, "token", "turn access control on and accept a token, given as its `secret` if it may do everything,\n"+
 		"or as secret=rules, in Consul's rule language; may be repeated")
 	f.StringVar(&c.replay, "replay", "", "answer from a recording, which is a HAR `file`")
@@ -126,35 +120,45 @@ func parse(args []string, stdout io.Writer) (*settings, error) {
 	if err != nil {
 		return nil, err
 	}
-	known := false
-	for _, v := range versions {
-		known = known || v == c.version
-	}
+	elsewhere := ""
+	f.Visit(func(set *flag.Flag) {
+		if strings.HasPrefix(set.Name, "node") || set.Name == "datacenter" || set.Name == "consul-version" || set.Name == "token" {
+			elsewhere = set.Name
+		}
+	})
 	switch {
 	case f.NArg() > 0:
 		err = fmt.Errorf("argument %q: want flags only", f.Arg(0))
-	case !known:
-		err = fmt.Errorf("-consul-version %q: want %s", c.version, strings.Join(versions, " or "))
-	case c.node == "" || c.datacenter == "":
-		err = errors.New("-node and -datacenter cannot be empty")
-	case c.nodeID != "" && !uuid.MatchString(c.nodeID):
-		err = fmt.Errorf("-node-id %q: want a UUID in lower case", c.nodeID)
-	case len(c.tokens) > 0 && (c.replay != "" || c.record != ""):
-		err = errors.New("-token has no effect beside -replay and -record")
+	case elsewhere != "" && (c.replay != "" || c.record != ""):
+		err = fmt.Errorf("-%s has no effect beside -replay and -record", elsewhere)
 	case c.replay != "" && c.record != "":
 		err = errors.New("-replay and -record exclude each other")
 	case (c.record == "") != (c.target == ""):
 		err = errors.New("-record and -target need each other")
+	default:
+		err = consulmock.CheckOptions(c.options()...)
 	}
 	return c, err
+}
+
+// options are those of the fake.
+func (c *settings) options() []consulmock.Option {
+	options := []consulmock.Option{
+		consulmock.WithVersion(c.version), consulmock.WithNode(c.node), consulmock.WithNodeID(c.nodeID),
+		consulmock.WithNodeMeta(c.nodeMeta), consulmock.WithDatacenter(c.datacenter), consulmock.WithProbes(true),
+	}
+	if len(c.tokens) > 0 {
+		options = append(options, consulmock.WithTokens(c.tokens...))
+	}
+	return options
 }
 
 // backend is what answers the requests.
 type backend struct {
 	http.Handler
-	about  string
-	leaves bool // it ends after PUT /v1/agent/leave
-	close  func() error
+	about string
+	done  <-chan struct{} // closed when it has ended by itself; nil if it never does
+	close func() error
 }
 
 // open makes the backend that the settings ask for.
@@ -180,37 +184,9 @@ func (c *settings) open(stderr io.Writer) (*backend, error) {
 		}
 		return &backend{Handler: s.Handler(), about: "answers from " + c.replay, close: end}, nil
 	}
-	options := []consulmock.Option{
-		consulmock.WithVersion(c.version), consulmock.WithNode(c.node), consulmock.WithNodeMeta(c.nodeMeta),
-		consulmock.WithDatacenter(c.datacenter), consulmock.WithProbes(true),
-	}
-	if c.nodeID != "" {
-		options = append(options, consulmock.WithNodeID(c.nodeID))
-	}
-	if len(c.tokens) > 0 {
-		options = append(options, consulmock.WithTokens(c.tokens...))
-	}
-	s, err := newServer(options)
-	if err != nil {
-		return nil, err
-	}
-	about := fmt.Sprintf("answers as Consul %s, node %s, datacenter %s; its state is at /ui/", c.version, c.node, c.datacenter)
-	return &backend{Handler: s.Handler(), about: about, leaves: true, close: func() error { s.Close(); return nil }}, nil
-}
-
-// newServer is [consulmock.NewServer] for options of which some came from a user: it
-// returns as an error what the package panics with.
-func newServer(options []consulmock.Option) (s *consulmock.Server, err error) {
-	defer func() {
-		switch p := recover().(type) {
-		case nil:
-		case string:
-			err = errors.New(p)
-		default:
-			panic(p)
-		}
-	}()
-	return consulmock.NewServer(options...), nil
+	s := consulmock.NewServer(c.options()...)
+	about := fmt.Sprintf("answers as Consul %s, node %s, datacenter %s; its state is at /ui/", c.version, c.node, strings.ToLower(c.datacenter))
+	return &backend{Handler: s.Handler(), about: about, done: s.Done(), close: func() error { s.Close(); return nil }}, nil
 }
 
 // run is the command. It returns the exit status.
@@ -237,26 +213,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		l.Close()
 		return fail(2, err)
 	}
-	left := make(chan struct{})
 	var handler http.Handler = b
-	if b.leaves {
-		handler = notingLeave(b, sync.OnceFunc(func() { close(left) }))
-	}
+	logger := log.New(stderr, "", log.LstdFlags|log.Lmicroseconds)
 	if c.log {
-		handler = logged(handler, log.New(stderr, "", log.LstdFlags|log.Lmicroseconds))
+		handler = logged(handler, logger)
 	}
-	server := &http.Server{Handler: handler, ErrorLog: log.New(io.Discard, "", 0)}
+	server := &http.Server{Handler: handler, ErrorLog: logger}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	fmt.Fprintf(stdout, "consulmock: listening on http://%s: %s\n", l.Addr(), b.about)
 
 	select {
 	case <-ctx.Done():
-	case <-left:
-		// The answer to the leave is on its way.
-		soon, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
-		server.Shutdown(soon)
-		cancel()
+	case <-b.done:
 	case err = <-served:
 	}
 	// Queries that wait end with their connections.
@@ -270,63 +239,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// notingLeave calls left once the agent has left.
-func notingLeave(h http.Handler, left func()) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		sw := &statusWriter{ResponseWriter: w}
-		h.ServeHTTP(sw, r)
-		if r.Method == http.MethodPut && r.URL.Path == "/v1/agent/leave" && sw.status == http.StatusOK {
-			left()
-		}
-	})
-}
-
 // logged logs the requests to a handler, without their tokens.
 func logged(h http.Handler, l *log.Logger) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		sw := &statusWriter{ResponseWriter: w}
+		status := "no answer"
 		defer func() {
-			status := fmt.Sprint(sw.status)
-			if sw.status == 0 {
-				status = "no answer"
-			}
-			l.Printf("%s %s: %s in %s", r.Method, withoutToken(r.URL), status, time.Since(start).Round(time.Microsecond))
+			l.Printf("%s %s: %s in %s", r.Method, httplog.URL(r.URL.EscapedPath(), r.URL.Query()), status, time.Since(start).Round(time.Microsecond))
 		}()
-		h.ServeHTTP(sw, r)
+		h.ServeHTTP(&httplog.StatusWriter{ResponseWriter: w, Report: func(s int) { status = strconv.Itoa(s) }}, r)
 	})
 }
-
-func withoutToken(u *url.URL) string {
-	shown := *u
-	if q := u.Query(); q.Has("token") {
-		q.Set("token", "redacted")
-		shown.RawQuery = q.Encode()
-	}
-	return shown.RequestURI()
-}
-
-// statusWriter notes the status of an answer.
-type statusWriter struct {
-	http.ResponseWriter
-	status int
-}
-
-// WriteHeader implements [http.ResponseWriter].
-func (w *statusWriter) WriteHeader(status int) {
-	if w.status == 0 {
-		w.status = status
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-// Write implements [http.ResponseWriter].
-func (w *statusWriter) Write(p []byte) (int, error) {
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
-	return w.ResponseWriter.Write(p)
-}
-
-// Unwrap lets [http.ResponseController] reach the connection.
-func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

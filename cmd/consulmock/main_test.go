@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/consulmock"
+	"github.com/lictor-go/consul/discovery"
 )
 
 // text collects output that is written while it is read.
@@ -45,7 +45,8 @@ func (t *text) String() string {
 type command struct {
 	url    string
 	stderr *text
-	stop   func() int // returns the exit status
+	wait   func() int // returns the exit status
+	stop   func() int // as wait, after a signal
 }
 
 // start runs the command in this process.
@@ -59,10 +60,11 @@ func start(t *testing.T, args ...string) *command {
 		ended <- run(ctx, append([]string{"-http-addr", "127.0.0.1:0"}, args...), in, c.stderr)
 		in.Close()
 	}()
-	c.stop = sync.OnceValue(func() int {
+	c.wait = sync.OnceValue(func() int { return <-ended })
+	c.stop = func() int {
 		cancel()
-		return <-ended
-	})
+		return c.wait()
+	}
 	t.Cleanup(func() { c.stop() })
 	c.url = address(t, out)
 	return c
@@ -105,15 +107,17 @@ func TestFlagsReachTheAgent(t *testing.T) {
 	if err != nil || nodes[0].Meta["a"] != "b" || nodes[0].Meta["c"] != "d:e" {
 		t.Errorf("got %+v, %v", nodes, err)
 	}
-	if resp, err := http.Get(c.url + "/v1/status/leader?token=secret"); err != nil {
-		t.Error(err)
-	} else {
+	for _, query := range []string{"token=secret", "stale;token=secret", "a=%0Aforged"} {
+		resp, err := http.Get(c.url + "/v1/status/leader?" + query)
+		if err != nil {
+			t.Fatal(err)
+		}
 		resp.Body.Close()
 	}
 	if status := c.stop(); status != 0 {
 		t.Errorf("status %d", status)
 	}
-	if got := c.stderr.String(); !strings.Contains(got, "GET /v1/agent/self: 200 in ") || strings.Contains(got, "secret") {
+	if got := c.stderr.String(); !strings.Contains(got, "GET /v1/agent/self: 200 in ") || strings.Contains(got, "secret") || strings.Contains(got, "\nforged") {
 		t.Errorf("log %s", got)
 	}
 }
@@ -172,13 +176,18 @@ func TestRefusals(t *testing.T) {
 		{"-target http://127.0.0.1:1", "-record and -target need each other"},
 		{"-record " + xhar + " -target 127.0.0.1:1", "target"},
 		{"-record " + xhar + " -replay y.har -target http://127.0.0.1:1", "exclude each other"},
-		{"-consul-version 1.2", "want 1.21.4 or 1.8.7"},
+		{"-consul-version 1.2", `version "1.2": want 1.21.4 or 1.8.7`},
 		{"-node-meta a", "want key:value"},
 		{"-node-id x", "want a UUID"},
 		{"-token =x", "want secret or secret=rules"},
-		{"-token x=nonsense", "rules of a token: Failed to parse"},
+		{"-token x=nonsense", "rules of token 1: "},
+		{"-token x=nonsense -token y", "rules of token 1: "},
+		{"-token x -token x", "token 2 has the SecretID of one before it"},
 		{"-token x -replay y.har", "-token has no effect"},
-		{"-node=", "cannot be empty"},
+		{"-node x -replay y.har", "-node has no effect"},
+		{"-consul-version 1.8.7 -record y.har -target http://127.0.0.1:1", "-consul-version has no effect"},
+		{"-datacenter=", `name of the datacenter ""`},
+		{"-node=", "the name of the node is empty"},
 		{"-bogus", "bogus"},
 		{"agent", `argument "agent"`},
 	}
@@ -198,23 +207,21 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-func TestNotingLeave(t *testing.T) {
-	status, left := 0, 0
-	h := notingLeave(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(status) }), func() { left++ })
-	for _, tt := range []struct {
-		method, path string
-		status, want int
-	}{
-		{"PUT", "/v1/agent/leave", 403, 0},
-		{"GET", "/v1/agent/leave", 200, 0},
-		{"PUT", "/v1/agent/reload", 200, 0},
-		{"PUT", "/v1/agent/leave", 200, 1},
-	} {
-		status = tt.status
-		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(tt.method, tt.path, nil))
-		if left != tt.want {
-			t.Errorf("%s %s %d: left %d times, want %d", tt.method, tt.path, tt.status, left, tt.want)
-		}
+// The command ends after the agent was told to leave, also by a client that does
+// not wait for the response.
+func TestLeave(t *testing.T) {
+	c := start(t, "-log")
+	ctx, cancel := context.WithCancel(context.Background())
+	left := make(chan error)
+	go func() { left <- client(t, c.url).Agent().Leave(ctx) }()
+	for !strings.Contains(page(t, c.url), "waiting for") {
+	}
+	cancel()
+	if err := <-left; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if status := c.wait(); status != 0 {
+		t.Errorf("status %d, %s", status, c.stderr)
 	}
 }
 
@@ -228,8 +235,36 @@ func TestHelp(t *testing.T) {
 			t.Errorf("-%s is not explained", name)
 		}
 	}
-	if !strings.Contains(out.String(), "HTTP, TCP and UDP checks run at their interval") {
-		t.Errorf("it does not say that checks are run:\n%s", out.String())
+	for _, want := range []string{
+		"HTTP, TCP and UDP checks run at their interval", `(default "127.0.0.1:8500")`, `(default "node1")`, `(default "dc1")`, `(default "1.21.4")`,
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("it does not say %q:\n%s", want, out.String())
+		}
+	}
+}
+
+// Checks are run, and requests without a token may do everything.
+func TestChecksAreRun(t *testing.T) {
+	target, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer target.Close()
+	ctx := context.Background()
+	c := client(t, start(t).url)
+	if err := c.Agent().ServiceRegister(ctx, &consul.AgentServiceRegistration{
+		Name: "web", Check: &consul.AgentServiceCheck{TCP: target.Addr().String(), Interval: time.Millisecond},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for entries, err := range discovery.WatchService(ctx, c, "web", &discovery.WatchOptions{Query: consul.QueryOptions{PassingOnly: true}}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(entries) == 1 {
+			break
+		}
 	}
 }
 
@@ -254,8 +289,9 @@ func TestTokens(t *testing.T) {
 	}
 }
 
-// The built command ends within a second of a signal, with a query that waits.
-func TestSignals(t *testing.T) {
+// build returns the path of the built command, for tests that send it signals.
+func build(t *testing.T) string {
+	t.Helper()
 	if runtime.GOOS == "windows" {
 		t.Skip("there are no such signals")
 	}
@@ -263,6 +299,48 @@ func TestSignals(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	return binary
+}
+
+// Where the first signal does not end the command, because nobody reads what it
+// has to say at its end, the second one does.
+func TestSecondSignal(t *testing.T) {
+	binary, file := build(t), filepath.Join(t.TempDir(), "long.har")
+	entry := `{"startedDateTime":"2026-01-01T00:00:00Z","time":1,"request":{"method":"GET","url":"http://a/` + strings.Repeat("x", 1000) + `"},"response":{"status":200}}`
+	long := `{"log":{"version":"1.2","entries":[` + strings.Repeat(entry+",", 999) + entry + `]}}`
+	if err := os.WriteFile(file, []byte(long), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(binary, "-http-addr", "127.0.0.1:0", "-replay", file)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cmd.StderrPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	address(t, out)
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for {
+		select {
+		case err := <-ended:
+			if err == nil || !strings.Contains(err.Error(), "signal") {
+				t.Errorf("it ended with %v, want a signal", err)
+			}
+			return
+		default:
+			cmd.Process.Signal(os.Interrupt)
+		}
+	}
+}
+
+// The built command ends within a second of a signal, with a query that waits.
+func TestSignals(t *testing.T) {
+	binary := build(t)
 	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 		cmd := exec.Command(binary, "-http-addr", "127.0.0.1:0", "-log")
 		out, err := cmd.StdoutPipe()

@@ -123,7 +123,15 @@ func TestCluster(t *testing.T) {
 		return consul.MemberNone
 	}
 
-	err := c.Agent().Join(ctx, "127.0.0.1:1", consul.JoinOptions{})
+	inCatalog := func() bool {
+		node, _, err := s.Catalog().Node(ctx, "client1", nil)
+		check(t, err)
+		return node.Node != nil
+	}
+
+	_, _, err := c.Catalog().Nodes(ctx, nil)
+	wantError(t, err, nil, "No known Consul servers")
+	err = c.Agent().Join(ctx, "127.0.0.1:1", consul.JoinOptions{})
 	wantStatus(t, err, http.StatusInternalServerError)
 	wantError(t, err, nil, "connection refused")
 	check(t, c.Agent().Join(ctx, server.SerfLAN, consul.JoinOptions{}))
@@ -132,22 +140,39 @@ func TestCluster(t *testing.T) {
 		nodes, _, err := c.Catalog().Nodes(ctx, nil)
 		return err == nil && len(nodes) == 2
 	})
+	start := time.Now()
 	check(t, c.Agent().Leave(ctx))
+	t.Logf("the client left in %s", time.Since(start))
 	client.WaitExit()
 	eventually(t, "the client has left", func() bool { return status() == consul.MemberLeft })
+	t.Logf("its node is in the catalog: %t", inCatalog())
 
 	client.Launch()
 	eventually(t, "the client answers", func() bool {
 		return c.Agent().Join(ctx, server.SerfLAN, consul.JoinOptions{}) == nil
 	})
 	eventually(t, "the client is alive", func() bool { return status() == consul.MemberAlive })
+	eventually(t, "its node is there", inCatalog)
 	client.Kill()
+	start = time.Now()
 	eventually(t, "the client has failed", func() bool { return status() == consul.MemberFailed })
+	eventually(t, "its node is critical", func() bool {
+		checks, _, err := s.Health().Node(ctx, "client1", nil)
+		check(t, err)
+		return checks.AggregatedStatus() == consul.HealthCritical
+	})
+	t.Logf("the failure was noticed after %s", time.Since(start))
+	want(t, "in the catalog", inCatalog(), true)
 	check(t, s.Agent().ForceLeave(ctx, "client1", consul.ForceLeaveOptions{}))
 	eventually(t, "the client has left", func() bool { return status() == consul.MemberLeft })
+	eventually(t, "its node is gone", func() bool { return !inCatalog() })
 	check(t, s.Agent().ForceLeave(ctx, "client1", consul.ForceLeaveOptions{Prune: true}))
 	eventually(t, "the client is forgotten", func() bool { return status() == consul.MemberNone })
 	wantError(t, s.Agent().ForceLeave(ctx, "nope", consul.ForceLeaveOptions{}), nil, "nope")
+	start = time.Now()
+	check(t, s.Agent().Leave(ctx))
+	t.Logf("the server left in %s", time.Since(start))
+	server.WaitExit()
 }
 
 // TestDatacenters joins two datacenters and asks one about the other.

@@ -35,7 +35,7 @@ func TestManyServices(t *testing.T) {
 	var failed []discovery.Event
 	note := func(e discovery.Event) {
 		switch e.(type) {
-		case discovery.WatchErrorEvent, discovery.BeatFailedEvent, discovery.HealedEvent:
+		case discovery.WatchErrorEvent, discovery.HeartbeatFailedEvent, discovery.HealedEvent:
 			mu.Lock()
 			failed = append(failed, e)
 			mu.Unlock()

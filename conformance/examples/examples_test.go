@@ -3,11 +3,13 @@
 package examples
 
 import (
+	"bufio"
 	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -56,18 +58,69 @@ func TestHTTPCheck(t *testing.T) {
 	})
 }
 
+// TestMeshCertificates needs an agent with a mesh, which the fake has not.
+func TestMeshCertificates(t *testing.T) {
+	t.Parallel()
+	sorted := func(s string) string {
+		lines := strings.SplitAfter(s, "\n")
+		slices.Sort(lines)
+		return strings.Join(lines, "")
+	}
+	got, want := run(t, "mesh-certificates", agent.Start(t, agent.Options{}).Addr), expected(t, "mesh-certificates")
+	if sorted(got) != sorted(want) {
+		t.Errorf("printed\n%s\nthe README has\n%s", got, want)
+	}
+}
+
+// TestMeshRotation changes the authority of the mesh while the example follows it.
+func TestMeshRotation(t *testing.T) {
+	t.Parallel()
+	a := agent.Start(t, agent.Options{})
+	if a.Old() {
+		t.Skip("1.8.7 keeps the authority when its configuration changes")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, build(t, "mesh-certificates"), "-follow")
+	cmd.Env = append(os.Environ(), "CONSUL_HTTP_ADDR="+a.Addr)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	await := func(want ...string) {
+		t.Helper()
+		for lines.Scan() {
+			if want = slices.DeleteFunc(want, func(s string) bool { return s == lines.Text() }); len(want) == 0 {
+				return
+			}
+		}
+		t.Errorf("did not print %q", want)
+	}
+	await("hello  /ns/default/dc/dc1/svc/web")
+	start := time.Now()
+	configuration := map[string]any{"Provider": "consul", "Config": map[string]any{"LeafCertTTL": "72h", "PrivateKeyType": "ec", "PrivateKeyBits": 384}}
+	if err := a.Client().Raw().Write(ctx, "/v1/connect/ca/configuration", configuration, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	await("roots  2")
+	t.Logf("two roots after %s", time.Since(start))
+	await("leaf   web")
+	t.Logf("a new leaf after %s", time.Since(start))
+	cancel()
+	cmd.Wait() // was killed
+}
+
 // run builds an example and returns what it prints.
 func run(t *testing.T, name, address string) string {
 	t.Helper()
-	bin := filepath.Join(t.TempDir(), name)
-	build := exec.Command("go", "build", "-o", bin, "./examples/"+name)
-	build.Dir = "../.."
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, bin)
+	cmd := exec.CommandContext(ctx, build(t, name))
 	cmd.Env = append(os.Environ(), "CONSUL_HTTP_ADDR="+address)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
@@ -75,6 +128,18 @@ func run(t *testing.T, name, address string) string {
 		t.Fatalf("%v, after it has printed\n%s", err, out)
 	}
 	return string(out)
+}
+
+// build builds an example and returns its path.
+func build(t *testing.T, name string) string {
+	t.Helper()
+	bin := filepath.Join(t.TempDir(), name)
+	build := exec.Command("go", "build", "-o", bin, "./examples/"+name)
+	build.Dir = "../.."
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return bin
 }
 
 // expected returns the indented block after "It prints" in the README of an

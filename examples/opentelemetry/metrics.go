@@ -43,7 +43,7 @@ func (m *metrics) observe(e discovery.Event) {
 		return metric.WithAttributes(list...)
 	}
 	switch e := e.(type) {
-	case discovery.BeatFailedEvent:
+	case discovery.HeartbeatFailedEvent:
 		m.beatsFailed.Add(ctx, 1, with("service", e.Service, "id", e.ID))
 	case discovery.HealedEvent:
 		m.healed.Record(ctx, e.Took.Seconds(), with("service", e.Service, "id", e.ID, "reason", string(e.Reason)))

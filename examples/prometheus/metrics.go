@@ -51,7 +51,7 @@ func (m *metrics) observe(e discovery.Event) {
 		if e.Err == nil {
 			m.registered.WithLabelValues(e.Service, e.ID).Set(0)
 		}
-	case discovery.BeatFailedEvent:
+	case discovery.HeartbeatFailedEvent:
 		m.beatsFailed.WithLabelValues(e.Service, e.ID).Inc()
 	case discovery.HealedEvent:
 		m.healed.WithLabelValues(e.Service, e.ID, string(e.Reason)).Inc()

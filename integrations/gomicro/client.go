@@ -1,12 +1,15 @@
 package gomicro
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,83 +19,148 @@ import (
 	"github.com/lictor-go/consul"
 )
 
-// newClient returns the client that the options describe.
-func newClient(o *registry.Options, s *settings) (*consul.Client, error) {
+// source is what a client is made from. As long as it is the same the client stays:
+// what is registered moves to a new one, and moving may take a node away for a
+// moment. What could hold a token is behind pointers, so that printing shows none.
+type source struct {
+	client *consul.Client // of the option Client
+	config *consul.Config // of the option Config
+	env    *consul.Config // of the environment; nil if the options have either of these
+	addrs  []string
+	secure bool
+	tls    *tls.Config
+}
+
+// sourceOf returns what the options, and the environment, have for a client.
+func sourceOf(o *registry.Options, s *settings) (*source, error) {
+	src := &source{client: s.client, config: s.config, addrs: slices.Clone(o.Addrs), secure: o.Secure, tls: o.TLSConfig}
+	if s.noClient {
+		return nil, errors.New("gomicro: the client of the option Client is nil")
+	}
+	if s.client == nil && s.config == nil {
+		env, err := consul.ConfigFromEnv()
+		if err != nil {
+			return nil, fmt.Errorf("gomicro: %w", err)
+		}
+		src.env = &env
+	}
+	return src, nil
+}
+
+// equal goes by the identity of what options pass as pointers: an option that is
+// given again also reads its files again.
+func (s *source) equal(o *source) bool {
+	return s.client == o.client && s.config == o.config && s.tls == o.tls && s.secure == o.secure &&
+		slices.Equal(s.addrs, o.addrs) && reflect.DeepEqual(s.env, o.env)
+}
+
+// newClient returns the client.
+func (s *source) newClient() (*consul.Client, error) {
 	if s.client != nil {
 		return s.client, nil
 	}
-	cfg, err := clientConfig(o, s)
+	cfg, err := s.clientConfig()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("gomicro: %w", err)
 	}
-	return consul.NewClient(cfg)
+	c, err := consul.NewClient(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("gomicro: %w", err)
+	}
+	return c, nil
 }
 
-func clientConfig(o *registry.Options, s *settings) (consul.Config, error) {
-	var cfg consul.Config
-	if s.config != nil {
-		cfg = *s.config
-	} else {
-		var err error
-		if cfg, err = consul.ConfigFromEnv(); err != nil {
-			return cfg, err
-		}
-	}
-	secure := o.Secure || o.TLSConfig != nil || strings.HasPrefix(cfg.Address, "https://")
-	addrs, err := hostPorts(o.Addrs)
+func (s *source) clientConfig() (consul.Config, error) {
+	cfg := *cmp.Or(s.config, s.env)
+	addrs, err := hostPorts(s.addrs)
 	if err != nil {
 		return cfg, err
 	}
-	switch {
-	case len(addrs) > 0 && secure:
-		cfg.Address = "https://" + addrs[0]
-	case len(addrs) > 0:
+	secure := s.secure || s.tls != nil || strings.HasPrefix(cfg.Address, "https://")
+	if len(addrs) > 0 {
 		cfg.Address = addrs[0]
-	case secure && strings.HasPrefix(cfg.Address, "http://"):
-		cfg.Address = "https://" + strings.TrimPrefix(cfg.Address, "http://")
-	case secure && cfg.Address == "":
-		cfg.Address = "https://127.0.0.1:8501"
-	case secure && !strings.Contains(cfg.Address, "://"):
-		cfg.Address = "https://" + cfg.Address
 	}
-	if o.TLSConfig != nil {
-		cfg.TLS = consul.TLSConfig{Base: o.TLSConfig}
+	if secure {
+		if cfg.Address, err = withTLS(cfg.Address); err != nil {
+			return cfg, err
+		}
 	}
-	if cfg.Transport != nil || len(addrs) < 2 {
+	if s.tls != nil {
+		cfg.TLS = consul.TLSConfig{Base: s.tls}
+	}
+	switch {
+	case len(addrs) < 2:
 		return cfg, nil
+	case cfg.Transport != nil:
+		return cfg, errors.New("several addresses are of no use with a Transport in Config, which connects by itself")
 	}
 	tlsConfig, err := cfg.TLS.Load()
 	if err != nil {
-		return cfg, fmt.Errorf("gomicro: %w", err)
+		return cfg, err
 	}
 	tlsConfig.NextProtos = nil // the connections are for HTTP/1
 	cfg.Transport = newTransport(addrs, tlsConfig)
 	return cfg, nil
 }
 
-// hostPorts returns what is in [registry.Addrs] as host:port. Ports may be
-// missing there, and so may addresses: an empty flag becomes an empty address.
+// withTLS returns the address as an https:// one. A scheme of its own does not
+// count: it must not be what leaves out TLS that is demanded elsewhere.
+func withTLS(address string) (string, error) {
+	if address == "" {
+		return "https://127.0.0.1:8501", nil
+	}
+	scheme, rest, ok := strings.Cut(address, "://")
+	switch {
+	case !ok:
+		host, prefix, hasPrefix := strings.Cut(address, "/")
+		if hasPrefix {
+			prefix = "/" + prefix
+		}
+		return "https://" + withPort(host) + prefix, nil
+	case scheme == "http", scheme == "https":
+		return "https://" + rest, nil
+	case scheme == "unix":
+		return "", errors.New("TLS is not possible with a unix socket; it is demanded by registry.Secure, registry.TLSConfig, Config or CONSUL_HTTP_SSL")
+	}
+	return address, nil // which no client takes
+}
+
+// hostPorts returns what is in [registry.Addrs]. Empty addresses are left out, as an
+// empty flag becomes one. A single address is anything that a client takes. Of
+// several, each is host:port; ports may be missing.
 func hostPorts(addrs []string) ([]string, error) {
 	var list []string
 	for _, addr := range addrs {
-		addr = strings.TrimSpace(addr)
-		if addr == "" {
-			continue
+		if addr = strings.TrimSpace(addr); addr != "" {
+			list = append(list, addr)
 		}
-		if strings.Contains(addr, "://") && len(addrs) > 1 {
-			return nil, fmt.Errorf("gomicro: address %q: want host or host:port", addr)
+	}
+	if len(list) < 2 {
+		return list, nil
+	}
+	for i, addr := range list {
+		if strings.Contains(addr, "/") {
+			return nil, fmt.Errorf("address %d of several: want host or host:port; registry.Secure is for https", i+1)
 		}
-		if strings.Contains(addr, "://") {
-			return []string{addr}, nil
+		list[i] = withPort(addr)
+		if _, err := consul.NewClient(consul.Config{Address: list[i], Transport: http.DefaultTransport}); err != nil {
+			return nil, fmt.Errorf("address %d of several: %w", i+1, err)
 		}
-		var addrError *net.AddrError
-		_, _, err := net.SplitHostPort(addr)
-		if errors.As(err, &addrError) && (addrError.Err == "missing port in address" || addrError.Err == "too many colons in address") {
-			addr = net.JoinHostPort(strings.Trim(addr, "[]"), "8500")
-		}
-		list = append(list, addr)
 	}
 	return list, nil
+}
+
+// withPort returns host:port of an address whose parts may be missing.
+func withPort(host string) string {
+	name, port, err := net.SplitHostPort(host)
+	var addrError *net.AddrError
+	if errors.As(err, &addrError) && (addrError.Err == "missing port in address" || addrError.Err == "too many colons in address") {
+		name, port, err = strings.Trim(host, "[]"), "8500", nil
+	}
+	if err != nil {
+		return host // which no client takes
+	}
+	return net.JoinHostPort(cmp.Or(name, "127.0.0.1"), port)
 }
 
 // dialTimeout bounds the time for which one of several agents that does not

@@ -2,6 +2,7 @@ package gomicro
 
 import (
 	"fmt"
+	"math"
 	"net"
 	"strconv"
 	"strings"
@@ -18,10 +19,13 @@ func (s *settings) definition(service *registry.Service, node *registry.Node, tt
 	if service.Name == "" {
 		return nil, fmt.Errorf("gomicro: a service has no name")
 	}
-	if node == nil || node.Id == "" {
-		return nil, fmt.Errorf("gomicro: a node of service %q has no ID", service.Name)
+	if s.health != nil && ttl <= 0 {
+		return nil, fmt.Errorf("gomicro: the option Health has no effect on service %q: want a TTL", service.Name)
 	}
 	host, port := splitAddress(node.Address)
+	if s.tcp > 0 && port == 0 {
+		return nil, fmt.Errorf("gomicro: node %q has the address %q: the option TCPCheck wants host:port", node.Id, node.Address)
+	}
 	def := &consul.AgentServiceRegistration{
 		ID:      node.Id,
 		Name:    service.Name,
@@ -52,7 +56,7 @@ func (s *settings) check(address, host string, ttl time.Duration) *consul.AgentS
 	case s.http != nil:
 		check := *s.http
 		if strings.Contains(host, ":") {
-			host = "[" + host + "]"
+			host = "[" + strings.Replace(host, "%", "%25", 1) + "]" // % is before a zone
 		}
 		check.HTTP = strings.Replace(check.HTTP, hostPlaceholder, host, 1)
 		check.DeregisterCriticalServiceAfter = deregisterAfter(check.Interval)
@@ -69,7 +73,8 @@ func (s *settings) check(address, host string, ttl time.Duration) *consul.AgentS
 // deregisterAfter returns how long a service whose check runs or is due every d
 // stays critical before the agent removes it. Agents allow no less than a minute.
 func deregisterAfter(d time.Duration) time.Duration {
-	return max(d, time.Minute) + 5*time.Second
+	const slack = 5 * time.Second
+	return min(max(d, time.Minute), math.MaxInt64-slack) + slack
 }
 
 // splitAddress splits host:port. What is something else, such as the name of a

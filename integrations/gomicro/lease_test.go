@@ -4,15 +4,12 @@ package gomicro
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"go-micro.dev/v4/registry"
-	"go-micro.dev/v4/registry/cache"
-	"go-micro.dev/v4/selector"
 
 	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/consulmock"
@@ -75,6 +72,23 @@ func TestRefreshedNodeStays(t *testing.T) {
 			t.Errorf("registered %d times", n)
 		}
 		check(t, r.Deregister(s))
+	})
+}
+
+// Some three heartbeats in a TTL, between two refreshes as well.
+func TestHeartbeats(t *testing.T) {
+	bubble(t, func(t *testing.T, fake *consulmock.Server, r registry.Registry) {
+		check(t, r.Register(greeter("1"), registry.RegisterTTL(time.Hour)))
+		before := count(fake, heartbeatPath("1"))
+		for range 10 {
+			time.Sleep(59 * time.Minute)
+			check(t, r.Register(greeter("1"), registry.RegisterTTL(time.Hour)))
+		}
+		n := count(fake, heartbeatPath("1")) - before - 10 // those of the refreshes
+		if n < 20 || n > 40 {
+			t.Errorf("%d heartbeats in 10 TTLs", n)
+		}
+		check(t, r.Deregister(greeter("1")))
 	})
 }
 
@@ -171,29 +185,75 @@ func TestTwoNodesOfOneNameAreKeptApart(t *testing.T) {
 	})
 }
 
-func TestInitMovesToAnotherAgent(t *testing.T) {
-	bubble(t, func(t *testing.T, first *consulmock.Server, r registry.Registry) {
-		second := consulmock.New(t)
-		c := second.Client()
-		defer c.CloseIdleConnections()
-		check(t, r.Register(greeter("1"), registry.RegisterTTL(time.Minute)))
-		check(t, r.Init(Client(c)))
-		check(t, r.Register(greeter("1"), registry.RegisterTTL(time.Minute)))
-		if got := nodes(t, r); len(got) != 1 {
-			t.Errorf("the second agent has %v", got)
-		}
-		if n := count(first, "/v1/agent/service/deregister/1"); n != 1 {
-			t.Errorf("deregistered %d times at the first agent", n)
-		}
-		check(t, r.Deregister(greeter("1")))
-	})
+// What the agent checks itself needs no refresh: the TTL does not matter.
+func TestNodeThatTheAgentChecksStays(t *testing.T) {
+	for name, option := range map[string]registry.Option{
+		"TCP":  TCPCheck(10 * time.Second),
+		"HTTP": HTTPCheck("http", "8080", "/health", 10*time.Second, time.Second),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fake := consulmock.New(t)
+				r := NewRegistry(Client(fake.Client()), option)
+				check(t, r.Register(greeter("1"), registry.RegisterTTL(time.Minute)))
+				// A server listens before it registers; that it is well is seen by a request.
+				if got := len(nodes(t, r)); got != map[string]int{"TCP": 1, "HTTP": 0}[name] {
+					t.Errorf("at first %d nodes", got)
+				}
+				fake.SetCheckStatus("service:1", consul.HealthPassing, "")
+				time.Sleep(time.Hour)
+				if got := nodes(t, r); len(got) != 1 {
+					t.Errorf("after an hour: %v", got)
+				}
+				if n := count(fake, heartbeatPath("1")); n != 0 {
+					t.Errorf("%d heartbeats", n)
+				}
+				check(t, r.Deregister(greeter("1")))
+			})
+		})
+	}
+}
+
+// The timeout bounds each call of a registry whose agent is silent.
+func TestTimeout(t *testing.T) {
+	for want, opts := range map[time.Duration][]registry.Option{
+		10 * time.Second: nil,
+		3 * time.Second:  {registry.Timeout(3 * time.Second)},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			fake := consulmock.New(t)
+			fake.Inject(consulmock.Fault{Hang: make(chan struct{}), Always: true})
+			r := NewRegistry(append(opts, Client(fake.Client()))...)
+			for name, call := range map[string]func() error{
+				"Register":     func() error { return r.Register(greeter("1")) },
+				"Deregister":   func() error { return r.Deregister(greeter("1")) },
+				"GetService":   func() error { _, err := r.GetService("greeter"); return err },
+				"ListServices": func() error { _, err := r.ListServices(); return err },
+			} {
+				start := time.Now()
+				if err := call(); err == nil {
+					t.Errorf("%s: no error", name)
+				}
+				// A registration that failed is removed, which takes a second at most.
+				if took := time.Since(start); took > want+time.Second {
+					t.Errorf("%s took %s, want %s", name, took, want)
+				}
+			}
+			ctx := within(t, time.Second)
+			start := time.Now()
+			if _, err := r.ListServices(registry.ListContext(ctx)); err == nil {
+				t.Error("with a context: no error")
+			}
+			took(t, "with a context", start, time.Second)
+		})
+	}
 }
 
 // An agent that does not answer must not hold up the start of a server, which
 // sleeps and tries again by itself.
 func TestRegisterIsBounded(t *testing.T) {
 	bubble(t, func(t *testing.T, fake *consulmock.Server, r registry.Registry) {
-		fake.Inject(consulmock.Fault{Hang: make(chan struct{}), Stay: true})
+		fake.Inject(consulmock.Fault{Hang: make(chan struct{}), Always: true})
 		start := time.Now()
 		if err := r.Register(greeter("1"), registry.RegisterTTL(time.Minute)); err == nil {
 			t.Error("no error")
@@ -210,135 +270,5 @@ func TestRegisterIsBounded(t *testing.T) {
 		if took := time.Since(start); took != time.Second {
 			t.Errorf("with a context it took %s", took)
 		}
-	})
-}
-
-// The context of a watch ends it as Stop does.
-func TestWatchContext(t *testing.T) {
-	bubble(t, func(t *testing.T, fake *consulmock.Server, r registry.Registry) {
-		for _, opts := range [][]registry.WatchOption{{registry.WatchService("greeter")}, nil} {
-			ctx, cancel := context.WithCancel(context.Background())
-			defer cancel()
-			w, err := r.Watch(append(opts, registry.WatchContext(ctx))...)
-			check(t, err)
-			time.Sleep(time.Hour)
-			cancel()
-			if result, err := w.Next(); err != registry.ErrWatcherStopped {
-				t.Errorf("got %v, error %v", result, err)
-			}
-		}
-	})
-}
-
-// Agents allow a client 200 connections, of which heartbeats need some too.
-func TestWatchOfMoreServicesThanConnections(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		fake := consulmock.New(t, consulmock.WithMaxConnsPerClient(200))
-		c := fake.Client()
-		defer c.CloseIdleConnections()
-		const services = 300
-		for i := range services {
-			fake.AddService(&consul.AgentServiceRegistration{Name: fmt.Sprintf("s%d", i), Port: 80, Address: "10.0.0.1",
-				Check: &consul.AgentServiceCheck{TTL: 1000 * time.Hour, Status: consul.HealthPassing}})
-		}
-		w, err := NewRegistry(Client(c)).Watch()
-		check(t, err)
-		defer w.Stop()
-		seen := make(map[string]bool)
-		for len(seen) < services+1 { // consul itself is one
-			result, err := w.Next()
-			check(t, err)
-			if result.Action == "create" {
-				seen[result.Service.Name] = true
-			}
-		}
-		for _, name := range []string{"s0", "s150", "s299"} {
-			start := time.Now()
-			fake.SetCheckStatus("service:"+name, consul.HealthCritical, "")
-			result, err := w.Next()
-			check(t, err)
-			if result.Action != "delete" || result.Service.Name != name {
-				t.Errorf("%s of %s, want delete of %s", result.Action, result.Service.Name, name)
-			}
-			if took := time.Since(start); took > 10*time.Second {
-				t.Errorf("it took %s", took)
-			}
-		}
-	})
-}
-
-// go-micro's clients see the registry through a cache and a selector.
-func TestSelector(t *testing.T) {
-	for name, strategy := range map[string]selector.Strategy{"random": selector.Random, "round robin": selector.RoundRobin} {
-		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, fake *consulmock.Server, r registry.Registry) {
-				s := selector.NewSelector(selector.Registry(r), selector.SetStrategy(strategy))
-				picked := func() (ids []string) {
-					next, err := s.Select("greeter")
-					if err != nil {
-						return []string{err.Error()}
-					}
-					for range 20 {
-						n, err := next()
-						check(t, err)
-						ids = append(ids, n.Id)
-					}
-					slices.Sort(ids)
-					return slices.Compact(ids)
-				}
-				if got := picked(); !slices.Equal(got, []string{selector.ErrNotFound.Error()}) {
-					t.Errorf("without a service: %v", got)
-				}
-				for _, id := range []string{"1", "2", "3"} {
-					check(t, r.Register(greeter(id)))
-				}
-				time.Sleep(time.Second)
-				if got := picked(); !slices.Equal(got, []string{"1", "2", "3"}) {
-					t.Errorf("with three nodes: %v", got)
-				}
-				fake.AddCheck(&consul.AgentCheckRegistration{Name: "broken", ServiceID: "2",
-					AgentServiceCheck: consul.AgentServiceCheck{TTL: time.Hour}})
-				time.Sleep(time.Second)
-				if got := picked(); !slices.Equal(got, []string{"1", "3"}) {
-					t.Errorf("without the second: %v", got)
-				}
-				check(t, r.Deregister(greeter("1")))
-				check(t, r.Deregister(greeter("3")))
-				time.Sleep(time.Second)
-				if got := picked(); !slices.Equal(got, []string{selector.ErrNotFound.Error()}) {
-					t.Errorf("without all: %v", got)
-				}
-				check(t, r.Deregister(greeter("2")))
-				check(t, s.Close())
-				time.Sleep(time.Second)
-			})
-		})
-	}
-}
-
-// While the agent is away the cache keeps what it has, however long.
-func TestCacheDuringOutage(t *testing.T) {
-	bubble(t, func(t *testing.T, fake *consulmock.Server, r registry.Registry) {
-		c := cache.New(r)
-		fake.AddService(&consul.AgentServiceRegistration{Name: "greeter", ID: "1", Port: 80, Address: "10.0.0.1"})
-		_, err := c.GetService("greeter")
-		check(t, err)
-		time.Sleep(time.Second)
-		fake.Stop()
-		time.Sleep(time.Hour)
-		services, err := c.GetService("greeter")
-		if err != nil || len(services) != 1 {
-			t.Errorf("during the outage: %v, error %v", services, err)
-		}
-		fake.Start()
-		time.Sleep(31 * time.Second)
-		fake.AddService(&consul.AgentServiceRegistration{Name: "greeter", ID: "2", Port: 80, Address: "10.0.0.2"})
-		time.Sleep(time.Second)
-		services, err = c.GetService("greeter")
-		if err != nil || len(services) != 1 || len(services[0].Nodes) != 2 {
-			t.Errorf("afterwards: %v, error %v", services, err)
-		}
-		c.Stop()
-		time.Sleep(time.Second)
 	})
 }

@@ -2,9 +2,11 @@ package gomicro
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"go-micro.dev/v4/registry"
@@ -17,6 +19,7 @@ import (
 // [registry.Options].
 type settings struct {
 	client     *consul.Client
+	noClient   bool // the option Client had nil
 	config     *consul.Config
 	query      *consul.QueryOptions
 	allowStale *bool
@@ -24,6 +27,8 @@ type settings struct {
 	tcp        time.Duration // interval; 0 means no such check
 	http       *consul.AgentServiceCheck
 	tags       []string
+	health     func(context.Context) (consul.HealthStatus, string)
+	emptyGrace time.Duration
 	logger     *slog.Logger
 	onEvent    func(discovery.Event)
 }
@@ -60,9 +65,10 @@ func Config(cfg consul.Config) registry.Option {
 }
 
 // Client sets the client to be used. [Config], [registry.Addrs],
-// [registry.Secure] and [registry.TLSConfig] then have no effect.
+// [registry.Secure] and [registry.TLSConfig] then have no effect. A nil client is
+// an error.
 func Client(c *consul.Client) registry.Option {
-	return option(func(s *settings) { s.client = c })
+	return option(func(s *settings) { s.client, s.noClient = c, c == nil })
 }
 
 // QueryOptions sets the options of all reads and watches, such as the
@@ -108,7 +114,7 @@ func HTTPCheck(protocol, port, path string, interval, timeout time.Duration) reg
 	return option(func(s *settings) {
 		if interval > 0 && timeout > 0 {
 			s.http = &consul.AgentServiceCheck{
-				HTTP:     fmt.Sprintf("%s://%s:%s%s", protocol, hostPlaceholder, port, path),
+				HTTP:     fmt.Sprintf("%s://%s:%s/%s", protocol, hostPlaceholder, port, strings.TrimPrefix(path, "/")),
 				Interval: interval,
 				Timeout:  timeout,
 			}
@@ -126,6 +132,32 @@ func Tags(tags ...string) registry.Option {
 	return option(func(s *settings) { s.tags = tags })
 }
 
+// Health sets a function that is asked how the program is: before a node is
+// registered, before each heartbeat and at each refresh. What it returns is
+// reported for all nodes: passing, warning or critical, anything else as critical,
+// and a note. Clients do not call nodes that are critical. It concerns nodes that
+// are registered from then on, and is the way that works with go-micro v4.11.0,
+// which registers a node again at once when its RegisterCheck fails.
+//
+// The context ends after a quarter of the TTL (1 s to 10 s). A function that hangs
+// stops the heartbeats, and the node turns critical when its TTL is over. It may be
+// called for several nodes at the same time. Nil means none.
+//
+// Health works with heartbeats only: without a TTL it is an error of Register, and
+// together with [TCPCheck] or [HTTPCheck] one of every call.
+func Health(f func(ctx context.Context) (status consul.HealthStatus, note string)) registry.Option {
+	return option(func(s *settings) { s.health = f })
+}
+
+// EmptyGrace sets for how long watchers keep the last nodes of a service when
+// Consul has none any more. It is for agents that lose what they know when they
+// restart: until the nodes have been registered again, calls go to the last ones,
+// which may be gone. The default, and 0 or less, is that watchers tell at once.
+// GetService has no memory: it is not concerned.
+func EmptyGrace(d time.Duration) registry.Option {
+	return option(func(s *settings) { s.emptyGrace = d })
+}
+
 // Logger sets where registrations and watches log what happens to them, such as
 // an agent that was away. The default is nowhere.
 func Logger(l *slog.Logger) registry.Option {
@@ -133,9 +165,18 @@ func Logger(l *slog.Logger) registry.Option {
 }
 
 // OnEvent sets a function that is told what happens to registrations and
-// watches, for metrics. See [discovery.Event]; the function must not block.
+// watches, for metrics. See [discovery.Event]; the function must not block, and not
+// stop a watcher.
 func OnEvent(f func(discovery.Event)) registry.Option {
 	return option(func(s *settings) { s.onEvent = f })
+}
+
+// validate returns an error if options contradict each other.
+func (s *settings) validate() error {
+	if s.health != nil && (s.tcp > 0 || s.http != nil) {
+		return errors.New("gomicro: the option Health has no effect together with TCPCheck or HTTPCheck")
+	}
+	return nil
 }
 
 // queryOptions returns the options of a read.

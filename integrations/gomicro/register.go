@@ -13,21 +13,6 @@ import (
 	"github.com/lictor-go/consul/discovery"
 )
 
-// leases are what a registry keeps registered, by the ID of the node.
-type leases struct {
-	mu   sync.Mutex
-	held map[string]*lease
-}
-
-// lease is a node that is kept registered: for as long as go-micro goes on
-// registering it, if it came with a TTL.
-type lease struct {
-	client       *consul.Client
-	registration *discovery.Registration
-	ends         time.Time // zero means never
-	timer        *time.Timer
-}
-
 // Register registers every node of the service, or refreshes it. go-micro's
 // server calls it at an interval.
 //
@@ -39,79 +24,196 @@ type lease struct {
 // A call for a node that has not changed reports that it is well, or looks after
 // it if the agent runs its check, and registers it only if it is gone. With
 // [TCPCheck] or [HTTPCheck] the TTL does not matter.
+//
+// Calls about the same node take effect one after the other, in the order in
+// which they were made; nodes do not wait for each other.
 func (r *consulRegistry) Register(service *registry.Service, opts ...registry.RegisterOption) error {
 	o := collect[registry.RegisterOptions](opts)
-	if len(service.Nodes) == 0 {
-		return fmt.Errorf("gomicro: service %q has no nodes", service.Name)
+	if err := checkNodes(service); err != nil {
+		return err
 	}
 	ctx, cancel, p, err := r.begin(o.Context)
 	if err != nil {
 		return err
 	}
 	defer cancel()
-	var errs []error
+	var defs []*consul.AgentServiceRegistration
 	for _, node := range service.Nodes {
 		def, err := p.definition(service, node, o.TTL)
-		if err == nil {
-			err = r.leases.renew(ctx, p, def)
+		if err != nil {
+			return err
 		}
-		errs = append(errs, err)
+		defs = append(defs, def)
+	}
+	var errs []error
+	for _, def := range defs {
+		if err := r.leases.renew(ctx, p, def); err != nil {
+			errs = append(errs, fmt.Errorf("gomicro: registering node %q: %w", def.ID, err))
+		}
 	}
 	return errors.Join(errs...)
 }
 
 // Deregister removes every node of the service. Nodes that are not registered
-// are no error.
+// are no error. If the context of the options ends first, the removal goes on for
+// up to half of the timeout all the same.
 func (r *consulRegistry) Deregister(service *registry.Service, opts ...registry.DeregisterOption) error {
 	o := collect[registry.DeregisterOptions](opts)
-	if len(service.Nodes) == 0 {
-		return fmt.Errorf("gomicro: service %q has no nodes", service.Name)
+	if err := checkNodes(service); err != nil {
+		return err
 	}
 	ctx, cancel, p, err := r.begin(o.Context)
 	if err != nil {
 		return err
 	}
 	defer cancel()
+	removals := make([]<-chan error, len(service.Nodes))
+	for i, node := range service.Nodes {
+		removals[i] = r.leases.end(ctx, p, node.Id)
+	}
 	var errs []error
-	for _, node := range service.Nodes {
-		errs = append(errs, r.leases.end(ctx, p.client, node.Id))
+	for i, removed := range removals {
+		var err error
+		select {
+		case err = <-removed:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("gomicro: deregistering node %q: %w", service.Nodes[i].Id, err))
+		}
 	}
 	return errors.Join(errs...)
 }
 
-// renew registers a node, or makes sure that it is registered as it should be.
-func (l *leases) renew(ctx context.Context, p *present, def *consul.AgentServiceRegistration) error {
+// checkNodes returns an error if the service has no nodes, or one without an ID.
+func checkNodes(service *registry.Service) error {
+	switch {
+	case service == nil:
+		return errors.New("gomicro: the service is nil")
+	case len(service.Nodes) == 0:
+		return fmt.Errorf("gomicro: service %q has no nodes", service.Name)
+	}
+	for i, node := range service.Nodes {
+		if node == nil || node.Id == "" {
+			return fmt.Errorf("gomicro: node %d of service %q has no ID", i+1, service.Name)
+		}
+	}
+	return nil
+}
+
+// leases are what a registry keeps registered, by the ID of the node.
+type leases struct {
+	mu    sync.Mutex // guards the map and the queues; never held during a request
+	nodes map[string]*node
+}
+
+// node is one that is kept registered, or about which calls are under way. The
+// calls form a queue, because a registration and a deregistration that overlap
+// could take effect in either order.
+type node struct {
+	last  <-chan struct{} // closed when the last call of the queue has ended
+	lease *lease          // nil if it is not registered; belongs to the first call of the queue
+}
+
+// lease is a node that is kept registered: for as long as go-micro goes on
+// registering it, if it came with a TTL.
+type lease struct {
+	client       *consul.Client
+	registration *discovery.Registration
+	ends         time.Time // zero means never
+	timer        *time.Timer
+}
+
+// enter puts a call about a node at the end of its queue. When turn is closed the
+// calls before it have ended. Then, and not earlier, leave has to be called.
+func (l *leases) enter(id string) (n *node, turn <-chan struct{}, leave func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	held := l.held[def.ID]
-	if held != nil && held.client != p.client {
-		l.drop(def.ID) // Init has named another agent
-		held = nil
+	n = l.nodes[id]
+	if n == nil {
+		empty := make(chan struct{})
+		close(empty)
+		n = &node{last: empty}
+		if l.nodes == nil {
+			l.nodes = make(map[string]*node)
+		}
+		l.nodes[id] = n
 	}
-	if held != nil {
-		l.extend(def, held)
-		return held.registration.Update(ctx, def)
+	turn = n.last
+	ended := make(chan struct{})
+	n.last = ended
+	return n, turn, func() {
+		defer close(ended)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if n.last == ended && n.lease == nil {
+			delete(l.nodes, id)
+		}
+	}
+}
+
+// await enters the queue of a node and waits for its turn until ctx ends.
+func (l *leases) await(ctx context.Context, id string) (*node, func(), error) {
+	n, turn, leave := l.enter(id)
+	select {
+	case <-turn:
+		return n, leave, nil
+	case <-ctx.Done():
+		go func() {
+			<-turn
+			leave()
+		}()
+		return nil, nil, ctx.Err()
+	}
+}
+
+// renew registers a node, or makes sure that it is registered as it should be.
+func (l *leases) renew(ctx context.Context, p *present, def *consul.AgentServiceRegistration) error {
+	n, leave, err := l.await(ctx, def.ID)
+	if err != nil {
+		return err
+	}
+	old := n.lease
+	if old != nil {
+		l.extend(old, def)
+	}
+	if old != nil && old.client == p.client {
+		defer leave()
+		return old.registration.Update(ctx, def)
 	}
 	registration, err := discovery.Register(ctx, p.client, def, &discovery.RegisterOptions{
-		TTL:          -1,            // the definition has the check, if there is one
-		CloseTimeout: p.timeout / 2, // which leaves time for another agent
+		TTL:          -1, // the definition has the check, if there is one
+		Health:       p.health,
+		CloseTimeout: p.closeTimeout(),
 		Logger:       p.logger,
 		OnEvent:      p.onEvent,
 	})
 	if err != nil {
+		leave()
 		return err
 	}
-	if l.held == nil {
-		l.held = make(map[string]*lease)
+	n.lease = &lease{client: p.client, registration: registration}
+	l.extend(n.lease, def)
+	if old == nil {
+		leave()
+		return nil
 	}
-	held = &lease{client: p.client, registration: registration}
-	l.held[def.ID] = held
-	l.extend(def, held)
+	// Init has named another agent. The caller need not wait for the old one, which
+	// may be gone for good. If it was the same agent by another name, the node has
+	// been removed there too, and Update brings it back.
+	go func() {
+		defer leave()
+		old.close()
+		ctx, cancel := context.WithTimeout(context.Background(), p.timeout)
+		defer cancel()
+		registration.Update(ctx, def)
+	}()
 	return nil
 }
 
-// extend sets when the lease ends. l.mu must be held.
-func (l *leases) extend(def *consul.AgentServiceRegistration, held *lease) {
+// extend sets when a lease ends. It must be called in turn.
+func (l *leases) extend(held *lease, def *consul.AgentServiceRegistration) {
 	if held.timer != nil {
 		held.timer.Stop()
 	}
@@ -121,31 +223,41 @@ func (l *leases) extend(def *consul.AgentServiceRegistration, held *lease) {
 	}
 	held.ends = time.Now().Add(def.Check.TTL)
 	held.timer = time.AfterFunc(def.Check.TTL, func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if l.held[def.ID] == held && !time.Now().Before(held.ends) && !held.ends.IsZero() {
-			l.drop(def.ID)
+		n, turn, leave := l.enter(def.ID)
+		defer leave()
+		<-turn
+		if n.lease == held && !held.ends.IsZero() && !time.Now().Before(held.ends) {
+			n.lease = nil
+			held.close()
 		}
 	})
 }
 
-// end deregisters a node, whoever has registered it.
-func (l *leases) end(ctx context.Context, client *consul.Client, id string) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.held[id] != nil {
-		return l.drop(id)
-	}
-	if err := client.Agent().ServiceDeregister(ctx, id); err != nil && !errors.Is(err, consul.ErrUnknownService) {
-		return fmt.Errorf("gomicro: %w", err)
-	}
-	return nil
+// end deregisters a node, whoever has registered it. The channel tells the result.
+func (l *leases) end(ctx context.Context, p *present, id string) <-chan error {
+	n, turn, leave := l.enter(id)
+	removed := make(chan error, 1)
+	go func() {
+		defer leave()
+		<-turn
+		if held := n.lease; held != nil {
+			n.lease = nil
+			removed <- held.close()
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.closeTimeout())
+		defer cancel()
+		err := p.client.Agent().ServiceDeregister(ctx, id)
+		if errors.Is(err, consul.ErrUnknownService) {
+			err = nil
+		}
+		removed <- err
+	}()
+	return removed
 }
 
-// drop ends a lease and deregisters its node. l.mu must be held.
-func (l *leases) drop(id string) error {
-	held := l.held[id]
-	delete(l.held, id)
+// close ends a lease and deregisters its node.
+func (held *lease) close() error {
 	if held.timer != nil {
 		held.timer.Stop()
 	}

@@ -12,15 +12,16 @@
 // options are those of go-micro (registry.Addrs, registry.Timeout,
 // registry.Secure, registry.TLSConfig) and of this package.
 //
-// To choose the registry by the flag --registry=consul, put it into go-micro's
-// list: cmd.DefaultRegistries["consul"] = gomicro.NewRegistry. This package does
-// not do so by itself, because that would draw go-micro's command line into
-// every program.
+// To choose the registry by MICRO_REGISTRY=consul, or by the flag
+// --registry=consul, import the package register in this folder for its side effect.
+// This package does not do so by itself, because that would draw go-micro's command
+// line into every program.
 package gomicro
 
 import (
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"sync"
@@ -42,10 +43,16 @@ type consulRegistry struct {
 	mu       sync.Mutex // guards what Init changes
 	opts     registry.Options
 	settings settings
+	source   *source // of client
 	client   *consul.Client
 	err      error // of the options, returned by every call
 
 	leases leases
+}
+
+// Format implements [fmt.Formatter]. It prints no options, which may hold a token.
+func (r *consulRegistry) Format(s fmt.State, verb rune) {
+	io.WriteString(s, "gomicro.Registry{}")
 }
 
 // NewRegistry returns a registry. It asks nothing before it is used. Options
@@ -59,17 +66,42 @@ func NewRegistry(opts ...registry.Option) registry.Registry {
 	return r
 }
 
-// Init adds options and makes a new client with them. Watches that are under way
-// keep the old one; what is registered moves over when it is refreshed.
+// Init adds options. It makes a new client if [Config] is given again, which also
+// reads the files again that it names, or if [Client], [registry.Addrs],
+// [registry.Secure], [registry.TLSConfig] or the environment is another one.
+//
+// Watches that are under way keep the old client. What is registered moves to the
+// new one when it is refreshed: it is registered with the new one first and
+// deregistered with the old one then. As long as the new one does not take it, it
+// stays where it is.
 func (r *consulRegistry) Init(opts ...registry.Option) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, o := range opts {
-		o(&r.opts)
+		if o != nil {
+			o(&r.opts)
+		}
 	}
 	r.settings = settingsOf(&r.opts)
-	r.client, r.err = newClient(&r.opts, &r.settings)
+	r.err = r.connect()
 	return r.err
+}
+
+// connect makes a client if there is none for the present options. r.mu must be
+// held.
+func (r *consulRegistry) connect() error {
+	if err := r.settings.validate(); err != nil {
+		return err
+	}
+	source, err := sourceOf(&r.opts, &r.settings)
+	if err != nil || r.source != nil && source.equal(r.source) {
+		return err
+	}
+	client, err := source.newClient()
+	if err == nil {
+		r.source, r.client = source, client
+	}
+	return err
 }
 
 // Options returns the options that were given.
@@ -102,6 +134,9 @@ func (r *consulRegistry) present() (*present, error) {
 	return p, nil
 }
 
+// closeTimeout bounds what takes a node away. It leaves time for another agent.
+func (p *present) closeTimeout() time.Duration { return p.timeout / 2 }
+
 // begin returns what a call works with, and its context. go-micro leaves the
 // context out of the options unless the user passes one.
 func (r *consulRegistry) begin(ctx context.Context) (context.Context, context.CancelFunc, *present, error) {
@@ -120,7 +155,9 @@ func (r *consulRegistry) begin(ctx context.Context) (context.Context, context.Ca
 func collect[O any, F ~func(*O)](opts []F) O {
 	var o O
 	for _, opt := range opts {
-		opt(&o)
+		if opt != nil {
+			opt(&o)
+		}
 	}
 	return o
 }

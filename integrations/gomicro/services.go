@@ -1,11 +1,11 @@
 package gomicro
 
 import (
+	"maps"
 	"reflect"
 	"slices"
 
 	"go-micro.dev/v4/registry"
-	regutil "go-micro.dev/v4/util/registry"
 
 	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/discovery"
@@ -62,7 +62,7 @@ const (
 func changesOf(before, after []*registry.Service) []*registry.Result {
 	var results []*registry.Result
 	result := func(action string, s *registry.Service) {
-		results = append(results, &registry.Result{Action: action, Service: regutil.CopyService(s)})
+		results = append(results, &registry.Result{Action: action, Service: cloneService(s)})
 	}
 	for _, now := range after {
 		was := versionOf(before, now.Version)
@@ -95,6 +95,39 @@ func versionOf(services []*registry.Service, version string) *registry.Service {
 		}
 	}
 	return nil
+}
+
+// cloneService returns a deep copy, which go-micro's CopyService is not: it shares
+// the metadata.
+func cloneService(s *registry.Service) *registry.Service {
+	c := *s
+	c.Metadata = maps.Clone(s.Metadata)
+	c.Nodes = slices.Clone(s.Nodes)
+	for i, n := range c.Nodes {
+		node := *n
+		node.Metadata = maps.Clone(n.Metadata)
+		c.Nodes[i] = &node
+	}
+	c.Endpoints = slices.Clone(s.Endpoints)
+	for i, e := range c.Endpoints {
+		endpoint := *e
+		endpoint.Metadata = maps.Clone(e.Metadata)
+		endpoint.Request, endpoint.Response = cloneValue(e.Request), cloneValue(e.Response)
+		c.Endpoints[i] = &endpoint
+	}
+	return &c
+}
+
+func cloneValue(v *registry.Value) *registry.Value {
+	if v == nil {
+		return nil
+	}
+	c := *v
+	c.Values = slices.Clone(v.Values)
+	for i, inner := range c.Values {
+		c.Values[i] = cloneValue(inner)
+	}
+	return &c
 }
 
 // missingNodes returns the nodes whose ID is not among those of others.

@@ -1,6 +1,8 @@
 package gomicro
 
 import (
+	"context"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -78,6 +80,14 @@ func TestChecks(t *testing.T) {
 				DeregisterCriticalServiceAfter: minute + 5*time.Second}},
 		"HTTP over IPv6": {[]registry.Option{HTTPCheck("http", "1", "/", 1, 1)}, "[::1]:2", 0,
 			&consul.AgentServiceCheck{HTTP: "http://[::1]:1/", Interval: 1, Timeout: 1, DeregisterCriticalServiceAfter: minute + 5*time.Second}},
+		"HTTP over IPv6 with a zone": {[]registry.Option{HTTPCheck("http", "1", "/", 1, 1)}, "[fe80::1%eth0]:2", 0,
+			&consul.AgentServiceCheck{HTTP: "http://[fe80::1%25eth0]:1/", Interval: 1, Timeout: 1, DeregisterCriticalServiceAfter: minute + 5*time.Second}},
+		"HTTP with a path without a slash": {[]registry.Option{HTTPCheck("http", "1", "health", 1, 1)}, "h:2", 0,
+			&consul.AgentServiceCheck{HTTP: "http://h:1/health", Interval: 1, Timeout: 1, DeregisterCriticalServiceAfter: minute + 5*time.Second}},
+		"HTTP without a path": {[]registry.Option{HTTPCheck("http", "1", "", 1, 1)}, "h:2", 0,
+			&consul.AgentServiceCheck{HTTP: "http://h:1/", Interval: 1, Timeout: 1, DeregisterCriticalServiceAfter: minute + 5*time.Second}},
+		"the longest TTL": {nil, "h:1", math.MaxInt64,
+			&consul.AgentServiceCheck{TTL: math.MaxInt64, DeregisterCriticalServiceAfter: math.MaxInt64}},
 		"intervals of nothing": {[]registry.Option{TCPCheck(0), TCPCheck(-1), HTTPCheck("http", "1", "/", 0, 1), HTTPCheck("http", "1", "/", 1, 0)}, "h:1", 0, nil},
 	} {
 		var o registry.Options
@@ -95,17 +105,18 @@ func TestChecks(t *testing.T) {
 }
 
 func TestDefinitionErrors(t *testing.T) {
-	var s settings
-	for _, c := range []struct {
-		service *registry.Service
-		node    *registry.Node
+	for words, c := range map[string]struct {
+		settings settings
+		service  string
+		address  string
 	}{
-		{&registry.Service{}, &registry.Node{Id: "i"}},
-		{&registry.Service{Name: "n"}, &registry.Node{}},
-		{&registry.Service{Name: "n"}, nil},
+		"no name":   {settings{}, "", "10.0.0.1:80"},
+		"host:port": {settings{tcp: time.Second}, "n", "queue-1"},
+		"Health":    {settings{health: func(context.Context) (consul.HealthStatus, string) { return "", "" }}, "n", "10.0.0.1:80"},
 	} {
-		if def, err := s.definition(c.service, c.node, 0); err == nil {
-			t.Errorf("%+v, %+v: got %+v, want an error", c.service, c.node, def)
+		_, err := c.settings.definition(&registry.Service{Name: c.service}, &registry.Node{Id: "i", Address: c.address}, 0)
+		if err == nil || !strings.Contains(err.Error(), words) {
+			t.Errorf("error %v, want one with %q", err, words)
 		}
 	}
 }

@@ -32,10 +32,12 @@ func (r *consulRegistry) Watch(opts ...registry.WatchOption) (registry.Watcher, 
 	}
 	query := p.queryOptions()
 	w := &watcher{
-		results:   make(chan *registry.Result),
-		names:     make(chan map[string][]string, 1),
-		snapshots: make(chan snapshot),
-		done:      make(chan struct{}),
+		results:    make(chan *registry.Result),
+		names:      make(chan map[string][]string, 1),
+		snapshots:  make(chan snapshot),
+		over:       make(chan *grace),
+		emptyGrace: p.emptyGrace,
+		done:       make(chan struct{}),
 		resolver: discovery.NewResolver(p.client, &discovery.ResolverOptions{
 			Query:        query,
 			AllowWarning: !query.PassingOnly,
@@ -63,10 +65,12 @@ type watcher struct {
 	done    chan struct{} // closed when all goroutines have ended
 	results chan *registry.Result
 
-	resolver  *discovery.Resolver
-	sources   sync.WaitGroup           // the goroutines but that of run
-	names     chan map[string][]string // the services to be watched, with their tags
-	snapshots chan snapshot
+	resolver   *discovery.Resolver
+	sources    sync.WaitGroup           // the goroutines but that of run
+	names      chan map[string][]string // the services to be watched, with their tags
+	snapshots  chan snapshot
+	over       chan *grace // whose time is over
+	emptyGrace time.Duration
 }
 
 // snapshot is what there is of a service.
@@ -75,11 +79,19 @@ type snapshot struct {
 	services []*registry.Service
 }
 
-// followed is a service that is being watched.
+// followed is a service that is being watched. It is used by run alone.
 type followed struct {
-	name   string
-	known  []*registry.Service // what has been told; used by run alone
-	cancel context.CancelFunc
+	name     string
+	cancel   context.CancelFunc
+	known    []*registry.Service // what has been told
+	unlisted bool                // the catalog has it no more
+	grace    *grace              // nil if known is what there is
+}
+
+// grace is the time for which the last nodes of a service are kept.
+type grace struct {
+	of    *followed
+	timer *time.Timer
 }
 
 // Next returns the next change, and waits until there is one. After Stop, and
@@ -113,25 +125,71 @@ func (w *watcher) run() {
 	for {
 		select {
 		case names := <-w.names:
-			for name := range names {
-				if services[name] == nil {
-					services[name] = w.follow(name)
-				}
-			}
-			for name, f := range services {
-				if _, listed := names[name]; !listed {
-					f.cancel()
-					delete(services, name)
-					w.tell(f, nil)
-				}
-			}
+			w.relist(services, names)
 		case s := <-w.snapshots:
 			if services[s.of.name] == s.of {
-				w.tell(s.of, s.services)
+				w.take(s.of, s.services)
+			}
+		case g := <-w.over:
+			if g.of.grace == g {
+				g.of.grace = nil
+				w.tell(g.of, nil)
 			}
 		case <-w.ctx.Done():
+			for _, f := range services {
+				f.endGrace()
+			}
 			return
 		}
+		for name, f := range services {
+			if f.unlisted && len(f.known) == 0 {
+				f.cancel()
+				delete(services, name)
+			}
+		}
+	}
+}
+
+// relist makes the listed services those that are followed, and tells that the
+// others are gone.
+func (w *watcher) relist(services map[string]*followed, names map[string][]string) {
+	for name := range names {
+		if services[name] == nil {
+			services[name] = w.follow(name)
+		}
+	}
+	for name, f := range services {
+		_, listed := names[name]
+		if f.unlisted = !listed; f.unlisted {
+			w.take(f, nil)
+		}
+	}
+}
+
+// take tells what has changed in a service, or waits with it if nothing is left.
+func (w *watcher) take(f *followed, now []*registry.Service) {
+	if len(now) > 0 || len(f.known) == 0 || w.emptyGrace <= 0 {
+		f.endGrace()
+		w.tell(f, now)
+		return
+	}
+	if f.grace != nil {
+		return
+	}
+	g := &grace{of: f}
+	f.grace = g
+	g.timer = time.AfterFunc(w.emptyGrace, func() {
+		select {
+		case w.over <- g:
+		case <-w.ctx.Done():
+		}
+	})
+}
+
+func (f *followed) endGrace() {
+	if f.grace != nil {
+		f.grace.timer.Stop()
+		f.grace = nil
 	}
 }
 

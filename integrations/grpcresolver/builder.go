@@ -37,13 +37,16 @@ type Options struct {
 	// Scheme is that of the targets. Empty means consul.
 	Scheme string
 
-	// Client is for targets that say nothing about the agent but a token. Nil means
-	// a client made from Config.
+	// Client is used for targets that name neither a host nor a socket. They may
+	// have a token of their own, or a token file; a user or the parameter insecure
+	// is an error. Nil means a client made from Config.
 	Client *consul.Client
 
-	// Config is what clients are made from, together with what the target says
-	// about the agent: certificates, for example, have no place in a target. Nil
-	// means that of the environment; see [consul.ConfigFromEnv].
+	// Config is what clients are made from, together with the target's parameters:
+	// certificates, for example, have no place in a target. If its address begins
+	// with https://, TLS is also used for targets that name another host, unless
+	// they have tls=false. Nil means that of the environment; see
+	// [consul.ConfigFromEnv].
 	Config *consul.Config
 
 	// Policy names the load balancing policy of targets without the parameter lb:
@@ -111,6 +114,12 @@ func New(opts *Options) *Builder {
 	return b
 }
 
+// Format implements [fmt.Formatter]. It prints the scheme alone: targets and
+// options hold credentials.
+func (b Builder) Format(s fmt.State, verb rune) {
+	fmt.Fprintf(s, "grpcresolver.Builder{Scheme:%q}", b.opts.Scheme)
+}
+
 // Scheme returns the scheme of the targets.
 func (b *Builder) Scheme() string { return b.opts.Scheme }
 
@@ -141,6 +150,7 @@ func (b *Builder) Build(to resolver.Target, cc resolver.ClientConn, opts resolve
 		return nil, fmt.Errorf("grpcresolver: %w", err)
 	}
 	c.release = func() { b.pool.release(c.shared) }
+	c.target.agent = agentKey{} // not needed any more, and must not be printed
 	c.start()
 	return c, nil
 }

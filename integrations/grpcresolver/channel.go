@@ -37,6 +37,12 @@ type channel struct {
 	grace     *time.Timer // nil if the last answer was not empty
 }
 
+// Format implements [fmt.Formatter]. It prints the service alone: the query that
+// is shared knows its credentials.
+func (c *channel) Format(s fmt.State, verb rune) {
+	fmt.Fprintf(s, "grpcresolver.channel{Service:%q}", c.target.watch.service)
+}
+
 // start starts to follow the service.
 func (c *channel) start() {
 	var ctx context.Context

@@ -34,8 +34,9 @@ func onEachAgent(t *testing.T, test func(t *testing.T, c *consul.Client)) {
 type server struct {
 	*grpc.Server
 	net.Listener
-	addr  string
-	conns atomic.Int32
+	addr   string
+	health *health.Server
+	conns  atomic.Int32
 }
 
 func (s *server) Accept() (net.Conn, error) {
@@ -54,8 +55,9 @@ func serve(t *testing.T, c *consul.Client, id string, weights *consul.AgentWeigh
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{Server: grpc.NewServer(), Listener: l, addr: l.Addr().String()}
-	grpc_health_v1.RegisterHealthServer(s, health.NewServer())
+	s := &server{Server: grpc.NewServer(), Listener: l, addr: l.Addr().String(), health: health.NewServer()}
+	s.health.SetServingStatus("web", grpc_health_v1.HealthCheckResponse_SERVING)
+	grpc_health_v1.RegisterHealthServer(s, s.health)
 	go s.Serve(s)
 	t.Cleanup(s.Stop)
 	reg := web(id, "127.0.0.1", l.Addr().(*net.TCPAddr).Port, consul.HealthPassing)
@@ -197,6 +199,41 @@ func TestWeighted(t *testing.T) {
 			t.Errorf("%d connections to the instance whose weight changed twice; want the first one only", n)
 		}
 	})
+}
+
+// TestWeightsOfNothing calls instances with the weight 0, as critical ones have, as
+// long as there are no others.
+func TestWeightsOfNothing(t *testing.T) {
+	onEachAgent(t, func(t *testing.T, c *consul.Client) {
+		one, two := serve(t, c, "1", nil).addr, serve(t, c, "2", nil).addr
+		for _, id := range []string{"1", "2"} {
+			if err := c.Agent().UpdateTTL(t.Context(), "service:"+id, consul.HealthCritical, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		calls(t, dial(t, c, "consul:///web?healthy=false&lb="+weighted.Name), 0, one, two)
+	})
+}
+
+// TestWeightedWatchesHealth leaves out an instance whose own health service says
+// that it does not serve, if the service config asks for that.
+func TestWeightedWatchesHealth(t *testing.T) {
+	c := consulmock.New(t).Client()
+	sick, well := serve(t, c, "1", nil), serve(t, c, "2", nil).addr
+	sick.health.SetServingStatus("web", grpc_health_v1.HealthCheckResponse_NOT_SERVING)
+	conn, err := grpc.NewClient("consul:///web",
+		grpc.WithResolvers(grpcresolver.New(&grpcresolver.Options{Client: c})),
+		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"`+weighted.Name+`":{}}],"healthCheckConfig":{"serviceName":"web"}}`),
+		grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if seen := calls(t, conn, 50, well); len(seen) != 1 {
+		t.Errorf("calls: %v; want all to the one that serves", seen)
+	}
+	sick.health.SetServingStatus("web", grpc_health_v1.HealthCheckResponse_SERVING)
+	calls(t, conn, 0, well, sick.addr)
 }
 
 // wantShare allows for five standard deviations.

@@ -1,8 +1,14 @@
 package grpcresolver
 
 import (
+	"bytes"
 	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 
@@ -102,13 +108,9 @@ func (p *pool) agent(key agentKey) (*agent, error) {
 }
 
 func (p *pool) newAgent(key agentKey) (*agent, error) {
-	if c := p.opts.Client; c != nil {
-		switch key {
-		case agentKey{}:
-			return &agent{client: c}, nil
-		case agentKey{token: key.token}:
-			return &agent{client: c.WithToken(key.token)}, nil
-		}
+	if p.opts.Client != nil && key.address == "" && key.socket == "" {
+		c, err := key.applyToken(p.opts.Client)
+		return &agent{client: c}, err
 	}
 	cfg, err := p.config()
 	if err != nil {
@@ -121,11 +123,41 @@ func (p *pool) newAgent(key agentKey) (*agent, error) {
 	return &agent{client: c, isOurs: cfg.Transport == nil}, nil
 }
 
+// config returns the configuration that targets are laid over. Its address is
+// checked even if the target has another one, which then has its scheme.
 func (p *pool) config() (consul.Config, error) {
-	if p.opts.Config != nil {
-		return *p.opts.Config, nil
+	if p.opts.Config == nil {
+		return consul.ConfigFromEnv()
 	}
-	return consul.ConfigFromEnv()
+	cfg := *p.opts.Config
+	if _, err := consul.NewClient(consul.Config{Address: cfg.Address, Transport: http.DefaultTransport}); err != nil {
+		return cfg, fmt.Errorf("Options.Config: %w", err)
+	}
+	return cfg, nil
+}
+
+// applyToken returns the client of the options with the token of a target that
+// names no agent. Anything else that the target says about the agent cannot be
+// had: the client is as it is.
+func (k agentKey) applyToken(c *consul.Client) (*consul.Client, error) {
+	switch {
+	case k.user != "":
+		return nil, errors.New("the target has a user but no host: Options.Client has its own")
+	case k.insecure != unset:
+		return nil, errors.New("the target's parameter insecure needs a host: Options.Client has its own TLS")
+	case k.token != "":
+		return c.WithToken(k.token), nil
+	case k.tokenFile == "":
+		return c, nil
+	}
+	token, err := os.ReadFile(k.tokenFile)
+	if err != nil {
+		return nil, fmt.Errorf("the target's parameter token-file: %w", err)
+	}
+	if len(bytes.TrimSpace(token)) == 0 {
+		return nil, fmt.Errorf("the target's parameter token-file: %s is empty", k.tokenFile)
+	}
+	return c.WithToken(string(token)), nil
 }
 
 // apply returns cfg with what the target says about the agent.
@@ -133,13 +165,23 @@ func (k agentKey) apply(cfg consul.Config) consul.Config {
 	switch {
 	case k.socket != "":
 		cfg.Address, cfg.Scheme, cfg.TLS = "unix://"+k.socket, "", consul.TLSConfig{} // a socket has no TLS
-	case k.tls:
+	case k.tls == yes:
 		cfg.Address = "https://" + k.address
+	case k.tls == unset && k.address != "" && usesTLS(cfg):
+		// The token must not go to another host in clear, where it would not go so
+		// to the one of the configuration.
+		cfg.Address = "https://" + withPort(k.address)
+	case k.tls == no:
+		cfg.Address, cfg.Scheme, cfg.TLS = k.address, "http", consul.TLSConfig{}
 	case k.address != "":
 		cfg.Address = k.address
 	}
-	if k.insecure && usesTLS(cfg) {
-		cfg.TLS.InsecureSkipVerify = true
+	if usesTLS(cfg) && k.insecure != unset {
+		cfg.TLS.InsecureSkipVerify = k.insecure == yes
+		if base := cfg.TLS.Base.Clone(); base != nil {
+			base.InsecureSkipVerify = cfg.TLS.InsecureSkipVerify
+			cfg.TLS.Base = base
+		}
 	}
 	switch {
 	case k.token != "":
@@ -160,4 +202,11 @@ func usesTLS(cfg consul.Config) bool {
 		scheme = cfg.Scheme
 	}
 	return scheme == "https"
+}
+
+// withPort returns host:port of an address whose parts may be missing, as in a
+// [consul.Config] without a scheme.
+func withPort(address string) string {
+	u := url.URL{Host: address}
+	return net.JoinHostPort(cmp.Or(u.Hostname(), "127.0.0.1"), cmp.Or(u.Port(), "8500"))
 }

@@ -2,12 +2,15 @@ package grpcresolver_test
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -45,6 +48,55 @@ func TestAddresses(t *testing.T) {
 	build(t, b, "consul:///web?limit=2").awaitAddrs(t, "10.0.0.3:80", "10.0.0.9:80")
 	build(t, b, "consul:///web?limit=1&near=_agent").awaitAddrs(t, "10.0.0.9:80")
 	build(t, b, "consul:///web?filter=Service.ID+==+six").awaitAddrs(t, "[2001:db8::1]:80")
+}
+
+// TestParametersReachTheAgent looks at the query that a target becomes.
+func TestParametersReachTheAgent(t *testing.T) {
+	agent, b := onFake(t, nil)
+	for target, want := range map[string]string{
+		"consul:///web": "/v1/health/service/web passing=1",
+		"consul:///web?dc=dc1&near=_agent&filter=Service.Port==80&tag=a&tag=b&allow-stale=true&cached=true&healthy=false": "/v1/health/service/web " +
+			"cached=1&dc=dc1&filter=Service.Port==80&near=_agent&stale=1&tag=a&tag=b",
+		"consul:///web?require-consistent=true":    "/v1/health/service/web consistent=1&passing=1",
+		"consul:///web?ns=team&partition=part":     "/v1/health/service/web ns=team&partition=part&passing=1",
+		"consul:///a%2Fb%20%3F?healthy=true&wait=": "",
+	} {
+		before := len(agent.Requests())
+		c := newConn()
+		r, err := tryBuild(b, target, c)
+		if want == "" {
+			if err == nil {
+				t.Errorf("%s: no error", target)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.await(t, "an answer", func() bool { return len(c.states)+len(c.errs) > 0 })
+		request := agent.Requests()[before]
+		r.Close()
+		// How long a query waits is tested elsewhere.
+		request.Query.Del("wait")
+		for name := range request.Query {
+			if len(request.Query[name]) == 1 && request.Query.Get(name) == "" {
+				request.Query.Set(name, "1")
+			}
+		}
+		got, err := url.QueryUnescape(request.Query.Encode())
+		if got = request.Path + " " + got; err != nil || got != want {
+			t.Errorf("%s: asked for %s, want %s", target, got, want)
+		}
+	}
+}
+
+// TestPolicyOfTarget has a policy in the target, which wins over that of the options.
+func TestPolicyOfTarget(t *testing.T) {
+	_, b := onFake(t, &grpcresolver.Options{Policy: "nowhere registered"})
+	build(t, b, "consul:///web?lb=round_robin")
+	if _, err := tryBuild(b, "consul:///web", newConn()); err == nil || !strings.Contains(err.Error(), "nowhere registered") {
+		t.Errorf("error %v; want one about the policy of the options", err)
+	}
 }
 
 // TestNearOrder keeps the order of nearness, which pick_first goes by.
@@ -183,15 +235,53 @@ func awaitIdle(t *testing.T, agent *consulmock.Server, goroutines int) {
 // TestBuildErrors are seen by the first call, as Unavailable.
 func TestBuildErrors(t *testing.T) {
 	_, b := onFake(t, nil)
+	empty := filepath.Join(t.TempDir(), "empty")
+	if err := os.WriteFile(empty, []byte("\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for target, words := range map[string]string{
-		"consul:///":                        "no service",
-		"consul:///web?wait=soon":           "wait",
-		"consul:///web?lb=typo":             `"typo"`,
-		"consul://h:notaport/web":           "not a URL",
-		"consul:///web?token-file=/nowhere": "/nowhere",
+		"consul:///":                         "no service",
+		"consul:///web?wait=soon":            "wait",
+		"consul:///web?lb=typo":              `"typo"`,
+		"consul://h:notaport/web":            "not a URL",
+		"consul:///web?token-file=/nowhere":  "/nowhere",
+		"consul:///web?token-file=" + empty:  "is empty",
+		"consul://h/web?token-file=/nowhere": "/nowhere",
+		"consul://h/web?token=two+words":     "token",
+		"consul://:0/web":                    "port",
+		// The client of the options is as it is, and no other agent is asked instead.
+		"consul:///web?insecure=true":  "insecure needs a host",
+		"consul:///web?insecure=false": "insecure needs a host",
+		"consul://me:sesame@/web":      "user but no host",
 	} {
-		if _, err := tryBuild(b, target, newConn()); err == nil || !strings.Contains(err.Error(), words) {
+		if _, err := tryBuild(b, target, newConn()); err == nil || !strings.Contains(err.Error(), words) || strings.Contains(err.Error(), "sesame") {
 			t.Errorf("%s: error %v; want one about %s", target, err, words)
+		}
+	}
+	// Its scheme counts also for targets that name another host.
+	b = grpcresolver.New(&grpcresolver.Options{Config: &consul.Config{Address: "HTTPS://h:8501"}})
+	if _, err := tryBuild(b, "consul://other/web", newConn()); err == nil || !strings.Contains(err.Error(), "Options.Config") {
+		t.Errorf("with a malformed address in Options.Config: error %v", err)
+	}
+}
+
+// TestCredentialsAreNotPrinted prints what holds them, in every way.
+func TestCredentialsAreNotPrinted(t *testing.T) {
+	agent := consulmock.New(t)
+	for target, opts := range map[string]*grpcresolver.Options{
+		"consul:///web?token=sesame":       {Client: agent.Client()},
+		"consul:///web":                    {Client: agent.Client().WithToken("sesame")},
+		"consul://127.0.0.1:1/web":         {Config: &consul.Config{Token: "sesame"}},
+		"consul://me:sesame@127.0.0.1/web": nil,
+	} {
+		b := grpcresolver.New(opts)
+		_, r := buildResolver(t, b, target)
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+			for _, value := range []any{b, *b, r, struct{ b *grpcresolver.Builder }{b}, struct{ r resolver.Resolver }{r}} {
+				if printed := fmt.Sprintf(verb, value); strings.Contains(printed, "sesame") {
+					t.Errorf("%s: %s of %T prints a credential: %s", target, verb, value, printed)
+				}
+			}
 		}
 	}
 }
@@ -261,6 +351,9 @@ func TestCredentials(t *testing.T) {
 		}
 		r.Close()
 		c.mu.Lock()
+		if !strings.Contains(log.String(), "Permission denied") {
+			t.Errorf("%s: logged %q", target, log.String())
+		}
 		if printed := errors.Join(c.errs...).Error() + log.String(); strings.Contains(printed, "sesame") {
 			t.Errorf("%s: a credential is printed: %s", target, printed)
 		}
@@ -268,6 +361,61 @@ func TestCredentials(t *testing.T) {
 		for len(asked) > 0 {
 			<-asked
 		}
+	}
+}
+
+// TestHostKeepsTLS has a configuration that demands TLS, and targets that name
+// another host: its token must not be sent in clear.
+func TestHostKeepsTLS(t *testing.T) {
+	tokens := make(chan string, 100)
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		tokens <- r.Header.Get("X-Consul-Token")
+		w.WriteHeader(http.StatusForbidden)
+		io.WriteString(w, "Permission denied")
+	})
+	plain, secure := httptest.NewServer(handler), httptest.NewTLSServer(handler)
+	defer plain.Close()
+	defer secure.Close()
+	plainAddr, secureAddr := strings.TrimPrefix(plain.URL, "http://"), strings.TrimPrefix(secure.URL, "https://")
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw})
+	caFile := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(caFile, ca, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fromEnv := func(vars ...string) func(t *testing.T) *consul.Config {
+		return func(t *testing.T) *consul.Config {
+			t.Setenv("CONSUL_CACERT", caFile)
+			t.Setenv("CONSUL_HTTP_TOKEN", "sesame")
+			for i := 0; i < len(vars); i += 2 {
+				t.Setenv(vars[i], vars[i+1])
+			}
+			return nil
+		}
+	}
+	for name, config := range map[string]func(t *testing.T) *consul.Config{
+		"CONSUL_HTTP_SSL":                      fromEnv("CONSUL_HTTP_SSL", "true"),
+		"CONSUL_HTTP_SSL and CONSUL_HTTP_ADDR": fromEnv("CONSUL_HTTP_SSL", "true", "CONSUL_HTTP_ADDR", "elsewhere:1"),
+		"https in CONSUL_HTTP_ADDR":            fromEnv("CONSUL_HTTP_ADDR", "https://elsewhere:1"),
+		"https in Options.Config, with a prefix": func(*testing.T) *consul.Config {
+			return &consul.Config{Address: "https://elsewhere:1/prefix", Token: "sesame", TLS: consul.TLSConfig{CAPEM: ca}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := grpcresolver.New(&grpcresolver.Options{Config: config(t)})
+			build(t, b, "consul://"+plainAddr+"/web").awaitError(t, "")
+			if len(tokens) > 0 {
+				t.Fatalf("the token %q was sent in clear", <-tokens)
+			}
+			for _, target := range []string{"/web", "/web?tls=true"} {
+				build(t, b, "consul://"+secureAddr+target).awaitError(t, "Permission denied")
+				if got := <-tokens; got != "sesame" {
+					t.Errorf("%s: sent the token %q", target, got)
+				}
+			}
+			for len(tokens) > 0 {
+				<-tokens
+			}
+		})
 	}
 }
 
@@ -297,6 +445,12 @@ func TestClientToken(t *testing.T) {
 	agent.AddService(web("1", "10.0.0.1", 80, consul.HealthPassing))
 	b := grpcresolver.New(&grpcresolver.Options{Client: agent.Client()})
 	build(t, b, "consul://may-read@/web").awaitAddrs(t, "10.0.0.1:80")
+	build(t, b, "consul:///web?token=may-read").awaitAddrs(t, "10.0.0.1:80")
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("may-read\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	build(t, b, "consul:///web?token-file="+file).awaitAddrs(t, "10.0.0.1:80")
 	build(t, b, "consul:///web").awaitError(t, "no healthy instance") // filtered, not refused
 }
 

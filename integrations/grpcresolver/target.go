@@ -28,13 +28,22 @@ type target struct {
 type agentKey struct {
 	address   string // host or host:port; empty means the builder's
 	socket    string // a unix socket, instead of address
-	tls       bool   // https
-	insecure  bool   // no verification of the agent's certificate
+	tls       choice // https; unset means as the configuration has it
+	insecure  choice // no verification of the agent's certificate; likewise
 	token     string
 	tokenFile string
 	user      string // of the basic authentication; empty means none
 	password  string
 }
+
+// choice is a boolean parameter, which may be missing.
+type choice int8
+
+const (
+	unset choice = iota
+	no
+	yes
+)
 
 // watchKey is what a target asks. Channels with the same agent and the same
 // question share a query.
@@ -93,11 +102,15 @@ func (t *target) readUser(info *url.Userinfo) error {
 		return nil
 	}
 	password, isPair := info.Password()
-	if isPair {
+	switch {
+	case isPair && info.Username() == "":
+		return fmt.Errorf("the target has no user before the colon; %s", targetForm)
+	case isPair:
 		t.agent.user, t.agent.password = info.Username(), password
 		return nil
-	}
-	if t.agent.token != "" && t.agent.token != info.Username() {
+	case t.agent.tokenFile != "":
+		return errors.New("the target has a token before the @ and the parameter token-file; want one of them")
+	case t.agent.token != "" && t.agent.token != info.Username():
 		return errors.New("the target has one token before the @ and another one as a parameter")
 	}
 	t.agent.token = info.Username()
@@ -107,18 +120,15 @@ func (t *target) readUser(info *url.Userinfo) error {
 // readParams takes the parameters. Unknown ones are ignored.
 func (t *target) readParams(params url.Values) error {
 	r := reader{params: params}
-	t.watch.datacenter, t.watch.near, t.watch.filter = params.Get("dc"), params.Get("near"), params.Get("filter")
-	t.watch.namespace, t.watch.partition = params.Get("ns"), params.Get("partition")
-	t.agent.token, t.agent.tokenFile = params.Get("token"), params.Get("token-file")
-	t.agent.socket, t.policy = params.Get("socket"), params.Get("lb")
-	healthy := true
-	r.bool("healthy", &healthy)
-	r.bool("allow-stale", &t.watch.stale)
-	r.bool("require-consistent", &t.watch.consistent)
-	r.bool("cached", &t.watch.cached)
-	r.bool("tls", &t.agent.tls)
-	r.bool("insecure", &t.agent.insecure)
-	t.watch.unhealthy = !healthy
+	t.watch.datacenter, t.watch.near, t.watch.filter = r.get("dc"), r.get("near"), r.get("filter")
+	t.watch.namespace, t.watch.partition = r.get("ns"), r.get("partition")
+	t.agent.token, t.agent.tokenFile = r.get("token"), r.get("token-file")
+	t.agent.socket, t.policy = r.get("socket"), r.get("lb")
+	t.agent.tls, t.agent.insecure = r.choice("tls"), r.choice("insecure")
+	t.watch.unhealthy = r.choice("healthy") == no
+	t.watch.stale = r.choice("allow-stale") == yes
+	t.watch.consistent = r.choice("require-consistent") == yes
+	t.watch.cached = r.choice("cached") == yes
 	r.duration("wait", &t.watch.wait)
 	r.duration("max-backoff", &t.watch.maxBackoff)
 	r.duration("timeout", &t.timeout)
@@ -132,16 +142,28 @@ func (t *target) readParams(params url.Values) error {
 		}
 	}
 	t.watch.tags = strings.Join(tags, tagSeparator)
-	if t.watch.stale && t.watch.consistent {
+	t.checkTogether(&r)
+	return r.err
+}
+
+// checkTogether refuses parameters that cannot be together.
+func (t *target) checkTogether(r *reader) {
+	a, w := &t.agent, &t.watch
+	if w.consistent && w.stale {
 		r.fail("require-consistent", "cannot be together with allow-stale")
 	}
-	if t.agent.socket != "" && (t.agent.address != "" || t.agent.tls) {
+	if w.consistent && w.cached {
+		r.fail("require-consistent", "cannot be together with cached")
+	}
+	if a.token != "" && a.tokenFile != "" {
+		r.fail("token-file", "cannot be together with token")
+	}
+	if a.socket != "" && (a.address != "" || a.tls != unset) {
 		r.fail("socket", "cannot be together with a host or with tls")
 	}
-	if t.agent.tls && t.agent.address == "" {
+	if a.tls != unset && a.address == "" {
 		r.fail("tls", "needs a host")
 	}
-	return r.err
 }
 
 // reader reads parameters and keeps the first error. Errors quote no values:
@@ -157,25 +179,33 @@ func (r *reader) fail(name, problem string) {
 	}
 }
 
-func (r *reader) bool(name string, to *bool) {
+// get returns the value of a parameter, or an empty one if it is missing.
+func (r *reader) get(name string) string {
+	if len(r.params[name]) > 1 {
+		r.fail(name, "is there more than once")
+	}
+	return r.params.Get(name)
+}
+
+func (r *reader) choice(name string) choice {
 	if !r.params.Has(name) {
-		return
+		return unset
 	}
-	switch r.params.Get(name) {
+	switch r.get(name) {
 	case "1", "t", "T", "true", "TRUE", "True", "on", "yes", "ok":
-		*to = true
+		return yes
 	case "0", "f", "F", "false", "FALSE", "False", "off", "no":
-		*to = false
-	default:
-		r.fail(name, "is neither true nor false")
+		return no
 	}
+	r.fail(name, "is neither true nor false")
+	return unset
 }
 
 func (r *reader) duration(name string, to *time.Duration) {
 	if !r.params.Has(name) {
 		return
 	}
-	d, err := time.ParseDuration(r.params.Get(name))
+	d, err := time.ParseDuration(r.get(name))
 	if err != nil || d < 0 {
 		r.fail(name, "is not a duration such as 30s or 5m")
 		return
@@ -187,7 +217,7 @@ func (r *reader) count(name string, to *int) {
 	if !r.params.Has(name) {
 		return
 	}
-	n, err := strconv.Atoi(r.params.Get(name))
+	n, err := strconv.Atoi(r.get(name))
 	if err != nil || n < 0 {
 		r.fail(name, "is not a number of 0 or more")
 		return

@@ -1,8 +1,11 @@
 package grpcresolver
 
 import (
+	"crypto/tls"
 	"fmt"
+	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -22,7 +25,7 @@ func TestParseTarget(t *testing.T) {
 		// Every parameter of mbobakov/grpc-consul-resolver v1.5.3.
 		{in: "consul://user:password@127.0.0.127:8555/my-service?healthy=false&wait=14s&near=host&insecure=true&limit=1&tag=production" +
 			"&token=test_token&max-backoff=2s&dc=xx&allow-stale=true&timeout=3s", want: target{
-			agent: agentKey{address: "127.0.0.127:8555", user: "user", password: "password", insecure: true, token: "test_token"},
+			agent: agentKey{address: "127.0.0.127:8555", user: "user", password: "password", insecure: yes, token: "test_token"},
 			watch: watchKey{
 				service: "my-service", unhealthy: true, wait: 14 * time.Second, near: "host", tags: "production",
 				maxBackoff: 2 * time.Second, datacenter: "xx", stale: true,
@@ -33,7 +36,7 @@ func TestParseTarget(t *testing.T) {
 			agent: agentKey{address: "h"}, watch: watchKey{service: "s", consistent: true},
 		}},
 		{in: "consul://secret@h:1/s?tls=1&cached=yes&filter=Service.Port+==+80&ns=n&partition=p&lb=round_robin&empty-grace=30s", want: target{
-			agent: agentKey{address: "h:1", token: "secret", tls: true},
+			agent: agentKey{address: "h:1", token: "secret", tls: yes},
 			watch: watchKey{service: "s", cached: true, filter: "Service.Port == 80", namespace: "n", partition: "p"},
 			grace: 30 * time.Second, graced: true, policy: "round_robin",
 		}},
@@ -41,7 +44,11 @@ func TestParseTarget(t *testing.T) {
 			agent: agentKey{socket: "/run/consul.sock", tokenFile: "/run/token"},
 			watch: watchKey{service: "s", tags: "a" + tagSeparator + "b"},
 		}},
-		{in: "consul:////s?unknown=1", want: target{watch: watchKey{service: "s"}}},
+		{in: "consul://h/s?tls=off&insecure=no", want: target{
+			agent: agentKey{address: "h", tls: no, insecure: no}, watch: watchKey{service: "s"},
+		}},
+		{in: "consul://user:@h/s", want: target{agent: agentKey{address: "h", user: "user"}, watch: watchKey{service: "s"}}},
+		{in: "consul:////s?unknown=1&unknown=2", want: target{watch: watchKey{service: "s"}}},
 		{in: "consul://[::1]:8500/a%2Fb%20%3F", want: target{agent: agentKey{address: "[::1]:8500"}, watch: watchKey{service: "a/b ?"}}},
 		{in: "consul://h/a/b", want: target{agent: agentKey{address: "h"}, watch: watchKey{service: "a/b"}}},
 
@@ -61,8 +68,21 @@ func TestParseTarget(t *testing.T) {
 		{in: "consul://h/s?tag=", wrong: "tag"},
 		{in: "consul://h/s?allow-stale=1&require-consistent=1", wrong: "require-consistent"},
 		{in: "consul://h/s?socket=/s", wrong: "socket"},
-		{in: "consul:///s?tls=true", wrong: "tls"},
+		{in: "consul:///s?tls=true", wrong: "tls needs a host"},
+		{in: "consul:///s?tls=false", wrong: "tls needs a host"},
+		{in: "consul://h/s?tls=", wrong: "tls"},
+		{in: "consul:///s?socket=/s&tls=false", wrong: "socket"},
+		{in: "consul://h/s?require-consistent=1&cached=1", wrong: "require-consistent"},
 		{in: "consul://one@h/s?token=two", wrong: "token"},
+		{in: "consul://h/s?token=one&token=two", wrong: "token is there more than once"},
+		{in: "consul://h/s?token=one&token-file=f", wrong: "token-file"},
+		{in: "consul://one@h/s?token-file=f", wrong: "token-file"},
+		{in: "consul://h/s?dc=a&dc=b", wrong: "dc is there more than once"},
+		{in: "consul://h/s?wait=1s&wait=2s", wrong: "wait is there more than once"},
+		{in: "consul://h/s?healthy=1&healthy=0", wrong: "healthy is there more than once"},
+		{in: "consul://h/s?limit=1&limit=2", wrong: "limit is there more than once"},
+		{in: "consul://:password@h/s", wrong: "no user"},
+		{in: "consul://:@h/s", wrong: "no user"},
 	} {
 		u, err := url.Parse(test.in)
 		if err != nil {
@@ -83,18 +103,32 @@ func TestParseTarget(t *testing.T) {
 }
 
 func TestAgentOfTarget(t *testing.T) {
-	base := consul.Config{Address: "base:1", Token: "base", TokenFile: "file", Datacenter: "dc9"}
+	const plain, secure = "base:1", "https://base:1/prefix"
 	for _, test := range []struct {
-		in                                   string
+		base, in                             string
 		address, token, tokenFile, basicAuth string
 	}{
-		{"consul:///s", "base:1", "base", "file", ""},
-		{"consul://h/s", "h", "base", "file", ""},
-		{"consul://h:80/s?tls=true", "https://h:80", "base", "file", ""},
-		{"consul:///s?socket=/run/s", "unix:///run/s", "base", "file", ""},
-		{"consul://tok@h/s", "h", "tok", "", ""},
-		{"consul://h/s?token-file=f", "h", "", "f", ""},
-		{"consul://u:p%40@h/s?token=tok", "h", "tok", "", "u:p%40"},
+		{plain, "consul:///s", "base:1", "base", "file", ""},
+		{plain, "consul://h/s", "h", "base", "file", ""},
+		{plain, "consul://h:80/s?tls=true", "https://h:80", "base", "file", ""},
+		{plain, "consul://h/s?tls=true", "https://h", "base", "file", ""},
+		{plain, "consul://h/s?tls=false", "h", "base", "file", ""},
+		{plain, "consul:///s?socket=/run/s", "unix:///run/s", "base", "file", ""},
+		{plain, "consul://tok@h/s", "h", "tok", "", ""},
+		{plain, "consul://h/s?token-file=f", "h", "", "f", ""},
+		{plain, "consul://u:p%40@h/s?token=tok", "h", "tok", "", "u:p%40"},
+		{"unix:///run/base", "consul://h/s", "h", "base", "file", ""},
+
+		// A target that does not say tls has that of the configuration.
+		{secure, "consul:///s", secure, "base", "file", ""},
+		{secure, "consul://h:80/s", "https://h:80", "base", "file", ""},
+		{secure, "consul://h/s", "https://h:8500", "base", "file", ""},
+		{secure, "consul://:80/s", "https://127.0.0.1:80", "base", "file", ""},
+		{secure, "consul://[::1]/s", "https://[::1]:8500", "base", "file", ""},
+		{secure, "consul://[fe80::1%25eth0]:80/s", "https://[fe80::1%eth0]:80", "base", "file", ""},
+		{secure, "consul://h/s?tls=true", "https://h", "base", "file", ""},
+		{secure, "consul://h/s?tls=false", "h", "base", "file", ""},
+		{secure, "consul:///s?socket=/run/s", "unix:///run/s", "base", "file", ""},
 	} {
 		u, err := url.Parse(test.in)
 		if err != nil {
@@ -104,17 +138,68 @@ func TestAgentOfTarget(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cfg := parsed.agent.apply(base)
+		cfg := parsed.agent.apply(consul.Config{Address: test.base, Token: "base", TokenFile: "file", Datacenter: "dc9"})
 		basicAuth := ""
 		if cfg.BasicAuth != nil {
 			basicAuth = cfg.BasicAuth.String()
 		}
 		if cfg.Address != test.address || cfg.Token != test.token || cfg.TokenFile != test.tokenFile || basicAuth != test.basicAuth {
-			t.Errorf("%s: address %q, token %q, file %q, auth %q", test.in, cfg.Address, cfg.Token, cfg.TokenFile, basicAuth)
+			t.Errorf("%s over %s: address %q, token %q, file %q, auth %q", test.in, test.base, cfg.Address, cfg.Token, cfg.TokenFile, basicAuth)
 		}
 		if cfg.Datacenter != "dc9" {
 			t.Errorf("%s: the rest of the configuration is lost", test.in)
 		}
+		cfg.Transport = http.DefaultTransport // no files are read
+		cfg.TokenFile = ""
+		if _, err := consul.NewClient(cfg); err != nil {
+			t.Errorf("%s over %s: %v", test.in, test.base, err)
+		}
+	}
+}
+
+// TestInsecure checks that a target decides for itself whether the agent's
+// certificate is verified, in both directions, and changes nobody's configuration.
+func TestInsecure(t *testing.T) {
+	for _, test := range []struct {
+		configured bool
+		in         string
+		want       bool
+	}{
+		{false, "consul://h/s?tls=true", false},
+		{false, "consul://h/s?tls=true&insecure=true", true},
+		{false, "consul:///s?insecure=true", true},
+		{true, "consul://h/s?tls=true", true},
+		{true, "consul:///s?insecure=false", false},
+		{true, "consul://h/s?insecure=false", false},
+	} {
+		u, err := url.Parse(test.in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parsed, err := parseTarget(u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for where, settings := range map[string]consul.TLSConfig{
+			"field": {InsecureSkipVerify: test.configured},
+			"Base":  {Base: &tls.Config{InsecureSkipVerify: test.configured}},
+		} {
+			cfg := parsed.agent.apply(consul.Config{Address: "https://base:1", TLS: settings})
+			loaded, err := cfg.TLS.Load()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if loaded.InsecureSkipVerify != test.want {
+				t.Errorf("%s, with %t as the configuration's %s: InsecureSkipVerify is %t", test.in, test.configured, where, loaded.InsecureSkipVerify)
+			}
+			if settings.Base != nil && settings.Base.InsecureSkipVerify != test.configured {
+				t.Errorf("%s: the caller's tls.Config was changed", test.in)
+			}
+		}
+	}
+	// Targets of mbobakov's resolver have the parameter without TLS.
+	if cfg := (agentKey{address: "h", insecure: yes}).apply(consul.Config{}); !reflect.ValueOf(cfg.TLS).IsZero() {
+		t.Errorf("without TLS there are settings of it: %+v", cfg.TLS)
 	}
 }
 

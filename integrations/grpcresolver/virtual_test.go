@@ -3,6 +3,8 @@
 package grpcresolver_test
 
 import (
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,10 +23,18 @@ const webPath = "/v1/health/service/web"
 func TestAgentHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		agent, b := onFake(t, nil)
+		impatient := grpcresolver.New(&grpcresolver.Options{Client: agent.Client(), Timeout: 3 * time.Second})
 		agent.AddService(web("1", "10.0.0.1", 80, consul.HealthPassing))
 		hang := make(chan struct{})
-		agent.Inject(consulmock.Fault{Path: webPath, Hang: hang, Stay: true})
-		for target, after := range map[string]time.Duration{"consul:///web": 10 * time.Second, "consul:///web?timeout=2s": 2 * time.Second} {
+		agent.Inject(consulmock.Fault{Path: webPath, Hang: hang, Always: true})
+		for target, after := range map[string]time.Duration{
+			"consul:///web": 10 * time.Second, "consul:///web?timeout=2s": 2 * time.Second,
+			"consul:///web?wait=30s": 3 * time.Second, "consul:///web?wait=30s&timeout=1s": time.Second, // with the option
+		} {
+			b := b
+			if strings.Contains(target, "wait") {
+				b = impatient
+			}
 			begin := time.Now()
 			c := newConn()
 			r, err := tryBuild(b, target, c)
@@ -55,7 +65,7 @@ func TestAgentAway(t *testing.T) {
 			t.Fatalf("without an agent: %d states, %d errors; want an error at once", states, errs)
 		}
 		agent.Start()
-		time.Sleep(time.Minute)
+		time.Sleep(5 * time.Second) // the default of max-backoff
 		c.awaitAddrs(t, "10.0.0.1:80")
 
 		agent.Stop()
@@ -65,8 +75,28 @@ func TestAgentAway(t *testing.T) {
 		}
 		agent.AddService(unchecked("2", "10.0.0.2"))
 		agent.Start()
-		time.Sleep(time.Minute)
+		begin := time.Now()
 		c.awaitAddrs(t, "10.0.0.1:80", "10.0.0.2:80")
+		if took := time.Since(begin); took > 5*time.Second {
+			t.Errorf("the new instance was seen %s after the return of the agent", took)
+		}
+	})
+}
+
+// TestWait has queries that wait for a minute, or for as long as the target says.
+func TestWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for target, want := range map[string]int{"consul:///web": 60, "consul:///web?wait=10m": 6} {
+			agent, b := onFake(t, nil)
+			c, r := buildResolver(t, b, target)
+			c.awaitError(t, "no healthy instance")
+			time.Sleep(time.Hour)
+			r.Close()
+			// Agents add up to a sixteenth to a wait.
+			if n := len(agent.Requests()); n < want-want/16 || n > want+2 {
+				t.Errorf("%s: %d queries in an hour; want about %d", target, n, want)
+			}
+		}
 	})
 }
 
@@ -114,7 +144,7 @@ func TestResolveNow(t *testing.T) {
 func TestResolveNowIsPaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		agent, b := onFake(t, nil)
-		agent.Inject(consulmock.Fault{Path: webPath, Status: 500, Body: "no", Stay: true})
+		agent.Inject(consulmock.Fault{Path: webPath, Status: 500, Body: "no", Always: true})
 		_, r := buildResolver(t, b, "consul:///web")
 		defer r.Close()
 		for range 6000 {
@@ -207,9 +237,9 @@ func TestCloseAtAnyPoint(t *testing.T) {
 				switch name {
 				case "hanging":
 					// A channel of the bubble, or its clock would stop.
-					agent.Inject(consulmock.Fault{Path: webPath, Hang: make(chan struct{}), Stay: true})
+					agent.Inject(consulmock.Fault{Path: webPath, Hang: make(chan struct{}), Always: true})
 				case "pausing":
-					agent.Inject(consulmock.Fault{Path: webPath, Status: 500, Stay: true})
+					agent.Inject(consulmock.Fault{Path: webPath, Status: 500, Always: true})
 				}
 				_, r := buildResolver(t, b, "consul:///web")
 				synctest.Wait()
@@ -227,4 +257,62 @@ func TestCloseAtAnyPoint(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestChannelsComeAndGo builds, uses and closes resolvers of the same and of other
+// targets at the same time, while instances come and go. The bubble fails the test
+// if a goroutine is left.
+func TestChannelsComeAndGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		agent, b := onFake(t, &grpcresolver.Options{EmptyGrace: time.Second})
+		stop := make(chan struct{})
+		var changes, channels sync.WaitGroup
+		changes.Add(1)
+		go func() {
+			defer changes.Done()
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				case <-time.After(10 * time.Millisecond):
+				}
+				agent.AddService(unchecked("1", "10.0.0.1"))
+				if n%3 == 0 {
+					agent.RemoveService("1")
+				}
+				if n%50 == 0 {
+					agent.Restart(true)
+				}
+			}
+		}()
+		for n := range 8 {
+			channels.Add(1)
+			go func() {
+				defer channels.Done()
+				for i := range 50 {
+					target := []string{"consul:///web", "consul:///web?limit=1", "consul:///web?tag=none", "consul:///other?timeout=1ms"}[(n+i)%4]
+					r, err := tryBuild(b, target, newConn())
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					for range n {
+						go r.ResolveNow(resolver.ResolveNowOptions{})
+						time.Sleep(time.Duration(i) * time.Millisecond)
+					}
+					go r.Close()
+					r.Close()
+				}
+			}()
+		}
+		channels.Wait()
+		close(stop)
+		changes.Wait()
+		synctest.Wait()
+		before := len(agent.Requests())
+		time.Sleep(time.Hour)
+		if n := len(agent.Requests()) - before; n > 0 {
+			t.Errorf("%d requests after the last channel was closed", n)
+		}
+	})
 }

@@ -71,7 +71,7 @@ func TestDeregisterInTime(t *testing.T) {
 			t.Fatal(err)
 		}
 		remove := agent.Inject(consulmock.Fault{
-			Method: http.MethodPut, Path: "/v1/agent/service/deregister/1", Hang: make(chan struct{}), Stay: true,
+			Method: http.MethodPut, Path: "/v1/agent/service/deregister/1", Hang: make(chan struct{}), Always: true,
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -91,7 +91,7 @@ func TestDeregisterInTime(t *testing.T) {
 // hangs makes the registrations of an instance hang until release is called.
 func hangs(agent *consulmock.Server, action string) (release func()) {
 	hang := make(chan struct{})
-	remove := agent.Inject(consulmock.Fault{Path: "/v1/agent/service/" + action, Hang: hang, Stay: true})
+	remove := agent.Inject(consulmock.Fault{Path: "/v1/agent/service/" + action, Hang: hang, Always: true})
 	return func() {
 		remove()
 		close(hang)
@@ -371,7 +371,7 @@ func TestMissingHeartbeats(t *testing.T) {
 			if err := r.Register(t.Context(), hello("1")); err != nil {
 				t.Fatal(err)
 			}
-			remove := agent.Inject(consulmock.Fault{Method: http.MethodPut, Path: "/v1/agent/**", Status: 500, Stay: true})
+			remove := agent.Inject(consulmock.Fault{Method: http.MethodPut, Path: "/v1/agent/**", Status: 500, Always: true})
 			time.Sleep(time.Minute - time.Second)
 			if !healthy(t, agent) {
 				t.Error("critical before two intervals are over")

@@ -177,7 +177,7 @@ func TestCloseInTime(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		hang := agent.Inject(consulmock.Fault{Path: "/v1/**", Hang: make(chan struct{}), Stay: true})
+		hang := agent.Inject(consulmock.Fault{Path: "/v1/**", Hang: make(chan struct{}), Always: true})
 		w := watch(t, r)
 		go r.Register(t.Context(), hello("late"))
 		go r.GetService(t.Context(), "web")

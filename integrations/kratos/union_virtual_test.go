@@ -32,7 +32,7 @@ func TestDeadDatacenter(t *testing.T) {
 				c.add("dc2", "2")
 				c.add("dc3", "3")
 				if test.hang {
-					c.servers["dc3"].Inject(consulmock.Fault{Path: webPath, Hang: make(chan struct{}), Stay: true})
+					c.servers["dc3"].Inject(consulmock.Fault{Path: webPath, Hang: make(chan struct{}), Always: true})
 				} else {
 					c.setList("dc1", "dc2", "dc9")
 				}
@@ -193,7 +193,7 @@ func TestAllDatacentersFromMemory(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		get("in a long outage")
 		c.setDown(false)
-		remove := c.local.Inject(consulmock.Fault{Path: "/v1/**", Hang: make(chan struct{}), Stay: true})
+		remove := c.local.Inject(consulmock.Fault{Path: "/v1/**", Hang: make(chan struct{}), Always: true})
 		get("when the agent hangs")
 		time.Sleep(10 * time.Minute)
 		get("when the agent hangs for long")
@@ -244,7 +244,7 @@ func TestDatacenterErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, "dc2")
 		for dc, status := range map[string]int{"dc1": 403, "dc2": 400} {
-			c.servers[dc].Inject(consulmock.Fault{Path: webPath, Status: status, Body: "no from " + dc, Stay: true})
+			c.servers[dc].Inject(consulmock.Fault{Path: webPath, Status: status, Body: "no from " + dc, Always: true})
 		}
 		r := c.registry(t, &kratos.Options{Datacenters: []string{"dc1", "dc2"}})
 		begin := time.Now()

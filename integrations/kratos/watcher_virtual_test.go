@@ -288,7 +288,7 @@ func TestWatchOfHungAgent(t *testing.T) {
 	for name, opts := range map[string]*kratos.Options{"one datacenter": nil, "all datacenters": {AllDatacenters: true}} {
 		synctest.Test(t, func(t *testing.T) {
 			agent, r := newRegistry(t, opts)
-			agent.Inject(consulmock.Fault{Path: "/v1/**", Hang: make(chan struct{}), Stay: true})
+			agent.Inject(consulmock.Fault{Path: "/v1/**", Hang: make(chan struct{}), Always: true})
 			begin := time.Now()
 			w := watch(t, r)
 			go func() {

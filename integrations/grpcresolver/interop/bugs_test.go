@@ -277,7 +277,7 @@ func indexReset(s *scene) error {
 	}
 	var mu sync.Mutex
 	wanted := []string{}
-	remove := s.agent.Inject(consulmock.Fault{Path: "/v1/health/service/web", Index: 5, Stay: true, If: func(r *http.Request) bool {
+	remove := s.agent.Inject(consulmock.Fault{Path: "/v1/health/service/web", Index: 5, Always: true, Match: func(r *http.Request) bool {
 		mu.Lock()
 		defer mu.Unlock()
 		wanted = append(wanted, r.URL.Query().Get("index"))

@@ -50,7 +50,9 @@ type clientConn struct{ balancer.ClientConn }
 
 func (c clientConn) UpdateState(s balancer.State) {
 	if s.ConnectivityState == connectivity.Ready {
-		s.Picker = newPicker(endpointsharding.ChildStatesFromPicker(s.Picker))
+		if p := newPicker(endpointsharding.ChildStatesFromPicker(s.Picker)); len(p.children) > 0 {
+			s.Picker = p
+		}
 	}
 	c.ClientConn.UpdateState(s)
 }

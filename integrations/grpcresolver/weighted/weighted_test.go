@@ -40,10 +40,32 @@ func TestPicker(t *testing.T) {
 	if len(picked) != 2 || picked["three"] < 7200 || picked["three"] > 7800 {
 		t.Errorf("of %d picks: %v; want three quarters for three, the rest for one", n, picked)
 	}
+	none := func(endpointsharding.ChildState) int { return 0 }
+	if p := readyChildren(children, none); len(p.children) != 0 {
+		t.Errorf("without a weight: %d children", len(p.children))
+	}
 	if p := newPicker(children); len(p.children) != 3 || p.sums[2] != 3 {
 		t.Errorf("endpoints of other resolvers: %d children, sums %v; want equal weights", len(p.children), p.sums)
 	}
 }
+
+// TestForeignPicker keeps a picker that is not that of the endpoints: it has no
+// children to be weighed.
+func TestForeignPicker(t *testing.T) {
+	cc := &channel{}
+	clientConn{cc}.UpdateState(balancer.State{ConnectivityState: connectivity.Ready, Picker: named("other")})
+	if _, err := cc.state.Picker.Pick(balancer.PickInfo{}); err != pickedError("other") {
+		t.Errorf("picked with %v", err)
+	}
+}
+
+// channel is the channel's side of a balancer.
+type channel struct {
+	balancer.ClientConn
+	state balancer.State
+}
+
+func (c *channel) UpdateState(s balancer.State) { c.state = s }
 
 func BenchmarkPick(b *testing.B) {
 	var children []endpointsharding.ChildState

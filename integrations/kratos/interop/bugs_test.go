@@ -280,7 +280,7 @@ func deregisterOnce(s *scene) error {
 }
 
 func hiddenError(s *scene) error {
-	s.agent.Inject(consulmock.Fault{Path: "/v1/health/service/web", Status: 403, Body: "Permission denied", Stay: true})
+	s.agent.Inject(consulmock.Fault{Path: "/v1/health/service/web", Status: 403, Body: "Permission denied", Always: true})
 	_, err := s.open(options{}).GetService(context.Background(), "web")
 	if err == nil || !strings.Contains(err.Error(), "Permission denied") {
 		return fmt.Errorf("GetService says: %v", err)
@@ -326,7 +326,7 @@ func TestHeldUp(t *testing.T) {
 				t.Fatal(err)
 			}
 			hang, asked := make(chan struct{}), make(chan struct{})
-			agent.Inject(consulmock.Fault{Path: "/v1/agent/service/deregister/*", Hang: hang, If: func(*http.Request) bool {
+			agent.Inject(consulmock.Fault{Path: "/v1/agent/service/deregister/*", Hang: hang, Match: func(*http.Request) bool {
 				close(asked)
 				return true
 			}})

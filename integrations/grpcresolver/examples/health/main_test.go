@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"testing"
 
@@ -41,6 +42,26 @@ func TestHealth(t *testing.T) {
 				t.Error("server: ", err)
 			}
 		})
+	}
+}
+
+// TestErrors compares what calls say, when there is no agent or no server, with the
+// README of the resolver.
+func TestErrors(t *testing.T) {
+	page, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, address := range map[string]string{"agent": "127.0.0.1:1", "server": consulmock.New(t).URL()} {
+		t.Setenv("CONSUL_HTTP_ADDR", address)
+		err := run(t.Context(), []string{"client", "consul:///health?lb=round_robin"}, io.Discard)
+		if err == nil {
+			t.Errorf("no %s, and no error", name)
+			continue
+		}
+		if line := "health: " + strings.NewReplacer("127.0.0.1:1:", "127.0.0.1:8500:", "127.0.0.1:1/", "127.0.0.1:8500/").Replace(err.Error()); !strings.Contains(string(page), "\n    "+line+"\n") {
+			t.Errorf("without %s: not in the README: %s", name, line)
+		}
 	}
 }
 

@@ -3,16 +3,14 @@ package discovery
 import (
 	"math"
 	"math/rand/v2"
-	"slices"
 	"sync/atomic"
-	"time"
 )
 
 // Balancer picks one of the instances of a service.
 type Balancer interface {
 	// Pick returns the index of one of the instances, of which there is at least
-	// one. It may be called concurrently, must not change the slice, and must not
-	// keep it.
+	// one. If it returns another number, the call of the resolver returns an error.
+	// Pick may be called concurrently. It must neither change nor keep the slice.
 	Pick(instances []Instance) int
 }
 
@@ -37,31 +35,35 @@ func RoundRobin() Balancer {
 }
 
 // WeightedRandom returns a balancer that picks each instance with a probability
-// in proportion to its weight, which is the one that Consul has for its status.
-// One with the weight 0 is picked only if all have it.
+// in proportion to its Weight. An instance with the weight 0 is picked only if all
+// have it.
 func WeightedRandom() Balancer {
 	return balancerFunc(func(instances []Instance) int {
-		total := 0
+		total := 0.0 // the sum of the weights may be more than an int can hold
 		for i := range instances {
-			total += instances[i].Weight
+			total += float64(max(instances[i].Weight, 0))
 		}
-		if total <= 0 {
+		if total == 0 {
 			return rand.IntN(len(instances))
 		}
-		n := rand.IntN(total)
+		n, last := rand.Float64()*total, 0
 		for i := range instances {
-			if n -= instances[i].Weight; n < 0 {
-				return i
+			if w := instances[i].Weight; w > 0 {
+				if n -= float64(w); n < 0 {
+					return i
+				}
+				last = i
 			}
 		}
-		return len(instances) - 1
+		return last // after rounding
 	})
 }
 
 // LeastLoaded returns a balancer that picks the instance with the least load in
-// proportion to its weight, any of those if there are several. The load is
-// [Instance.Load]: it has to be fed back by [Resolver.Acquire], as [NewTransport]
-// does. One with the weight 0 is picked only if all have it.
+// proportion to its Weight, and one of them at random if there are several. The
+// load is [Instance.Load], so it needs [Resolver.Acquire] instead of
+// [Resolver.Pick]; [NewTransport] does that. An instance with the weight 0 is picked
+// only if all have it.
 func LeastLoaded() Balancer {
 	return balancerFunc(func(instances []Instance) int {
 		best, ties := 0, 0
@@ -114,57 +116,4 @@ func mix(key string, i *Instance) uint64 {
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
 	return x ^ x>>31
-}
-
-// stats are what is known of an instance besides what Consul says.
-type stats struct {
-	load     atomic.Int32
-	failures atomic.Int32 // in a row
-	until    atomic.Int64 // Unix nanoseconds; left out of picks until then
-}
-
-// maxExclude bounds the time for which a failing instance is left out.
-const maxExclude = time.Minute
-
-// exclusion returns for how long an instance is left out after so many failures
-// in a row: twice as long after each one.
-func exclusion(first time.Duration, failures int) time.Duration {
-	d := first
-	for i := 1; i < failures && d < maxExclude; i++ {
-		d *= 2
-	}
-	return min(d, max(first, maxExclude))
-}
-
-// usable returns the instances to pick from: those that were not seen failing a
-// short time ago and were not tried before, or, if there are none, those that
-// were not tried before.
-func usable(instances []Instance, tried []instanceKey, now time.Time) []Instance {
-	good := without(instances, func(i *Instance) bool { return i.failing(now) || isTried(tried, i) })
-	if len(good) > 0 {
-		return good
-	}
-	return without(instances, func(i *Instance) bool { return isTried(tried, i) })
-}
-
-// without returns the instances that bad is not true of. It copies nothing if
-// that is all of them.
-func without(instances []Instance, bad func(*Instance) bool) []Instance {
-	for i := range instances {
-		if !bad(&instances[i]) {
-			continue
-		}
-		rest := append(make([]Instance, 0, len(instances)-1), instances[:i]...)
-		for j := i + 1; j < len(instances); j++ {
-			if !bad(&instances[j]) {
-				rest = append(rest, instances[j])
-			}
-		}
-		return rest
-	}
-	return instances
-}
-
-func isTried(tried []instanceKey, i *Instance) bool {
-	return len(tried) > 0 && slices.Contains(tried, i.key())
 }

@@ -61,3 +61,23 @@ func TestKnownAnswers(t *testing.T) {
 		}
 	}
 }
+
+func TestNextIndex(t *testing.T) {
+	for _, test := range []struct {
+		asked, got, next uint64
+		reset            bool
+	}{
+		{0, 0, 0, false}, // an endpoint that cannot be waited on
+		{0, 7, 7, false}, // the first answer
+		{7, 7, 7, false}, // nothing happened
+		{7, 9, 9, false},
+		{7, 1 << 63, 1 << 63, false}, // ahead: waiting there is fine
+		{7, 6, 0, true},              // backwards
+		{7, 0, 0, true},
+	} {
+		next, reset := nextIndex(test.asked, test.got)
+		if next != test.next || reset != test.reset {
+			t.Errorf("nextIndex(%d, %d) = %d, %t; want %d, %t", test.asked, test.got, next, reset, test.next, test.reset)
+		}
+	}
+}

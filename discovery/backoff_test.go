@@ -1,45 +1,28 @@
 package discovery
 
 import (
+	"math"
 	"testing"
 	"time"
 )
 
-func TestNextIndex(t *testing.T) {
-	for _, test := range []struct {
-		asked, got, next uint64
-		reset            bool
-	}{
-		{0, 0, 0, false}, // an endpoint that cannot be waited on
-		{0, 7, 7, false}, // the first answer
-		{7, 7, 7, false}, // nothing happened
-		{7, 9, 9, false},
-		{7, 1 << 63, 1 << 63, false}, // ahead: waiting there is fine
-		{7, 6, 0, true},              // backwards
-		{7, 0, 0, true},
-	} {
-		next, reset := nextIndex(test.asked, test.got)
-		if next != test.next || reset != test.reset {
-			t.Errorf("nextIndex(%d, %d) = %d, %t; want %d, %t", test.asked, test.got, next, reset, test.next, test.reset)
-		}
-	}
-}
-
-func TestPace(t *testing.T) {
+func TestRateLimiter(t *testing.T) {
 	const s = time.Second
 	now := time.Unix(1000, 0)
 	for _, test := range []struct {
 		name   string
-		pace   pace
+		limit  rateLimiter
 		events []time.Duration // each after the one before took place
 		want   []time.Duration // how long each has to wait
 	}{
-		{"burst, then steady", pace{s, 3}, []time.Duration{0, 0, 0, 0, 0, 0}, []time.Duration{0, 0, 0, s, s, s}},
-		{"no burst", pace{s, 1}, []time.Duration{0, 0, 0}, []time.Duration{0, s, s}},
-		{"as fast as allowed", pace{s, 1}, []time.Duration{0, s, s, s}, []time.Duration{0, 0, 0, 0}},
-		{"a rest fills the burst again", pace{s, 3}, []time.Duration{0, 0, 0, 0, 3 * s, 0, 0, 0}, []time.Duration{0, 0, 0, s, 0, 0, 0, s}},
-		{"but no more than that", pace{s, 2}, []time.Duration{0, 100 * s, 0, 0}, []time.Duration{0, 0, 0, s}},
-		{"half a rest", pace{s, 2}, []time.Duration{0, 0, s / 2, 0}, []time.Duration{0, 0, s / 2, s}},
+		{"burst, then steady", rateLimiter{s, 3}, []time.Duration{0, 0, 0, 0, 0, 0}, []time.Duration{0, 0, 0, s, s, s}},
+		{"no burst", rateLimiter{s, 1}, []time.Duration{0, 0, 0}, []time.Duration{0, s, s}},
+		{"as fast as allowed", rateLimiter{s, 1}, []time.Duration{0, s, s, s}, []time.Duration{0, 0, 0, 0}},
+		{"a rest fills the burst again", rateLimiter{s, 3}, []time.Duration{0, 0, 0, 0, 3 * s, 0, 0, 0}, []time.Duration{0, 0, 0, s, 0, 0, 0, s}},
+		{"but no more than that", rateLimiter{s, 2}, []time.Duration{0, 100 * s, 0, 0}, []time.Duration{0, 0, 0, s}},
+		{"a burst without end", rateLimiter{s, math.MaxInt}, []time.Duration{0, 0, 0, 0}, []time.Duration{0, 0, 0, 0}},
+		{"an interval without end", rateLimiter{math.MaxInt64, 2}, []time.Duration{0, 0, 0}, []time.Duration{0, 0, maxDuration / 2}},
+		{"half a rest", rateLimiter{s, 2}, []time.Duration{0, 0, s / 2, 0}, []time.Duration{0, 0, s / 2, s}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var due time.Time
@@ -47,7 +30,7 @@ func TestPace(t *testing.T) {
 			for i, rest := range test.events {
 				now = now.Add(rest)
 				var delay time.Duration
-				if due, delay = test.pace.reserve(due, now); delay != test.want[i] {
+				if due, delay = test.limit.reserve(due, now); delay != test.want[i] {
 					t.Fatalf("event %d waits %s, want %s", i, delay, test.want[i])
 				}
 				now = now.Add(delay)
@@ -75,10 +58,16 @@ func TestPause(t *testing.T) {
 		{1 << 30, 0, 0.5, 15 * s}, // and does not overflow
 		{1, 7 * s, 0, 7 * s},      // never before the agent wants it
 		{1, 7 * s, 0.5, 7*s + s/2},
+		{1, -7 * s, 0, 0},
 		{1, 100 * time.Hour, 0, 10 * time.Minute}, // but not for ever
 	} {
 		if got := b.pause(test.failures, test.retryAfter, test.random); got != test.want {
 			t.Errorf("pause(%d, %s, %v) = %s, want %s", test.failures, test.retryAfter, test.random, got, test.want)
+		}
+	}
+	for failures := range 100 {
+		if got := (backoff{s, maxDuration}).pause(failures, math.MaxInt64, 0.999); got < maxRetryAfter {
+			t.Errorf("without a maximum: %s", got)
 		}
 	}
 	if got := (backoff{10 * s, s}).pause(1, 0, 0.5); got != s/2 {
@@ -117,17 +106,5 @@ func TestBeats(t *testing.T) {
 		if got := callTimeout(ttl); got != want {
 			t.Errorf("callTimeout(%s) = %s, want %s", ttl, got, want)
 		}
-	}
-}
-
-func TestExclusion(t *testing.T) {
-	const s = time.Second
-	for failures, want := range map[int]time.Duration{1: 5 * s, 2: 10 * s, 3: 20 * s, 4: 40 * s, 5: 60 * s, 1 << 30: 60 * s} {
-		if got := exclusion(5*s, failures); got != want {
-			t.Errorf("after %d failures %s, want %s", failures, got, want)
-		}
-	}
-	if got := exclusion(time.Hour, 3); got != time.Hour {
-		t.Errorf("exclusion(1h, 3) = %s, want 1h", got)
 	}
 }
