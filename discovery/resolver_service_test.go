@@ -475,7 +475,7 @@ func TestRetry(t *testing.T) {
 }
 
 // firstPicker is a balancer that can be looked for after it has been dropped.
-type firstPicker struct{ service [1 << 10]byte }
+type firstPicker struct{ _ [1 << 10]byte }
 
 func (*firstPicker) Pick([]discovery.Instance) int { return 0 }
 
