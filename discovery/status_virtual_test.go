@@ -315,6 +315,9 @@ func TestHungHealthFails(t *testing.T) {
 		if err := reg.Err(); err == nil || err.Error() != hung {
 			t.Errorf("error %v, want %s", err, hung)
 		}
+		if e := eventsOf[discovery.HeartbeatFailedEvent](agent); len(e) == 0 || e[0].Err.Error() != hung {
+			t.Errorf("events %+v", e)
+		}
 		want(t, "calls", calls.Load(), 4)
 		want(t, "heartbeats", agent.wire.count(updatePath), 3)
 		want(t, "health", agent.health(), "critical TTL expired")
