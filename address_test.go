@@ -91,6 +91,7 @@ func TestScheme(t *testing.T) {
 		url   string   // empty: an error
 		words []string // of the error
 	}{
+		{Config{}, "http://127.0.0.1:8500", nil},
 		{Config{Address: "consul"}, "http://consul:8500", nil},
 		{Config{Address: "consul", Scheme: "http"}, "http://consul:8500", nil},
 		{Config{Scheme: "https"}, "https://127.0.0.1:8500", nil},

@@ -68,6 +68,12 @@ func NewClient(cfg Config) (*Client, error) {
 		auth := *cfg.BasicAuth
 		set.basicAuth = &auth
 	}
+	if token := takeToken(set.header); cfg.Token == "" && cfg.TokenFile == "" {
+		if !validToken(token) {
+			return nil, errors.New("consul: Config.Header: X-Consul-Token: " + badToken)
+		}
+		cfg.Token = token
+	}
 	token, err := newTokenSource(cfg)
 	if err != nil {
 		return nil, err

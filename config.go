@@ -41,7 +41,8 @@ type Config struct {
 
 	// Datacenter, Namespace and Partition are defaults of every request. Empty
 	// means those of the agent. Namespaces and partitions exist in Consul
-	// Enterprise only: other agents refuse requests that name one.
+	// Enterprise only: other agents refuse requests that name one, except that
+	// old ones ignore partitions.
 	Datacenter string
 	Namespace  string
 	Partition  string
@@ -71,7 +72,8 @@ type Config struct {
 	// X-Consul-Token included, so it must not record all headers. Nil means none.
 	WrapTransport func(http.RoundTripper) http.RoundTripper `json:"-"`
 
-	// Header is added to every request.
+	// Header is added to every request. A token in it, as X-Consul-Token, counts as
+	// Token if there is none, nor a TokenFile.
 	Header http.Header `json:"-"`
 
 	// MaxResponseBytes bounds the length of an answer after decompression. A

@@ -56,11 +56,12 @@
 //
 // # Contexts and deadlines
 //
-// The context is the only bound on the time that a method takes, with one
-// exception: a blocking query has a deadline of its own, so that an agent that
-// has stopped answering is an error and not a call that never returns. While the
+// The context bounds the time that a method takes. There are two other bounds. The
+// built-in transport takes at most 10 s to connect, and 10 s for the handshake of
+// TLS. A blocking query has a deadline of its own, so that an agent that has
+// stopped answering is an error and not a call that never returns. While the
 // servers have no leader, an agent may hang for up to a minute: give the context
-// a deadline. Nothing is retried, but for what package net/http does by itself
+// a deadline. Nothing is retried, except for what package net/http does by itself
 // when the agent has closed an idle connection.
 //
 // # Blocking queries

@@ -396,6 +396,9 @@ func TestEndpoints(t *testing.T) {
 			if asked.Method != tt.method || asked.Path != tt.path {
 				t.Errorf("asked %s %s, want %s %s", asked.Method, asked.Path, tt.method, tt.path)
 			}
+			if asked.Count != 1 {
+				t.Errorf("%d requests, want 1", asked.Count)
+			}
 			if q := asked.Query.Encode(); q != tt.query {
 				t.Errorf("query\n got %s\nwant %s", q, tt.query)
 			}

@@ -13,7 +13,7 @@ import (
 // files. When they have changed, it goes on with another [http.Transport], so that
 // what is verified, and how, is always up to package crypto/tls.
 type reloadingTransport struct {
-	tls  TLSConfig
+	tls  *TLSConfig // behind a pointer so that printing does not show a key
 	make func(*tls.Config) *http.Transport
 
 	mu      sync.Mutex
@@ -24,7 +24,8 @@ type reloadingTransport struct {
 }
 
 func newReloadingTransport(c TLSConfig, files tlsFiles, config *tls.Config, make func(*tls.Config) *http.Transport) *reloadingTransport {
-	t := &reloadingTransport{tls: c.owned(), sum: files.sum(), next: time.Now().Add(reloadInterval)}
+	c = c.owned()
+	t := &reloadingTransport{tls: &c, sum: files.sum(), next: time.Now().Add(reloadInterval)}
 	t.make = func(config *tls.Config) *http.Transport {
 		config.ClientSessionCache = nil // a session outlives its certificates
 		return make(config)

@@ -40,6 +40,9 @@ func TestDefaultsOfTheClient(t *testing.T) {
 	if fmt.Sprint(asked.Header["X-Extra"], asked.Header["User-Agent"], asked.Host) != "[1 2] [mine]consul.example" {
 		t.Errorf("Config.Header: got %v, host %q", asked.Header, asked.Host)
 	}
+	if asked.Header["Authorization"] != nil {
+		t.Errorf("sent %q without a BasicAuth", asked.Header["Authorization"])
+	}
 	read(client, &QueryOptions{Datacenter: "d1", Namespace: "n1", Partition: "p1", Token: "t1"})
 	check("read with options", "dc=d1&ns=n1&partition=p1", "t1")
 	read(client, &QueryOptions{WaitIndex: 1})
@@ -218,6 +221,11 @@ func TestContext(t *testing.T) {
 	_, err = client.Status().Leader(ctx)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("not context.Canceled: %v", err)
+	}
+	overdue, stop := context.WithTimeout(context.Background(), -time.Second)
+	defer stop()
+	if _, err := client.Status().Leader(overdue); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("not context.DeadlineExceeded: %v", err)
 	}
 	withCause, cancelCause := context.WithCancelCause(context.Background())
 	cause := errors.New("shutting down")

@@ -50,7 +50,10 @@ func TestSecretsDoNotShow(t *testing.T) {
 	_, _, ofOptions := client.Catalog().Nodes(ctx, &QueryOptions{Token: secret + "\n"})
 	unsent := client.WithToken(secret + " x").Agent().Reload(ctx)
 	for name, v := range map[string]any{
-		"Config": cfg, "*Config": &cfg, "TLSConfig": cfg.TLS, "Client": client, "Client by value": *client, "Agent": client.Agent(), "*Client copy": client.WithDatacenter("x"),
+		"Config": cfg, "*Config": &cfg,
+		"printed address":        fmt.Sprint(Config{Address: "http://u:" + secret + "@h?token=" + secret}, Config{Address: "u:" + secret + "@h"}),
+		"transport that reloads": newReloadingTransport(TLSConfig{KeyPEM: []byte(secret)}, tlsFiles{key: []byte(secret)}, &tls.Config{}, func(*tls.Config) *http.Transport { return nil }),
+		"TLSConfig":              cfg.TLS, "Client": client, "Client by value": *client, "Agent": client.Agent(), "*Client copy": client.WithDatacenter("x"),
 		"struct with a client": struct{ C *Client }{client}, "struct with a private client": struct{ c *Client }{client},
 		"QueryOptions": QueryOptions{Token: secret, Filter: "x"}, "*QueryOptions": &QueryOptions{Token: secret}, "WriteOptions": &WriteOptions{Token: secret},
 		"403": forbidden, "500": failed, "undecodable": undecodable, "in path": inPath, "bad header": badHeader,

@@ -100,6 +100,10 @@ func TestTLS(t *testing.T) {
 	if err := os.Mkdir(caDir, 0o700); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Mkdir(filepath.Join(caDir, "below"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	file("cas/below/garbage", []byte("no certificate"))
 	file("cas/1.pem", otherCA.pem)
 	file("cas/2.pem", ca.pem)
 	certFile, keyFile := file("cert", clientCert), file("key", clientKey)
@@ -119,6 +123,8 @@ func TestTLS(t *testing.T) {
 	}{
 		{"files", TLSConfig{CAFile: file("ca", ca.pem), CertFile: certFile, KeyFile: keyFile}, nil},
 		{"directory", TLSConfig{CAPath: caDir, CertFile: certFile, KeyFile: keyFile}, nil},
+		{"all authorities", TLSConfig{CAFile: file("other", otherCA.pem), CAPath: caDir, CAPEM: otherCA.pem, CertFile: certFile, KeyFile: keyFile}, nil},
+		{"PEM over files", TLSConfig{CAPEM: ca.pem, CertFile: "no-such-file", KeyFile: "no-such-file", CertPEM: clientCert, KeyPEM: clientKey}, nil},
 		{"PEM", TLSConfig{CAPEM: ca.pem, CertPEM: clientCert, KeyPEM: clientKey}, nil},
 		{"server name", TLSConfig{CAPEM: ca.pem, CertPEM: clientCert, KeyPEM: clientKey, ServerName: "server.dc1.consul"}, nil},
 		{"any certificate", TLSConfig{InsecureSkipVerify: true, CertPEM: clientCert, KeyPEM: clientKey}, nil},

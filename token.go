@@ -77,6 +77,20 @@ func (s *tokenSource) refused(err *StatusError) error {
 	return fmt.Errorf("%w (Config.TokenFile cannot be read any more, so the token is an old one: %v)", err, s.problem)
 }
 
+// takeToken removes the token from a header and returns it. It must not be sent, or
+// printed, where another one takes its place.
+func takeToken(header http.Header) (token string) {
+	for name, values := range header {
+		if http.CanonicalHeaderKey(name) == "X-Consul-Token" {
+			delete(header, name)
+			if len(values) > 0 {
+				token = strings.TrimSpace(values[0])
+			}
+		}
+	}
+	return token
+}
+
 func readToken(file string, read func(string) ([]byte, error)) (string, error) {
 	data, err := read(file)
 	if err != nil {

@@ -224,3 +224,13 @@ func TestRelativeTokenFile(t *testing.T) {
 		}
 	})
 }
+
+// write writes a file of the test's and returns its path.
+func write(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
