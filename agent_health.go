@@ -58,7 +58,7 @@ func (a *Agent) localHealth(
 		if worst = worstHealth(instances()); healthCodes[worst] == resp.status {
 			return worst, nil
 		}
-		err = fmt.Errorf("the answer is not the health of a service; it starts with %q", shorten(string(body), maxErrorSnippet))
+		err = fmt.Errorf("the response is not the health of a service; it starts with %q", shorten(string(body), maxErrorSnippet))
 	}
 	if resp.status != http.StatusOK {
 		return "", a.c.statusError(r, resp.status, resp.header, body)

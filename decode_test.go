@@ -315,7 +315,7 @@ func TestDecodeErrors(t *testing.T) {
 	} {
 		client, _ := newTestAgent(t, Config{}, canned{body: data})
 		entries, _, err := client.Health().Service(context.Background(), "web", nil)
-		wantError(t, err, "consul: GET http://", "/v1/health/service/web: decoding the answer at byte ", want, "; it starts with ")
+		wantError(t, err, "consul: GET http://", "/v1/health/service/web: decoding the response at byte ", want, "; it starts with ")
 		if entries != nil {
 			t.Errorf("%s: got %v with an error", data, entries)
 		}

@@ -135,12 +135,12 @@ func (c *Client) fail(ctx context.Context, r *call, err error) error {
 	}
 	switch ended := ctx.Err(); {
 	case ended == nil && r.lost != nil && r.lost.Load():
-		err = fmt.Errorf("the connection ended before the answer: %w", io.ErrUnexpectedEOF)
+		err = fmt.Errorf("the connection ended before the response: %w", io.ErrUnexpectedEOF)
 	case ended != nil && !errors.Is(err, ended):
 		// Package net/http says the cause of the end instead, if there is one.
 		err = fmt.Errorf("%w: %w", ended, err)
 	case ended == nil && r.timeout > 0 && errors.Is(err, context.DeadlineExceeded):
-		err = fmt.Errorf("no answer within %s, which is the wait and %s more: %w", r.timeout, waitSlack, err)
+		err = fmt.Errorf("no response within %s, which is the wait and %s more: %w", r.timeout, waitSlack, err)
 	}
 	where := fmt.Sprintf("consul: %s %s%s: ", r.method, c.agent, shorten(c.base.EscapedPath()+r.path, maxErrorMessage))
 	said := where + err.Error()

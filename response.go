@@ -64,7 +64,7 @@ func (c *Client) readBody(resp *http.Response, r *call) (*Result, error) {
 // drain reads a body that nobody wants, so that its connection can be used again.
 func drain(resp *http.Response) error {
 	if strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") {
-		return errors.New("the answer is a web page; want that of a Consul agent")
+		return errors.New("the response is a web page; want JSON of a Consul agent")
 	}
 	_, err := io.CopyN(io.Discard, resp.Body, maxDrain)
 	if err == io.EOF {
@@ -86,7 +86,7 @@ func wrapRead(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("reading the answer: %w", err)
+	return fmt.Errorf("reading the response: %w", err)
 }
 
 // mediaType returns the type that a response declares, such as application/json.
