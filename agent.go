@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"net/http"
 	"net/url"
 	"strconv"
 )
@@ -41,7 +40,7 @@ func (a *Agent) ServiceRegister(ctx context.Context, r *AgentServiceRegistration
 	if r.ReplaceExistingChecks {
 		params.Set("replace-existing-checks", "true")
 	}
-	return a.c.write(ctx, "/v1/agent/service/register", params, r)
+	return a.c.put(ctx, at("/v1/agent/service/register"), params, r)
 }
 
 // checkChecks refuses checks that could not be updated, and missing ones, for which
@@ -68,8 +67,7 @@ func (r *AgentServiceRegistration) checkChecks() error {
 func checkAddressable(what string, ids ...string) error {
 	for _, id := range ids {
 		if id != "" {
-			_, err := endpoint("", what, id)
-			return err
+			return named("", what, id).err
 		}
 	}
 	return nil
@@ -80,14 +78,14 @@ func checkAddressable(what string, ids ...string) error {
 //
 // PUT /v1/agent/service/deregister/{service_id}
 func (a *Agent) ServiceDeregister(ctx context.Context, serviceID string) error {
-	return a.c.writeNamed(ctx, "/v1/agent/service/deregister/", "service ID", serviceID, nil, nil)
+	return a.c.put(ctx, named("/v1/agent/service/deregister/", "service ID", serviceID), nil, nil)
 }
 
 // Services returns the service instances of the agent by their ID.
 //
 // GET /v1/agent/services
 func (a *Agent) Services(ctx context.Context, q *QueryOptions) (map[string]*AgentService, error) {
-	services, _, err := read[map[string]*AgentService](ctx, a.c, "/v1/agent/services", q)
+	services, _, err := get[map[string]*AgentService](ctx, a.c, at("/v1/agent/services"), q)
 	return services, err
 }
 
@@ -97,7 +95,7 @@ func (a *Agent) Services(ctx context.Context, q *QueryOptions) (map[string]*Agen
 //
 // GET /v1/agent/service/{service_id}
 func (a *Agent) Service(ctx context.Context, serviceID string, q *QueryOptions) (*AgentService, *QueryMeta, error) {
-	service, meta, err := readNamed[AgentService](ctx, a.c, "/v1/agent/service/", "service ID", serviceID, q)
+	service, meta, err := get[AgentService](ctx, a.c, named("/v1/agent/service/", "service ID", serviceID), q)
 	if err != nil {
 		return nil, meta, err
 	}
@@ -110,7 +108,7 @@ func (a *Agent) Service(ctx context.Context, serviceID string, q *QueryOptions) 
 //
 // PUT /v1/agent/service/maintenance/{service_id}
 func (a *Agent) EnableServiceMaintenance(ctx context.Context, serviceID, reason string) error {
-	return a.c.writeNamed(ctx, "/v1/agent/service/maintenance/", "service ID", serviceID, maintenance(true, reason), nil)
+	return a.c.put(ctx, named("/v1/agent/service/maintenance/", "service ID", serviceID), maintenance(true, reason), nil)
 }
 
 // DisableServiceMaintenance ends the maintenance mode of a service instance. It
@@ -118,7 +116,7 @@ func (a *Agent) EnableServiceMaintenance(ctx context.Context, serviceID, reason 
 //
 // PUT /v1/agent/service/maintenance/{service_id}
 func (a *Agent) DisableServiceMaintenance(ctx context.Context, serviceID string) error {
-	return a.c.writeNamed(ctx, "/v1/agent/service/maintenance/", "service ID", serviceID, maintenance(false, ""), nil)
+	return a.c.put(ctx, named("/v1/agent/service/maintenance/", "service ID", serviceID), maintenance(false, ""), nil)
 }
 
 // EnableNodeMaintenance puts the agent's node with everything on it into
@@ -126,7 +124,7 @@ func (a *Agent) DisableServiceMaintenance(ctx context.Context, serviceID string)
 //
 // PUT /v1/agent/maintenance
 func (a *Agent) EnableNodeMaintenance(ctx context.Context, reason string) error {
-	return a.c.write(ctx, "/v1/agent/maintenance", maintenance(true, reason), nil)
+	return a.c.put(ctx, at("/v1/agent/maintenance"), maintenance(true, reason), nil)
 }
 
 // DisableNodeMaintenance ends the maintenance mode of the agent's node. It is no
@@ -134,7 +132,7 @@ func (a *Agent) EnableNodeMaintenance(ctx context.Context, reason string) error 
 //
 // PUT /v1/agent/maintenance
 func (a *Agent) DisableNodeMaintenance(ctx context.Context) error {
-	return a.c.write(ctx, "/v1/agent/maintenance", maintenance(false, ""), nil)
+	return a.c.put(ctx, at("/v1/agent/maintenance"), maintenance(false, ""), nil)
 }
 
 func maintenance(enable bool, reason string) url.Values {
@@ -150,7 +148,7 @@ func maintenance(enable bool, reason string) url.Values {
 //
 // GET /v1/agent/checks
 func (a *Agent) Checks(ctx context.Context, q *QueryOptions) (map[string]*AgentCheck, error) {
-	checks, _, err := read[map[string]*AgentCheck](ctx, a.c, "/v1/agent/checks", q)
+	checks, _, err := get[map[string]*AgentCheck](ctx, a.c, at("/v1/agent/checks"), q)
 	return checks, err
 }
 
@@ -165,7 +163,7 @@ func (a *Agent) CheckRegister(ctx context.Context, r *AgentCheckRegistration) er
 	if err := checkAddressable("check ID", r.ID, r.CheckID, r.Name, r.AgentServiceCheck.Name); err != nil {
 		return err
 	}
-	return a.c.write(ctx, "/v1/agent/check/register", nil, r)
+	return a.c.put(ctx, at("/v1/agent/check/register"), nil, r)
 }
 
 // CheckDeregister removes a check. Modern agents answer ErrUnknownCheck if there
@@ -173,7 +171,7 @@ func (a *Agent) CheckRegister(ctx context.Context, r *AgentCheckRegistration) er
 //
 // PUT /v1/agent/check/deregister/{check_id}
 func (a *Agent) CheckDeregister(ctx context.Context, checkID string) error {
-	return a.c.writeNamed(ctx, "/v1/agent/check/deregister/", "check ID", checkID, nil, nil)
+	return a.c.put(ctx, named("/v1/agent/check/deregister/", "check ID", checkID), nil, nil)
 }
 
 // PassTTL sets a TTL check to passing and starts its time anew. The note becomes
@@ -182,25 +180,21 @@ func (a *Agent) CheckDeregister(ctx context.Context, checkID string) error {
 //
 // PUT /v1/agent/check/pass/{check_id}
 func (a *Agent) PassTTL(ctx context.Context, checkID, note string) error {
-	return a.setTTL(ctx, "/v1/agent/check/pass/", checkID, note)
+	return a.c.put(ctx, named("/v1/agent/check/pass/", "check ID", checkID), url.Values{"note": {note}}, nil)
 }
 
 // WarnTTL sets a TTL check to warning; else it is as PassTTL.
 //
 // PUT /v1/agent/check/warn/{check_id}
 func (a *Agent) WarnTTL(ctx context.Context, checkID, note string) error {
-	return a.setTTL(ctx, "/v1/agent/check/warn/", checkID, note)
+	return a.c.put(ctx, named("/v1/agent/check/warn/", "check ID", checkID), url.Values{"note": {note}}, nil)
 }
 
 // FailTTL sets a TTL check to critical; else it is as PassTTL.
 //
 // PUT /v1/agent/check/fail/{check_id}
 func (a *Agent) FailTTL(ctx context.Context, checkID, note string) error {
-	return a.setTTL(ctx, "/v1/agent/check/fail/", checkID, note)
-}
-
-func (a *Agent) setTTL(ctx context.Context, prefix, checkID, note string) error {
-	return a.c.writeNamed(ctx, prefix, "check ID", checkID, url.Values{"note": {note}}, nil)
+	return a.c.put(ctx, named("/v1/agent/check/fail/", "check ID", checkID), url.Values{"note": {note}}, nil)
 }
 
 // UpdateTTL sets a TTL check to a status with an output, and starts its time
@@ -222,7 +216,7 @@ func (a *Agent) UpdateTTL(ctx context.Context, checkID string, status HealthStat
 	default:
 		return fmt.Errorf("consul: status %q: want passing, warning or critical", string(status))
 	}
-	return a.c.writeNamed(ctx, "/v1/agent/check/update/", "check ID", checkID, nil, struct {
+	return a.c.put(ctx, named("/v1/agent/check/update/", "check ID", checkID), nil, struct {
 		Status HealthStatus
 		Output string
 	}{status, output})
@@ -232,14 +226,22 @@ func (a *Agent) UpdateTTL(ctx context.Context, checkID string, status HealthStat
 //
 // GET /v1/agent/self
 func (a *Agent) Self(ctx context.Context) (*AgentSelf, error) {
-	return about[AgentSelf](ctx, a, "/v1/agent/self")
+	v, _, err := get[AgentSelf](ctx, a.c, at("/v1/agent/self"), nil)
+	if err != nil {
+		return nil, err
+	}
+	return &v, nil
 }
 
 // Host returns a description of the agent's machine.
 //
 // GET /v1/agent/host
 func (a *Agent) Host(ctx context.Context) (*AgentHost, error) {
-	return about[AgentHost](ctx, a, "/v1/agent/host")
+	v, _, err := get[AgentHost](ctx, a.c, at("/v1/agent/host"), nil)
+	if err != nil {
+		return nil, err
+	}
+	return &v, nil
 }
 
 // Version returns the agent's version. Old agents do not have this endpoint: the
@@ -247,23 +249,22 @@ func (a *Agent) Host(ctx context.Context) (*AgentHost, error) {
 //
 // GET /v1/agent/version
 func (a *Agent) Version(ctx context.Context) (*AgentVersion, error) {
-	return about[AgentVersion](ctx, a, "/v1/agent/version")
+	v, _, err := get[AgentVersion](ctx, a.c, at("/v1/agent/version"), nil)
+	if err != nil {
+		return nil, err
+	}
+	return &v, nil
 }
 
 // Metrics returns the agent's metrics.
 //
 // GET /v1/agent/metrics
 func (a *Agent) Metrics(ctx context.Context) (*AgentMetrics, error) {
-	return about[AgentMetrics](ctx, a, "/v1/agent/metrics")
-}
-
-// about performs a GET without options.
-func about[T any](ctx context.Context, a *Agent, path string) (*T, error) {
-	answer, _, err := read[T](ctx, a.c, path, nil)
+	v, _, err := get[AgentMetrics](ctx, a.c, at("/v1/agent/metrics"), nil)
 	if err != nil {
 		return nil, err
 	}
-	return &answer, nil
+	return &v, nil
 }
 
 // MembersOptions say which members of the gossip pool are meant.
@@ -279,17 +280,18 @@ type MembersOptions struct {
 // GET /v1/agent/members
 func (a *Agent) Members(ctx context.Context, o MembersOptions) ([]*AgentMember, error) {
 	var members []*AgentMember
-	r := &call{method: http.MethodGet, path: "/v1/agent/members", out: &members}
-	if err := r.setQuery(a.c, &QueryOptions{Filter: o.Filter}); err != nil {
+	r, err := a.c.query(at("/v1/agent/members"), &QueryOptions{Filter: o.Filter})
+	if err != nil {
 		return nil, err
 	}
+	r.out = &members
 	if o.WAN {
 		r.params.Set("wan", "1")
 	}
 	if o.Segment != "" || o.Filter != "" {
 		r.params.Set("segment", o.Segment)
 	}
-	if err := a.c.do(ctx, r); err != nil {
+	if _, err := a.c.do(ctx, r); err != nil {
 		return nil, err
 	}
 	return members, nil
@@ -309,7 +311,7 @@ func (a *Agent) Join(ctx context.Context, address string, o JoinOptions) error {
 	if o.WAN {
 		params.Set("wan", "1")
 	}
-	return a.c.writeNamed(ctx, "/v1/agent/join/", "address", address, params, nil)
+	return a.c.put(ctx, named("/v1/agent/join/", "address", address), params, nil)
 }
 
 // Leave makes the agent leave its cluster and end. It returns when the agent has
@@ -318,7 +320,7 @@ func (a *Agent) Join(ctx context.Context, address string, o JoinOptions) error {
 //
 // PUT /v1/agent/leave
 func (a *Agent) Leave(ctx context.Context) error {
-	return a.c.write(ctx, "/v1/agent/leave", nil, nil)
+	return a.c.put(ctx, at("/v1/agent/leave"), nil, nil)
 }
 
 // ForceLeaveOptions say how a node is removed.
@@ -339,14 +341,14 @@ func (a *Agent) ForceLeave(ctx context.Context, node string, o ForceLeaveOptions
 	if o.WAN {
 		params.Set("wan", "1")
 	}
-	return a.c.writeNamed(ctx, "/v1/agent/force-leave/", "node", node, params, nil)
+	return a.c.put(ctx, named("/v1/agent/force-leave/", "node", node), params, nil)
 }
 
 // Reload makes the agent read its configuration files again.
 //
 // PUT /v1/agent/reload
 func (a *Agent) Reload(ctx context.Context) error {
-	return a.c.write(ctx, "/v1/agent/reload", nil, nil)
+	return a.c.put(ctx, at("/v1/agent/reload"), nil, nil)
 }
 
 // maxLogLine bounds a line of Monitor. Agents write lines of some kilobytes.
@@ -360,8 +362,11 @@ const maxLogLine = 1 << 20
 // GET /v1/agent/monitor
 func (a *Agent) Monitor(ctx context.Context, level string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		r := &call{method: http.MethodGet, path: "/v1/agent/monitor"}
-		r.setScope(a.c, "", "", "")
+		r, err := a.c.query(at("/v1/agent/monitor"), nil)
+		if err != nil {
+			yield("", err)
+			return
+		}
 		if level != "" {
 			r.params.Set("loglevel", level)
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 )
 
@@ -43,28 +42,26 @@ func (a *Agent) ServiceHealthByName(ctx context.Context, service string) (Health
 func (a *Agent) localHealth(
 	ctx context.Context, prefix, what, name string, out any, instances func() []*AgentServiceHealth,
 ) (worst HealthStatus, err error) {
-	path, err := endpoint(prefix, what, name)
+	r, err := a.c.query(named(prefix, what, name), nil)
 	if err != nil {
 		return "", err
 	}
 	var body []byte
-	r := &call{
-		method: http.MethodGet, path: path, params: url.Values{"format": {"json"}}, out: &body,
-		accept: []int{http.StatusTooManyRequests, http.StatusServiceUnavailable},
-	}
-	r.setScope(a.c, "", "", "")
-	if err := a.c.do(ctx, r); err != nil {
+	r.params.Set("format", "json")
+	r.out, r.accept = &body, []int{http.StatusTooManyRequests, http.StatusServiceUnavailable}
+	resp, err := a.c.do(ctx, r)
+	if err != nil {
 		return "", err
 	}
-	err = decode(body, mediaType(r.resp.Header), out)
+	err = decode(body, mediaType(resp.header), out)
 	if err == nil {
-		if worst = worstHealth(instances()); healthCodes[worst] == r.resp.StatusCode {
+		if worst = worstHealth(instances()); healthCodes[worst] == resp.status {
 			return worst, nil
 		}
-		err = fmt.Errorf("the answer is not the health of a service; it starts with %q", shorten(string(body), maxErrorSnippet))
+		err = fmt.Errorf("the response is not the health of a service; it starts with %q", shorten(string(body), maxErrorSnippet))
 	}
-	if r.resp.StatusCode != http.StatusOK {
-		return "", a.c.statusError(r, body)
+	if resp.status != http.StatusOK {
+		return "", a.c.statusError(r, resp.status, resp.header, body)
 	}
 	return "", a.c.fail(ctx, r, err)
 }

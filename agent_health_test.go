@@ -103,9 +103,9 @@ func TestLocalHealthFromAGateway(t *testing.T) {
 		agent := consulmock.New(t)
 		agent.Inject(consulmock.Fault{Status: 200, Body: body, Header: inJSON, Always: true})
 		health, err := agent.Client().Agent().ServiceHealthByID(ctx, "web")
-		wantError(t, err, nil, "/v1/agent/health/service/id/web: ", "the answer")
+		wantError(t, err, nil, "/v1/agent/health/service/id/web: ", "the response")
 		_, instances, err := agent.Client().Agent().ServiceHealthByName(ctx, "web")
-		wantError(t, err, nil, "/v1/agent/health/service/name/web: ", "the answer")
+		wantError(t, err, nil, "/v1/agent/health/service/name/web: ", "the response")
 		if health != nil || instances != nil {
 			t.Errorf("%s: got %v, %v", body, health, instances)
 		}

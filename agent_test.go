@@ -519,7 +519,7 @@ func TestMonitor(t *testing.T) {
 	}{
 		"an unknown level": {consulmock.Fault{Status: 400, Body: "Unknown log level: x"}, nil, "/v1/agent/monitor: 400 Unknown log level: x"},
 		"an end":           {consulmock.Fault{Body: "one\n"}, io.EOF, "the agent ended the log"},
-		"a cut":            {consulmock.Fault{Body: "one\ntwo", TruncateAt: 5}, io.ErrUnexpectedEOF, "reading the answer"},
+		"a cut":            {consulmock.Fault{Body: "one\ntwo", TruncateAt: 5}, io.ErrUnexpectedEOF, "reading the response"},
 		"an endless line":  {consulmock.Fault{Body: "x", Endless: true}, consul.ErrResponseTooLarge, "a line of more than 1048576 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {

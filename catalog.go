@@ -20,14 +20,14 @@ type Catalog struct {
 //
 // GET /v1/catalog/services
 func (c *Catalog) Services(ctx context.Context, q *QueryOptions) (map[string][]string, *QueryMeta, error) {
-	return read[map[string][]string](ctx, c.c, "/v1/catalog/services", q)
+	return get[map[string][]string](ctx, c.c, at("/v1/catalog/services"), q)
 }
 
 // Service returns the instances of a service, healthy or not.
 //
 // GET /v1/catalog/service/{service}
 func (c *Catalog) Service(ctx context.Context, service string, q *QueryOptions) ([]*CatalogService, *QueryMeta, error) {
-	return c.service(ctx, "/v1/catalog/service/", service, q)
+	return get[[]*CatalogService](ctx, c.c, named("/v1/catalog/service/", "service", service), q)
 }
 
 // Connect returns the instances through which the service can be reached in the
@@ -35,18 +35,14 @@ func (c *Catalog) Service(ctx context.Context, service string, q *QueryOptions) 
 //
 // GET /v1/catalog/connect/{service}
 func (c *Catalog) Connect(ctx context.Context, service string, q *QueryOptions) ([]*CatalogService, *QueryMeta, error) {
-	return c.service(ctx, "/v1/catalog/connect/", service, q)
-}
-
-func (c *Catalog) service(ctx context.Context, prefix, service string, q *QueryOptions) ([]*CatalogService, *QueryMeta, error) {
-	return readNamed[[]*CatalogService](ctx, c.c, prefix, "service", service, q)
+	return get[[]*CatalogService](ctx, c.c, named("/v1/catalog/connect/", "service", service), q)
 }
 
 // Nodes returns all nodes.
 //
 // GET /v1/catalog/nodes
 func (c *Catalog) Nodes(ctx context.Context, q *QueryOptions) ([]*Node, *QueryMeta, error) {
-	return read[[]*Node](ctx, c.c, "/v1/catalog/nodes", q)
+	return get[[]*Node](ctx, c.c, at("/v1/catalog/nodes"), q)
 }
 
 // Node returns a node with its services by ID. If there is no such node, the
@@ -54,7 +50,7 @@ func (c *Catalog) Nodes(ctx context.Context, q *QueryOptions) ([]*Node, *QueryMe
 //
 // GET /v1/catalog/node/{node}
 func (c *Catalog) Node(ctx context.Context, node string, q *QueryOptions) (*CatalogNode, *QueryMeta, error) {
-	answer, meta, err := readNamed[CatalogNode](ctx, c.c, "/v1/catalog/node/", "node", node, q)
+	answer, meta, err := get[CatalogNode](ctx, c.c, named("/v1/catalog/node/", "node", node), q)
 	if err != nil {
 		return nil, meta, err
 	}
@@ -66,7 +62,7 @@ func (c *Catalog) Node(ctx context.Context, node string, q *QueryOptions) (*Cata
 //
 // GET /v1/catalog/node-services/{node}
 func (c *Catalog) NodeServices(ctx context.Context, node string, q *QueryOptions) (*CatalogNodeServiceList, *QueryMeta, error) {
-	answer, meta, err := readNamed[CatalogNodeServiceList](ctx, c.c, "/v1/catalog/node-services/", "node", node, q)
+	answer, meta, err := get[CatalogNodeServiceList](ctx, c.c, named("/v1/catalog/node-services/", "node", node), q)
 	if err != nil {
 		return nil, meta, err
 	}
@@ -77,7 +73,7 @@ func (c *Catalog) NodeServices(ctx context.Context, node string, q *QueryOptions
 //
 // GET /v1/catalog/gateway-services/{gateway}
 func (c *Catalog) GatewayServices(ctx context.Context, gateway string, q *QueryOptions) ([]*GatewayService, *QueryMeta, error) {
-	return readNamed[[]*GatewayService](ctx, c.c, "/v1/catalog/gateway-services/", "gateway", gateway, q)
+	return get[[]*GatewayService](ctx, c.c, named("/v1/catalog/gateway-services/", "gateway", gateway), q)
 }
 
 // Datacenters returns the known datacenters, the nearest first. It cannot be
@@ -85,7 +81,7 @@ func (c *Catalog) GatewayServices(ctx context.Context, gateway string, q *QueryO
 //
 // GET /v1/catalog/datacenters
 func (c *Catalog) Datacenters(ctx context.Context, q *QueryOptions) ([]string, *QueryMeta, error) {
-	return read[[]string](ctx, c.c, "/v1/catalog/datacenters", q)
+	return get[[]string](ctx, c.c, at("/v1/catalog/datacenters"), q)
 }
 
 // Register puts a node, and with it a service and checks, into the catalog. It
@@ -100,7 +96,7 @@ func (c *Catalog) Register(ctx context.Context, r *CatalogRegistration) error {
 	if i := slices.Index(r.Checks, nil); i >= 0 {
 		return fmt.Errorf("consul: CatalogRegistration.Checks[%d] is nil", i)
 	}
-	return c.c.write(ctx, "/v1/catalog/register", nil, r)
+	return c.c.put(ctx, at("/v1/catalog/register"), nil, r)
 }
 
 // Deregister removes a service, a check, or a whole node from the catalog. It is
@@ -111,5 +107,5 @@ func (c *Catalog) Deregister(ctx context.Context, d *CatalogDeregistration) erro
 	if d == nil || d.Node == "" {
 		return errors.New("consul: CatalogDeregistration.Node is empty")
 	}
-	return c.c.write(ctx, "/v1/catalog/deregister", nil, d)
+	return c.c.put(ctx, at("/v1/catalog/deregister"), nil, d)
 }

@@ -23,10 +23,8 @@ const (
 // Client talks to one agent. Its methods may be called concurrently.
 type Client struct {
 	*settings
-	token      *tokenSource
-	datacenter string
-	namespace  string
-	partition  string
+	token *tokenSource
+	scope scope
 }
 
 // settings are what a client and its copies share. They, and the token, are
@@ -92,11 +90,9 @@ func NewClient(cfg Config) (*Client, error) {
 	}
 	set.http = &http.Client{Transport: transport, CheckRedirect: checkRedirect}
 	return &Client{
-		settings:   set,
-		token:      token,
-		datacenter: cfg.Datacenter,
-		namespace:  cfg.Namespace,
-		partition:  cfg.Partition,
+		settings: set,
+		token:    token,
+		scope:    scope{cfg.Datacenter, cfg.Namespace, cfg.Partition},
 	}, nil
 }
 
@@ -188,7 +184,7 @@ func (c *Client) WithToken(token string) *Client {
 // datacenter unless they name another one. It shares the client's connections.
 func (c *Client) WithDatacenter(datacenter string) *Client {
 	d := *c
-	d.datacenter = datacenter
+	d.scope.datacenter = datacenter
 	return &d
 }
 
@@ -196,7 +192,7 @@ func (c *Client) WithDatacenter(datacenter string) *Client {
 // namespace unless they name another one. It shares the client's connections.
 func (c *Client) WithNamespace(namespace string) *Client {
 	d := *c
-	d.namespace = namespace
+	d.scope.namespace = namespace
 	return &d
 }
 
@@ -204,7 +200,7 @@ func (c *Client) WithNamespace(namespace string) *Client {
 // partition unless they name another one. It shares the client's connections.
 func (c *Client) WithPartition(partition string) *Client {
 	d := *c
-	d.partition = partition
+	d.scope.partition = partition
 	return &d
 }
 

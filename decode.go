@@ -4,46 +4,94 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"sync"
 )
 
-// This file decodes the answers that grow with a fleet, and that all its members
-// read again whenever something changes: the instances and the checks of
-// services, and the catalog's lists. What comes out is what encoding/json makes
-// of the same bytes, be they odd (repeated fields, names in another case, broken
-// text) or not; it only comes out several times faster. All other answers are
-// left to encoding/json.
+// This file decodes responses. Those that grow with a fleet, and that all its
+// members read again whenever something changes, have decoders of their own: the
+// instances and the checks of services, and the catalog's lists. What comes out is
+// what encoding/json makes of the same bytes, be they odd (repeated fields, names
+// in another case, broken text) or not; it only comes out several times faster. All
+// other responses are left to encoding/json.
 //
 // To decode another field, add a case to the switch of its type.
 
-// decodeHot decodes an answer if out points to a nil value of one of the types
-// of this file, and else reports that it does not know it.
-func decodeHot(data []byte, out any) (known bool, err *decodeError) {
+// decode decodes a response into out, or returns what it is instead of JSON.
+func decode(data []byte, media string, out any) error {
 	d := decoder{data: data}
+	if known := d.typed(out); !known {
+		d.reflect(out)
+	}
+	return d.problem(media)
+}
+
+// problem returns what is wrong with a response that has been decoded.
+func (d *decoder) problem(media string) error {
+	switch {
+	case len(d.data) == 0:
+		return errors.New("decoding the response: it is empty; want JSON")
+	case d.err == nil:
+		return nil
+	}
+	where := ""
+	if d.err.position > 0 {
+		where = fmt.Sprintf(" at byte %d of %d", d.err.position, len(d.data))
+	}
+	if media != "" && media != "application/json" {
+		where += " (its type is " + shorten(media, maxErrorSnippet) + ")"
+	}
+	return fmt.Errorf("decoding the response%s: %w; it starts with %q", where, d.err, shorten(string(d.data), maxErrorSnippet))
+}
+
+// reflect decodes all of a response with encoding/json.
+func (d *decoder) reflect(out any) {
+	err := json.Unmarshal(d.data, out)
+	if err == nil {
+		return
+	}
+	d.err = &decodeError{what: shorten(err.Error(), maxErrorMessage), cause: err}
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		d.err.position = int(syntax.Offset)
+	case errors.As(err, &kind):
+		d.err.position = int(kind.Offset)
+	}
+}
+
+// typed decodes all of a response if out points to a nil value of one of the
+// types of this file, and else reports that it does not know it.
+func (d *decoder) typed(out any) (known bool) {
 	switch out := out.(type) {
 	case *[]*ServiceEntry:
 		if known = *out == nil; known {
-			longList(&d, out, (*decoder).serviceEntry, `{"Node":{`)
+			list(d, out, (*decoder).serviceEntry)
 		}
 	case *HealthChecks:
 		if known = *out == nil; known {
-			longList(&d, (*[]*HealthCheck)(out), (*decoder).healthCheck, `{"Node":`)
+			list(d, (*[]*HealthCheck)(out), (*decoder).healthCheck)
 		}
 	case *[]*CatalogService:
 		if known = *out == nil; known {
-			longList(&d, out, (*decoder).catalogService, `{"ID":`)
+			list(d, out, (*decoder).catalogService)
+		}
+	case *[]*Node:
+		if known = *out == nil; known {
+			list(d, out, (*decoder).catalogNode)
 		}
 	case *map[string][]string:
 		if known = *out == nil; known {
-			dict(&d, out, (*decoder).stringsValue)
+			dict(d, out, (*decoder).stringsValue)
 		}
 	}
 	if known {
 		d.end()
 	}
-	return known, d.err
+	return known
 }
 
 // fieldNames are the names of all fields that are decoded here, by what
@@ -114,6 +162,12 @@ func (d *decoder) serviceEntry(p **ServiceEntry) {
 		default:
 			d.unknown(name)
 		}
+	}
+}
+
+func (d *decoder) catalogNode(p **Node) {
+	if allocated(d, p, new(*Node)) {
+		d.node(*p)
 	}
 }
 

@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -18,14 +16,16 @@ import (
 	"time"
 )
 
-// checkDecode compares what decodeHot and encoding/json make of the same bytes.
+// checkDecode compares what this package's decoder and encoding/json make of the same bytes.
 // It reports whether that was anything but errors.
 func checkDecode(t *testing.T, data []byte) (valid bool) {
 	t.Helper()
 	before := string(data)
-	for _, want := range []any{new([]*ServiceEntry), new(HealthChecks), new([]*CatalogService), new(map[string][]string)} {
+	for _, want := range []any{new([]*ServiceEntry), new(HealthChecks), new([]*CatalogService), new([]*Node), new(map[string][]string)} {
 		got := reflect.New(reflect.TypeOf(want).Elem()).Interface()
-		known, bad := decodeHot(data, got)
+		d := decoder{data: data}
+		known := d.typed(got)
+		bad := d.err
 		err := json.Unmarshal(data, want)
 		switch {
 		case !known:
@@ -34,7 +34,6 @@ func checkDecode(t *testing.T, data []byte) (valid bool) {
 			t.Fatalf("%T: the data has changed", got)
 		case bad == nil && err == nil:
 			valid = true
-			checkHalves(t, data, got)
 			if !reflect.DeepEqual(got, want) {
 				gotJSON, _ := json.Marshal(got)
 				wantJSON, _ := json.Marshal(want)
@@ -76,7 +75,7 @@ func TestDecodeRecorded(t *testing.T) {
 			// What is cut short is an error wherever it is cut.
 			for n := range min(len(data), 3000) {
 				var entries []*ServiceEntry
-				if _, bad := decodeHot(data[:n], &entries); bad == nil {
+				if err := decode(data[:n], "", &entries); err == nil {
 					t.Fatalf("the first %d bytes were decoded", n)
 				}
 			}
@@ -268,15 +267,15 @@ func TestDecodeOdd(t *testing.T) {
 // TestDecodeEveryField decodes values with every field set, so that a field that
 // the decoder does not know is noticed.
 func TestDecodeEveryField(t *testing.T) {
-	for _, v := range []any{new([]*ServiceEntry), new(HealthChecks), new([]*CatalogService)} {
+	for _, v := range []any{new([]*ServiceEntry), new(HealthChecks), new([]*CatalogService), new([]*Node)} {
 		fill(reflect.ValueOf(v).Elem())
 		data, err := json.Marshal(v)
 		if err != nil {
 			t.Fatal(err)
 		}
 		got := reflect.New(reflect.TypeOf(v).Elem()).Interface()
-		if _, bad := decodeHot(data, got); bad != nil {
-			t.Fatal(bad)
+		if err := decode(data, "", got); err != nil {
+			t.Fatal(err)
 		}
 		if !reflect.DeepEqual(got, v) {
 			gotJSON, _ := json.Marshal(got)
@@ -316,59 +315,10 @@ func TestDecodeErrors(t *testing.T) {
 	} {
 		client, _ := newTestAgent(t, Config{}, canned{body: data})
 		entries, _, err := client.Health().Service(context.Background(), "web", nil)
-		wantError(t, err, "consul: GET http://", "/v1/health/service/web: decoding the answer at byte ", want, "; it starts with ")
+		wantError(t, err, "consul: GET http://", "/v1/health/service/web: decoding the response at byte ", want, "; it starts with ")
 		if entries != nil {
 			t.Errorf("%s: got %v with an error", data, entries)
 		}
-	}
-}
-
-// TestKnownAnswer asks again for an answer that it has.
-func TestKnownAnswer(t *testing.T) {
-	body := string(answers(t)["health-service.json"])
-	client := newTestServer(t, Config{}, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Consul-Index", r.URL.Query().Get("index"))
-		io.WriteString(w, body)
-	})
-	ctx := context.Background()
-	ask := func(service string, q *QueryOptions) ([]*ServiceEntry, *QueryMeta) {
-		t.Helper()
-		entries, m, err := client.Health().Service(ctx, service, q)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return entries, m
-	}
-	if _, m := ask("web", nil); m.Fingerprint != 0 {
-		t.Errorf("a fingerprint without need: %+v", m)
-	}
-	entries, first := ask("web", &QueryOptions{WaitIndex: 6})
-	if len(entries) != 1 || first.Fingerprint == 0 || first.Unchanged {
-		t.Fatalf("first answer: got %v, %+v", entries, first)
-	}
-	q := &QueryOptions{Known: first.Fingerprint, WaitIndex: 7}
-	entries, m := ask("web", q)
-	if entries != nil || !m.Unchanged || m.Fingerprint != first.Fingerprint || m.LastIndex != 7 {
-		t.Errorf("same answer: got %v, %+v", entries, m)
-	}
-	entries, m = ask("api", q)
-	if len(entries) != 1 || m.Unchanged || m.Fingerprint == first.Fingerprint {
-		t.Errorf("same answer to another question: got %v, %+v", entries, m)
-	}
-	var raw []byte
-	m, err := client.Raw().Query(ctx, "/v1/health/service/web", &raw, q)
-	if err != nil || string(raw) != body || m.Unchanged || m.Fingerprint != 0 {
-		t.Errorf("answer as it is: got %v, %v, %q", m, err, raw)
-	}
-	kept := []*ServiceEntry{{}}
-	m, err = client.Raw().Query(ctx, "/v1/health/service/web", &kept, q)
-	if err != nil || len(kept) != 1 || kept[0].Node != nil || !m.Unchanged {
-		t.Errorf("Raw.Query of a known answer: got %v, %v", m, err)
-	}
-	body = strings.Replace(body, "passing", "warning", 1)
-	entries, m = ask("web", q)
-	if len(entries) != 1 || m.Unchanged || m.Fingerprint == first.Fingerprint {
-		t.Errorf("another answer: got %v, %+v", entries, m)
 	}
 }
 
@@ -392,15 +342,13 @@ func instances(t testing.TB, n int) []byte {
 	return data
 }
 
-// BenchmarkDecode compares the decoder with encoding/json, and with the
-// fingerprint that takes its place when nothing has changed.
+// BenchmarkDecode compares the decoder with encoding/json.
 func BenchmarkDecode(b *testing.B) {
 	for _, n := range []int{1, 1000} {
 		data := instances(b, n)
 		for name, op := range map[string]func(){
-			"here":          func() { decodeHot(data, new([]*ServiceEntry)) },
+			"here":          func() { decode(data, "", new([]*ServiceEntry)) },
 			"encoding-json": func() { json.Unmarshal(data, new([]*ServiceEntry)) },
-			"fingerprint":   func() { fingerprint("/v1/health/service/web", data) },
 		} {
 			b.Run(fmt.Sprintf("%d/%s", n, name), func(b *testing.B) {
 				b.ReportAllocs()
@@ -426,15 +374,15 @@ func TestDecodeKeepsLittle(t *testing.T) {
 	}
 	before := heap()
 	var entries []*ServiceEntry
-	if _, bad := decodeHot(data, &entries); bad != nil || len(entries) != n {
-		t.Fatalf("got %d entries, %v", len(entries), bad)
+	if err := decode(data, "", &entries); err != nil || len(entries) != n {
+		t.Fatalf("got %d entries, %v", len(entries), err)
 	}
 	whole := heap() - before
 	kept := entries[n/2]
 	entries = nil
 	part := int64(heap() - before)
 	t.Logf("%d bytes of JSON; %d bytes for all instances, %d for one", len(data), whole, part)
-	if limit := int64(16 << 10); part > limit {
+	if limit := int64(4 << 10); part > limit {
 		t.Errorf("one instance keeps %d bytes alive; want at most %d", part, limit)
 	}
 	runtime.KeepAlive(kept)

@@ -81,7 +81,7 @@
 //	}
 //
 // An index may go down, as above; an answer may be the same as before, which
-// [QueryOptions.Known] makes cheap; and errors want a growing pause. Package
+// [QueryOptions.Previous] makes cheap; and errors want a growing pause. Package
 // discovery has a loop that minds all of that.
 //
 // # Errors

@@ -452,7 +452,7 @@ func TestAwkwardNames(t *testing.T) {
 	ctx := context.Background()
 	// Null is not the health of a service, but this is about what is sent.
 	sent := func(err error) error {
-		if err != nil && strings.Contains(err.Error(), "the answer is not the health") {
+		if err != nil && strings.Contains(err.Error(), "the response is not the health") {
 			return nil
 		}
 		return err

@@ -135,12 +135,12 @@ func (c *Client) fail(ctx context.Context, r *call, err error) error {
 	}
 	switch ended := ctx.Err(); {
 	case ended == nil && r.lost != nil && r.lost.Load():
-		err = fmt.Errorf("the connection ended before the answer: %w", io.ErrUnexpectedEOF)
+		err = fmt.Errorf("the connection ended before the response: %w", io.ErrUnexpectedEOF)
 	case ended != nil && !errors.Is(err, ended):
 		// Package net/http says the cause of the end instead, if there is one.
 		err = fmt.Errorf("%w: %w", ended, err)
 	case ended == nil && r.timeout > 0 && errors.Is(err, context.DeadlineExceeded):
-		err = fmt.Errorf("no answer within %s, which is the wait and %s more: %w", r.timeout, waitSlack, err)
+		err = fmt.Errorf("no response within %s, which is the wait and %s more: %w", r.timeout, waitSlack, err)
 	}
 	where := fmt.Sprintf("consul: %s %s%s: ", r.method, c.agent, shorten(c.base.EscapedPath()+r.path, maxErrorMessage))
 	said := where + err.Error()
@@ -162,15 +162,15 @@ func (e *scrubbedError) Error() string { return e.said }
 
 func (e *scrubbedError) Is(target error) bool { return e.is(target) }
 
-// statusError returns the error for the call's response, of whose body the
+// statusError returns the error for a response to the call, of whose body the
 // beginning has been read.
-func (c *Client) statusError(r *call, body []byte) *StatusError {
+func (c *Client) statusError(r *call, status int, header http.Header, body []byte) *StatusError {
 	secrets := c.secrets(r)
 	said := string(body)
 	if len(body) == maxErrorRead {
 		said += ellipsis // there may be more, and half of a secret before it
 	}
-	if reason := r.resp.Header.Get("X-Consul-Reason"); reason != "" {
+	if reason := header.Get("X-Consul-Reason"); reason != "" {
 		// The local health endpoints answer with JSON that does not say what is wrong.
 		said = reason
 	}
@@ -178,9 +178,9 @@ func (c *Client) statusError(r *call, body []byte) *StatusError {
 		Method:     r.method,
 		Address:    secrets.redact(c.agent),
 		Path:       secrets.redact(c.base.EscapedPath() + r.path),
-		Code:       r.resp.StatusCode,
+		Code:       status,
 		Body:       shorten(strings.TrimSpace(secrets.redact(redactUserinfo(said))), maxErrorBody),
-		RetryAfter: parseRetryAfter(r.resp.Header.Get("Retry-After"), time.Now()),
+		RetryAfter: parseRetryAfter(header.Get("Retry-After"), time.Now()),
 	}
 }
 

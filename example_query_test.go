@@ -50,20 +50,20 @@ func ExampleQueryMeta() {
 	defer agent.Close()
 	client, ctx := agent.Client(), context.Background()
 
-	q := &consul.QueryOptions{WaitTime: time.Minute}
+	q := &consul.QueryOptions{WaitTime: time.Minute, Previous: new(consul.Result)}
 	for seen := 0; seen < 3; {
 		entries, meta, err := client.Health().Service(ctx, "web", q)
 		if err != nil {
 			log.Fatal(err)
 		}
-		if !meta.Unchanged {
+		if meta.Result != q.Previous {
 			fmt.Println(len(entries), "instances")
 			seen++
 		}
 		if meta.LastIndex < q.WaitIndex {
 			meta.LastIndex = 0 // start over
 		}
-		q.WaitIndex, q.Known = meta.LastIndex, meta.Fingerprint
+		q.WaitIndex, q.Previous = meta.LastIndex, meta.Result
 
 		agent.AddService(&consul.AgentServiceRegistration{Name: "web", ID: fmt.Sprint("web-", seen)})
 	}
@@ -73,25 +73,25 @@ func ExampleQueryMeta() {
 	// 2 instances
 }
 
-// An answer that the caller has already is recognised by its bytes, and not
-// decoded again.
-func ExampleQueryOptions_known() {
+// With the result of the response before, a read costs what has changed.
+func ExampleQueryOptions_previous() {
 	agent := consulmock.NewServer()
 	defer agent.Close()
-	agent.AddService(&consul.AgentServiceRegistration{Name: "web"})
+	agent.AddService(&consul.AgentServiceRegistration{Name: "web", ID: "web-1"})
+	client, ctx := agent.Client(), context.Background()
 
-	q := &consul.QueryOptions{WaitIndex: 1} // behind the present, so there is nothing to wait for
-	for range 2 {
-		entries, meta, err := agent.Client().Health().Service(context.Background(), "web", q)
-		if err != nil {
-			log.Fatal(err)
-		}
-		fmt.Println(len(entries), meta.Unchanged)
-		q.Known = meta.Fingerprint
+	before, meta, err := client.Health().Service(ctx, "web", &consul.QueryOptions{Previous: new(consul.Result)})
+	if err != nil {
+		log.Fatal(err)
 	}
+	agent.AddService(&consul.AgentServiceRegistration{Name: "web", ID: "web-2"})
+	after, _, err := client.Health().Service(ctx, "web", &consul.QueryOptions{Previous: meta.Result})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(len(after), after[0] == before[0]) // the same pointer: not decoded again
 	// Output:
-	// 1 false
-	// 0 true
+	// 2 true
 }
 
 // The worst check decides about an instance, those of its node included.

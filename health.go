@@ -14,7 +14,7 @@ type Health struct {
 //
 // GET /v1/health/service/{service}
 func (h *Health) Service(ctx context.Context, service string, q *QueryOptions) ([]*ServiceEntry, *QueryMeta, error) {
-	return h.entries(ctx, "/v1/health/service/", service, q)
+	return get[[]*ServiceEntry](ctx, h.c, named("/v1/health/service/", "service", service), q)
 }
 
 // Connect returns the instances through which the service can be reached in the
@@ -22,32 +22,28 @@ func (h *Health) Service(ctx context.Context, service string, q *QueryOptions) (
 //
 // GET /v1/health/connect/{service}
 func (h *Health) Connect(ctx context.Context, service string, q *QueryOptions) ([]*ServiceEntry, *QueryMeta, error) {
-	return h.entries(ctx, "/v1/health/connect/", service, q)
+	return get[[]*ServiceEntry](ctx, h.c, named("/v1/health/connect/", "service", service), q)
 }
 
 // Ingress returns the instances of the ingress gateways for the service.
 //
 // GET /v1/health/ingress/{service}
 func (h *Health) Ingress(ctx context.Context, service string, q *QueryOptions) ([]*ServiceEntry, *QueryMeta, error) {
-	return h.entries(ctx, "/v1/health/ingress/", service, q)
-}
-
-func (h *Health) entries(ctx context.Context, prefix, service string, q *QueryOptions) ([]*ServiceEntry, *QueryMeta, error) {
-	return readNamed[[]*ServiceEntry](ctx, h.c, prefix, "service", service, q)
+	return get[[]*ServiceEntry](ctx, h.c, named("/v1/health/ingress/", "service", service), q)
 }
 
 // Checks returns the checks of all instances of a service.
 //
 // GET /v1/health/checks/{service}
 func (h *Health) Checks(ctx context.Context, service string, q *QueryOptions) (HealthChecks, *QueryMeta, error) {
-	return h.checks(ctx, "/v1/health/checks/", "service", service, q)
+	return get[HealthChecks](ctx, h.c, named("/v1/health/checks/", "service", service), q)
 }
 
 // Node returns the checks of a node and of the services on it.
 //
 // GET /v1/health/node/{node}
 func (h *Health) Node(ctx context.Context, node string, q *QueryOptions) (HealthChecks, *QueryMeta, error) {
-	return h.checks(ctx, "/v1/health/node/", "node", node, q)
+	return get[HealthChecks](ctx, h.c, named("/v1/health/node/", "node", node), q)
 }
 
 // State returns all checks that have the status, or all checks if it is
@@ -55,9 +51,5 @@ func (h *Health) Node(ctx context.Context, node string, q *QueryOptions) (Health
 //
 // GET /v1/health/state/{state}
 func (h *Health) State(ctx context.Context, status HealthStatus, q *QueryOptions) (HealthChecks, *QueryMeta, error) {
-	return h.checks(ctx, "/v1/health/state/", "status", string(status), q)
-}
-
-func (h *Health) checks(ctx context.Context, prefix, what, name string, q *QueryOptions) (HealthChecks, *QueryMeta, error) {
-	return readNamed[HealthChecks](ctx, h.c, prefix, what, name, q)
+	return get[HealthChecks](ctx, h.c, named("/v1/health/state/", "status", string(status)), q)
 }

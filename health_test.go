@@ -134,46 +134,28 @@ func TestHealthServiceWaits(t *testing.T) {
 	})
 }
 
-// What a caller has already is not decoded again.
-func TestKnown(t *testing.T) {
+// With the result of the response before, only what has changed is decoded.
+func TestPrevious(t *testing.T) {
 	agent := consulmock.New(t)
 	agent.AddService(web("web-1"))
 	health := agent.Client().Health()
-	_, meta, err := health.Service(ctx, "web", nil)
+	q := &consul.QueryOptions{Previous: new(consul.Result)} // to begin with
+	first, meta, err := health.Service(ctx, "web", q)
 	succeed(t, err)
-	want(t, "fingerprint of a query that neither blocks nor has one", meta.Fingerprint, 0)
+	want(t, "instances", ids(first), []string{"web-1"})
 
-	q := &consul.QueryOptions{Known: 1} // any number asks for one
-	entries, meta, err := health.Service(ctx, "web", q)
+	q.Previous = meta.Result
+	same, again, err := health.Service(ctx, "web", q)
 	succeed(t, err)
-	want(t, "unchanged", meta.Unchanged, false)
-	want(t, "instances", ids(entries), []string{"web-1"})
-
-	q.Known = meta.Fingerprint
-	entries, again, err := health.Service(ctx, "web", q)
-	succeed(t, err)
-	want(t, "unchanged", again.Unchanged, true)
-	want(t, "fingerprint", again.Fingerprint, meta.Fingerprint)
-	want(t, "index", again.LastIndex, meta.LastIndex)
-	if entries != nil {
-		t.Errorf("got %v", entries)
-	}
+	want(t, "unchanged", again.Result == meta.Result, true)
+	want(t, "the instance is the one from before", same[0] == first[0], true)
 
 	agent.AddService(web("web-2"))
-	entries, again, err = health.Service(ctx, "web", q)
+	both, again, err := health.Service(ctx, "web", q)
 	succeed(t, err)
-	want(t, "unchanged", again.Unchanged, false)
-	want(t, "instances", ids(entries), []string{"web-1", "web-2"})
-	_, other, err := health.Checks(ctx, "web", &consul.QueryOptions{Known: again.Fingerprint})
-	succeed(t, err)
-	want(t, "unchanged on another path", other.Unchanged, false)
-
-	// A blocking query has a fingerprint anyway.
-	_, meta, err = health.Service(ctx, "web", &consul.QueryOptions{WaitIndex: 1})
-	succeed(t, err)
-	if meta.Fingerprint == 0 {
-		t.Error("a blocking query has no fingerprint")
-	}
+	want(t, "unchanged", again.Result == meta.Result, false)
+	want(t, "instances", ids(both), []string{"web-1", "web-2"})
+	want(t, "the first instance is the one from before", both[0] == first[0], true)
 }
 
 // The token of the options replaces the client's, and of a list only what it may

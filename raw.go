@@ -31,13 +31,12 @@ type Raw struct {
 //
 // GET {path}
 func (r *Raw) Query(ctx context.Context, path string, out any, q *QueryOptions) (*QueryMeta, error) {
-	call := &call{method: http.MethodGet, out: out}
-	if err := call.setQuery(r.c, q); err != nil {
+	call, err := r.c.query(endpoint{}, q)
+	if err != nil {
 		return nil, err
 	}
-	if err := call.setRawPath(r.c, path); err != nil {
-		return nil, err
-	}
+	call.out = out
+	call.setPath(r.c, path)
 	return r.c.read(ctx, call)
 }
 
@@ -59,23 +58,16 @@ func (r *Raw) Delete(ctx context.Context, path string, out any, w *WriteOptions)
 }
 
 func (r *Raw) write(ctx context.Context, method, path string, in, out any, w *WriteOptions) error {
-	if w == nil {
-		w = &WriteOptions{}
-	}
-	call := &call{method: method, in: in, out: out}
-	call.setScope(r.c, w.Datacenter, w.Namespace, w.Partition)
-	if w.Token != "" {
-		call.token = &w.Token
-	}
-	if err := call.setRawPath(r.c, path); err != nil {
-		return err
-	}
-	return r.c.do(ctx, call)
+	call := r.c.write(method, endpoint{}, w)
+	call.in, call.out = in, out
+	call.setPath(r.c, path)
+	_, err := r.c.do(ctx, call)
+	return err
 }
 
-// setRawPath sets the path that a caller wrote, and adds its parameters to
-// those of the options.
-func (r *call) setRawPath(c *Client, path string) error {
+// setPath sets the path that a caller wrote, and adds its parameters to those of
+// the options.
+func (r *call) setPath(c *Client, path string) {
 	escaped, query, _ := strings.Cut(path, "?")
 	problem := ""
 	unescaped, err := url.PathUnescape(escaped)
@@ -98,11 +90,11 @@ func (r *call) setRawPath(c *Client, path string) error {
 	}
 	if problem != "" {
 		said := fmt.Sprintf("consul: path %q: %s", shorten(escaped, maxErrorMessage), problem)
-		return errors.New(c.secrets(r).redact(said))
+		r.err = errors.New(c.secrets(r).redact(said))
+		return
 	}
 	r.path = escaped
 	for name, values := range params {
 		r.params[name] = append(r.params[name], values...)
 	}
-	return nil
 }

@@ -25,43 +25,58 @@ const (
 	maxBuffered     = 1 << 20   // of a body to send whose length is unknown
 )
 
+// endpoint is the path of an endpoint, escaped and below the client's prefix, or
+// the reason why there is none.
+type endpoint struct {
+	path string
+	err  error
+}
+
+// at returns an endpoint without a name in its path.
+func at(path string) endpoint { return endpoint{path: path} }
+
+// named returns an endpoint with a name in its path, which it escapes. What the
+// name stands for is said in the error about a name that cannot be sent.
+func named(prefix, what, name string) endpoint {
+	switch {
+	case name == "":
+		return endpoint{err: fmt.Errorf("consul: %s is empty", what)}
+	case hasDotElement(name):
+		return endpoint{err: fmt.Errorf("consul: %s %q: the element . or .. is not allowed in a path", what, shorten(name, maxErrorMessage))}
+	}
+	return endpoint{path: prefix + url.PathEscape(name)}
+}
+
 // call is one request and what to do with its response.
 type call struct {
 	method string
-	path   string // escaped, below the client's prefix
+	endpoint
 	params url.Values
 	header http.Header
 	token  *string // instead of the client's; set to what was sent
 	in     any     // nil, []byte, io.Reader, or something to be encoded as JSON
 	out    any     // nil, *[]byte, io.Writer, or something to be decoded from JSON
 
-	// A blocking query's time to answer; 0 for no bound but the context's. lost
-	// says that its connection has ended before; nil unless it blocks.
+	// A blocking query's time to respond; 0 for no limit but the context's. lost
+	// reports that its connection has ended before; nil unless it blocks.
 	timeout time.Duration
 	lost    *atomic.Bool
 
 	// accept are the status codes beyond 2xx that are no errors.
 	accept []int
 
-	// known is the fingerprint of a response that is not to be decoded again. The
-	// other one is that of the response, if it was to be decoded.
-	known, fingerprint uint64
-
-	// resp is the response, whose body has been read; nil if there was none. took is
-	// how long it took until its header had arrived.
-	resp *http.Response
-	took time.Duration
+	// previous is the result that the caller has. shared allows out to have parts of
+	// it.
+	previous *Result
+	shared   bool
 }
 
-// endpoint returns the path of an endpoint with a name in it, escaped.
-func endpoint(prefix, what, name string) (string, error) {
-	if name == "" {
-		return "", fmt.Errorf("consul: %s is empty", what)
-	}
-	if hasDotElement(name) {
-		return "", fmt.Errorf("consul: %s %q: the element . or .. is not allowed in a path", what, shorten(name, maxErrorMessage))
-	}
-	return prefix + url.PathEscape(name), nil
+// response is what came back for a call, besides what its out has got.
+type response struct {
+	status int
+	header http.Header
+	took   time.Duration // until the header had arrived
+	result *Result       // nil unless the call keeps one
 }
 
 // origin returns what errors call the agent at the address.
@@ -84,126 +99,116 @@ func hasDotElement(path string) bool {
 	return false
 }
 
-// read performs a call and reads the metadata of its response. They come with the
-// error too if something is missing that can be waited for.
+// get reads an endpoint and decodes the response into a T. If what is missing can
+// be waited for, there is metadata beside the error.
+func get[T any](ctx context.Context, c *Client, at endpoint, q *QueryOptions) (T, *QueryMeta, error) {
+	var v, none T
+	r, err := c.query(at, q)
+	if err != nil {
+		return none, nil, err
+	}
+	r.out, r.shared = &v, true
+	meta, err := c.read(ctx, r)
+	if err != nil {
+		return none, meta, err
+	}
+	return v, meta, nil
+}
+
+// read performs a call that reads, and returns the metadata of its response.
 func (c *Client) read(ctx context.Context, r *call) (*QueryMeta, error) {
-	err := c.do(ctx, r)
-	if err != nil && !r.isMissing() {
+	resp, err := c.do(ctx, r)
+	if err != nil && (resp == nil || !resp.isMissing()) {
 		return nil, err
 	}
-	meta, metaErr := parseMeta(r.resp.Header)
+	meta, metaErr := parseMeta(resp.header)
 	switch {
 	case metaErr != nil && err == nil:
 		return nil, c.fail(ctx, r, metaErr)
 	case metaErr != nil:
 		return nil, err
 	}
-	meta.RequestTime = r.took
-	meta.Fingerprint, meta.Unchanged = r.fingerprint, r.isKnown()
+	meta.RequestTime, meta.Result = resp.took, resp.result
 	return meta, err
 }
 
 // isMissing reports whether the response is a 404 about something that may come
 // to be. Agents give an index only for those.
-func (r *call) isMissing() bool {
-	return r.resp != nil && r.resp.StatusCode == http.StatusNotFound && r.resp.Header.Get("X-Consul-Index") != ""
+func (r *response) isMissing() bool {
+	return r.status == http.StatusNotFound && r.header.Get("X-Consul-Index") != ""
 }
 
-// read performs a GET and decodes the answer into a T.
-func read[T any](ctx context.Context, c *Client, path string, q *QueryOptions) (T, *QueryMeta, error) {
-	var answer, none T
-	r := &call{method: http.MethodGet, path: path, out: &answer}
-	if err := r.setQuery(c, q); err != nil {
-		return none, nil, err
+// put performs a PUT whose response has nothing but success in it.
+func (c *Client) put(ctx context.Context, at endpoint, params url.Values, in any) error {
+	r := c.write(http.MethodPut, at, nil)
+	r.in = in
+	for name, values := range params {
+		r.params[name] = values
 	}
-	meta, err := c.read(ctx, r)
-	if err != nil {
-		return none, meta, err
-	}
-	return answer, meta, nil
+	_, err := c.do(ctx, r)
+	return err
 }
 
-// readNamed is read for an endpoint with a name in it.
-func readNamed[T any](ctx context.Context, c *Client, prefix, what, name string, q *QueryOptions) (T, *QueryMeta, error) {
-	path, err := endpoint(prefix, what, name)
-	if err != nil {
-		var none T
-		return none, nil, err
-	}
-	return read[T](ctx, c, path, q)
-}
-
-// write performs a PUT for which nothing but success is answered.
-func (c *Client) write(ctx context.Context, path string, params url.Values, in any) error {
-	call := &call{method: http.MethodPut, path: path, params: params, in: in}
-	call.setScope(c, "", "", "")
-	return c.do(ctx, call)
-}
-
-// writeNamed performs a PUT on an endpoint with a name in it.
-func (c *Client) writeNamed(ctx context.Context, prefix, what, name string, params url.Values, in any) error {
-	path, err := endpoint(prefix, what, name)
-	if err != nil {
-		return err
-	}
-	return c.write(ctx, path, params, in)
-}
-
-// setScope sets the parameters that reads and writes have in common.
-func (r *call) setScope(c *Client, datacenter, namespace, partition string) {
-	if r.params == nil {
-		r.params = url.Values{}
-	}
-	set := func(name, value, unset string) {
-		if value == "" {
-			value = unset
-		}
-		if value != "" {
-			r.params.Set(name, value)
-		}
-	}
-	set("dc", datacenter, c.datacenter)
-	set("ns", namespace, c.namespace)
-	set("partition", partition, c.partition)
-}
-
-func (r *call) setQuery(c *Client, q *QueryOptions) error {
+// query returns the call of a read with the options.
+func (c *Client) query(at endpoint, q *QueryOptions) (*call, error) {
 	if q == nil {
 		q = &QueryOptions{}
 	}
-	params, timeout, err := q.encode(c)
+	params, timeout, err := q.encode(c.scope, c.waitTime)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	r.params, r.timeout, r.known = params, timeout, q.Known
+	r := &call{method: http.MethodGet, endpoint: at, params: params, timeout: timeout, previous: q.Previous}
 	if q.Token != "" {
 		r.token = &q.Token
 	}
 	if cc := q.cacheControl(); cc != "" {
 		r.header = http.Header{"Cache-Control": {cc}}
 	}
-	return nil
+	return r, nil
 }
 
-// do sends the request and takes its answer in.
-func (c *Client) do(ctx context.Context, r *call) error {
+// write returns the call of a write with the options.
+func (c *Client) write(method string, at endpoint, w *WriteOptions) *call {
+	if w == nil {
+		w = &WriteOptions{}
+	}
+	r := &call{method: method, endpoint: at, params: url.Values{}}
+	c.scope.or(scope{w.Datacenter, w.Namespace, w.Partition}).addTo(r.params)
+	if w.Token != "" {
+		r.token = &w.Token
+	}
+	return r
+}
+
+// do sends the request and reads its response. There is a response beside an
+// error if it is a [*StatusError].
+func (c *Client) do(ctx context.Context, r *call) (*response, error) {
+	start := time.Now()
 	resp, cancel, err := c.send(ctx, r)
+	if resp == nil {
+		return nil, err
+	}
+	received := &response{status: resp.StatusCode, header: resp.Header, took: time.Since(start)}
 	if err != nil {
-		return err
+		return received, err
 	}
 	defer cancel()
 	defer resp.Body.Close()
-	if err := c.takeBody(resp, r); err != nil {
-		return c.fail(ctx, r, err)
+	if received.result, err = c.readBody(resp, r); err != nil {
+		return nil, c.fail(ctx, r, err)
 	}
-	return nil
+	return received, nil
 }
 
-// send sends the request and returns the answer if it is a good one. The caller
-// has to close its body, and to call cancel after that.
+// send sends the request and returns the response. The caller has to close its
+// body, and to call cancel after that; but if there is an error, that is done.
 func (c *Client) send(ctx context.Context, r *call) (resp *http.Response, cancel context.CancelFunc, err error) {
 	if ctx == nil {
 		return nil, nil, c.fail(context.Background(), r, errors.New("nil context"))
+	}
+	if r.err != nil {
+		return nil, nil, r.err
 	}
 	refused := func(err *StatusError) error { return err }
 	if r.token == nil {
@@ -223,20 +228,18 @@ func (c *Client) send(ctx context.Context, r *call) (resp *http.Response, cancel
 		cancel()
 		return nil, nil, c.fail(ctx, r, err)
 	}
-	start := time.Now()
 	resp, err = c.http.Do(req)
 	if err != nil {
 		cancel()
 		return nil, nil, c.fail(ctx, r, err)
 	}
-	r.resp, r.took = resp, time.Since(start)
 	if resp.StatusCode/100 == 2 || slices.Contains(r.accept, resp.StatusCode) {
 		return resp, cancel, nil
 	}
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorRead))
 	resp.Body.Close()
 	cancel()
-	return nil, nil, refused(c.statusError(r, body))
+	return resp, nil, refused(c.statusError(r, resp.StatusCode, resp.Header, body))
 }
 
 // sendOnce keeps a blocking query from being sent again behind our back: package

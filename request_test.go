@@ -141,7 +141,7 @@ func TestLostConnection(t *testing.T) {
 	}
 	asked.Store(0)
 	err := ask("lost", 1)
-	wantError(t, err, "consul: GET http://", "/v1/health/service/lost: the connection ended before the answer")
+	wantError(t, err, "consul: GET http://", "/v1/health/service/lost: the connection ended before the response")
 	if !errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.Canceled) {
 		t.Errorf("%v is another error than io.ErrUnexpectedEOF", err)
 	}

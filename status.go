@@ -13,7 +13,7 @@ type Status struct {
 //
 // GET /v1/status/leader
 func (s *Status) Leader(ctx context.Context) (string, error) {
-	leader, _, err := read[string](ctx, s.c, "/v1/status/leader", nil)
+	leader, _, err := get[string](ctx, s.c, at("/v1/status/leader"), nil)
 	return leader, err
 }
 
@@ -21,6 +21,6 @@ func (s *Status) Leader(ctx context.Context) (string, error) {
 //
 // GET /v1/status/peers
 func (s *Status) Peers(ctx context.Context) ([]string, error) {
-	peers, _, err := read[[]string](ctx, s.c, "/v1/status/peers", nil)
+	peers, _, err := get[[]string](ctx, s.c, at("/v1/status/peers"), nil)
 	return peers, err
 }

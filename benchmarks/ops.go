@@ -126,10 +126,10 @@ func (r *Rig) Wake() (Trio, error) {
 	if err != nil {
 		return t, err
 	}
-	q.Known = meta.Fingerprint
+	q.Previous = meta.Result
 	t.Ours = func() error {
 		_, meta, err := r.ours.Health().Service(context.Background(), "web", q)
-		if err == nil && !meta.Unchanged {
+		if err == nil && meta.Result != q.Previous {
 			err = errors.New("the answer has changed")
 		}
 		return err

@@ -7,8 +7,7 @@ import (
 	"slices"
 )
 
-// A hasher tells whether two values have the same content, without keeping
-// them: they belong to the caller. The indexes inside a response (CreateIndex and
+// A hasher tells whether two values have the same content. The indexes inside a response (CreateIndex and
 // ModifyIndex) tell when something changed and not what it is, so they do not
 // count, and neither does the order of the tags in a map[string][]string, which
 // agents send in random order.
@@ -28,15 +27,40 @@ type reference struct {
 }
 
 // contentChanged returns a function that reports whether a value differs from that
-// of the call before. It keeps nothing of the values.
+// of the call before. Of a list of pointers it keeps the pointers, so that it looks
+// only at elements that are not the same ones as before.
 func contentChanged[T any]() func(T) bool {
 	h := newHasher()
+	if t := reflect.TypeFor[T](); t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Pointer {
+		return listChanged[T](h)
+	}
 	var last uint64
 	first := true
 	return func(v T) bool {
 		sum := h.sum(v)
 		changed := first || sum != last
 		first, last = false, sum
+		return changed
+	}
+}
+
+// listChanged is contentChanged for a list of pointers.
+func listChanged[T any](h *hasher) func(T) bool {
+	var last reflect.Value
+	return func(v T) bool {
+		list := reflect.ValueOf(v)
+		changed := !last.IsValid() || last.Len() != list.Len()
+		same := !changed
+		for i := 0; i < list.Len() && !changed; i++ {
+			if list.Index(i).Pointer() != last.Index(i).Pointer() {
+				same = false
+				changed = h.sum(list.Index(i).Interface()) != h.sum(last.Index(i).Interface())
+			}
+		}
+		if !same { // a copy, because the loop may sort its own
+			last = reflect.MakeSlice(list.Type(), list.Len(), list.Len())
+			reflect.Copy(last, list)
+		}
 		return changed
 	}
 }

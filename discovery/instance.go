@@ -37,7 +37,8 @@ type Instance struct {
 	Namespace       string // Consul Enterprise only
 	Partition       string // Consul Enterprise only
 
-	stats *stats // shared by all copies of the instance in a resolver; nil outside
+	entry *consul.ServiceEntry // that it is made of, in a resolver
+	stats *stats               // shared by all copies of the instance in a resolver; nil outside
 }
 
 // HostPort returns the address for [net.Dial]: host:port, with an IPv6 address
@@ -121,6 +122,9 @@ func equalInstance(a, b *Instance) bool {
 		maps.Equal(a.NodeMeta, b.NodeMeta) && maps.Equal(a.TaggedAddresses, b.TaggedAddresses)
 }
 
+// isSame reports whether two instances are made of the same entry.
+func isSame(a, b *Instance) bool { return a.entry != nil && a.entry == b.entry }
+
 // instancesChanged returns a function that reports whether a list differs from that
 // of the call before. It keeps the list.
 func instancesChanged() func([]Instance) bool {
@@ -129,31 +133,109 @@ func instancesChanged() func([]Instance) bool {
 	return func(instances []Instance) bool {
 		changed := first || len(instances) != len(last)
 		for i := 0; i < len(instances) && !changed; i++ {
-			changed = !equalInstance(&instances[i], &last[i])
+			changed = !isSame(&instances[i], &last[i]) && !equalInstance(&instances[i], &last[i])
 		}
 		first, last = false, instances
 		return changed
 	}
 }
 
+// instanceList is a list of instances with the entries that they are made of.
+type instanceList struct {
+	entries   []*consul.ServiceEntry
+	instances []Instance
+}
+
+// next returns the list of the instances that entries describe and whose status is
+// admitted. What is in l is not made again.
+func (l instanceList) next(entries []*consul.ServiceEntry, admits func(consul.HealthStatus) bool) instanceList {
+	next := instanceList{make([]*consul.ServiceEntry, 0, len(entries)), make([]Instance, 0, len(entries))}
+	add := func(e *consul.ServiceEntry, i Instance) {
+		next.entries, next.instances = append(next.entries, e), append(next.instances, i)
+	}
+	expected := 0
+	var index map[*consul.ServiceEntry]int // made if one that is there is not where it is expected
+	for n, e := range entries {
+		if e == nil {
+			continue
+		}
+		i := expected
+		if i >= len(l.entries) || l.entries[i] != e {
+			replaced := i+1 < len(l.entries) && n+1 < len(entries) && l.entries[i+1] == entries[n+1]
+			if i = -1; !replaced {
+				if index == nil {
+					index = make(map[*consul.ServiceEntry]int, len(l.entries))
+					for i, e := range l.entries {
+						index[e] = i
+					}
+				}
+				if known, ok := index[e]; ok {
+					i = known
+				}
+			}
+		}
+		if i >= 0 {
+			add(e, l.instances[i])
+			expected = i + 1
+			continue
+		}
+		if i := newInstance(e); admits(i.Status) {
+			i.entry = e
+			add(e, i)
+		}
+		expected++
+	}
+	return next
+}
+
 // difference counts what has changed from one list to another. Order does not
 // count, but instances that changed places are no difference only to the counts.
-func difference(from, to []Instance) (added, removed, changed int) {
+func difference(from, to []*Instance) (added, removed, changed int) {
 	old := make(map[instanceKey]*Instance, len(from))
-	for i := range from {
-		old[from[i].key()] = &from[i]
+	for _, i := range from {
+		old[i.key()] = i
 	}
-	for i := range to {
-		was, ok := old[to[i].key()]
+	for _, i := range to {
+		was, ok := old[i.key()]
 		switch {
 		case !ok:
 			added++
-		case !equalInstance(was, &to[i]):
+		case !equalInstance(was, i):
 			changed++
 		}
-		delete(old, to[i].key())
+		delete(old, i.key())
 	}
 	return added, len(old), changed
+}
+
+// unmatched returns the instances of two lists that are not made of the same entry
+// in both, as far as they are where they are expected. same is called for the
+// others.
+func unmatched(old, list []Instance, same func(was, is *Instance)) (from, to []*Instance) {
+	start := 0
+	for start < min(len(old), len(list)) && isSame(&old[start], &list[start]) {
+		same(&old[start], &list[start])
+		start++
+	}
+	endOld, end := len(old), len(list)
+	for endOld > start && end > start && isSame(&old[endOld-1], &list[end-1]) {
+		endOld, end = endOld-1, end-1
+		same(&old[endOld], &list[end])
+	}
+	old, list = old[start:endOld], list[start:end]
+	for i := range max(len(old), len(list)) {
+		if len(old) == len(list) && isSame(&old[i], &list[i]) {
+			same(&old[i], &list[i])
+			continue
+		}
+		if i < len(old) {
+			from = append(from, &old[i])
+		}
+		if i < len(list) {
+			to = append(to, &list[i])
+		}
+	}
+	return from, to
 }
 
 // hold returns the instances to be used after a response when there have to be at

@@ -89,7 +89,7 @@ func TestDifference(t *testing.T) {
 	a, b, c := Instance{ID: "a"}, Instance{ID: "b"}, Instance{ID: "c"}
 	b2 := b
 	b2.Port = 1
-	added, removed, changed := difference([]Instance{a, b}, []Instance{b2, c})
+	added, removed, changed := difference([]*Instance{&a, &b}, []*Instance{&b2, &c})
 	if added != 1 || removed != 1 || changed != 1 {
 		t.Errorf("difference: %d, %d, %d; want 1, 1, 1", added, removed, changed)
 	}

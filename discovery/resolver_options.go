@@ -19,7 +19,7 @@ import (
 type ResolverOptions struct {
 	// Query has the options of the queries about every service: Tags, Filter, Near,
 	// NodeMeta, AllowStale, UseCache and so on. The resolver sets PassingOnly,
-	// WaitIndex, WaitHash and Known itself. For WaitTime see [WatchOptions].
+	// WaitIndex, WaitHash and Previous itself. For WaitTime see [WatchOptions].
 	Query consul.QueryOptions
 
 	// AllowWarning includes instances that have a warning check. By default only

@@ -32,6 +32,7 @@ type entry struct {
 	source  *dcWatch   // where the view's instances are from; nil before the first response
 	list    *list      // that they were made of
 	stats   map[instanceKey]*stats
+	absent  []instanceKey // those of stats that are not in the view
 
 	events   []InstancesChangedEvent // to be passed on, in order
 	emitting bool                    // by some goroutine
@@ -124,14 +125,15 @@ func (e *entry) start(w *dcWatch) {
 	w.retry = make(chan struct{}, 1)
 	number := w.number // w is not for the goroutine
 	loop := &watcher[[]Instance]{
-		query: e.query,
+		query: e.query(),
 		opts:  e.r.watch,
 		acquire: func(ctx context.Context, wait bool) (func(), bool) {
 			return e.r.limiter.acquire(ctx, number, wait)
 		},
-		retry:      w.retry,
-		skipsKnown: true,
-		changed:    instancesChanged(),
+		retry:    w.retry,
+		isDirect: true,
+		previous: new(consul.Result),
+		changed:  instancesChanged(),
 	}
 	loop.opts.Name = e.service
 	loop.opts.Query.Datacenter = w.datacenter
@@ -160,26 +162,23 @@ func (e *entry) retry() {
 	}
 }
 
-// query is the [Query] for the instances that count.
-func (e *entry) query(ctx context.Context, q *consul.QueryOptions) ([]Instance, *consul.QueryMeta, error) {
+// query returns a [Query] for the instances that count.
+func (e *entry) query() Query[[]Instance] {
 	read := e.r.client.Health().Service
 	if e.r.opts.Connect {
 		read = e.r.client.Health().Connect
 	}
-	entries, meta, err := read(ctx, e.service, q)
-	if err != nil {
-		return nil, nil, err
-	}
-	instances := make([]Instance, 0, len(entries))
-	for _, se := range entries {
-		if se == nil {
-			continue
+	var last instanceList
+	return func(ctx context.Context, q *consul.QueryOptions) ([]Instance, *consul.QueryMeta, error) {
+		entries, meta, err := read(ctx, e.service, q)
+		if err != nil {
+			return nil, nil, err
 		}
-		if i := newInstance(se); e.r.opts.admits(i.Status) {
-			instances = append(instances, i)
+		if meta.Result != q.Previous {
+			last = last.next(entries, e.r.opts.admits)
 		}
+		return last.instances, meta, nil
 	}
-	return instances, meta, nil
 }
 
 // admits reports whether instances with the status count.
@@ -302,8 +301,9 @@ func (e *entry) publish(source *dcWatch, err error, settled bool) {
 		v.instances, v.held = hold(old.instances, slices.Clone(source.list.instances), e.r.opts.MinInstances)
 		v.datacenter, v.answered = source.datacenter, true
 		v.generation++
-		e.attachStats(v.instances)
-		added, removed, changed := difference(old.instances, v.instances)
+		from, to := unmatched(old.instances, v.instances, func(was, is *Instance) { is.stats = was.stats })
+		e.attachStats(from, to)
+		added, removed, changed := difference(from, to)
 		if added+removed+changed > 0 {
 			e.events = append(e.events, InstancesChangedEvent{
 				Service: e.service, Datacenter: v.datacenter,
@@ -318,26 +318,38 @@ func (e *entry) publish(source *dcWatch, err error, settled bool) {
 	close(old.superseded)
 }
 
-// attachStats connects instances with what is known of them already. What is known
-// of an instance that is gone is kept for as long as it may be needed should the
-// instance come back.
-func (e *entry) attachStats(instances []Instance) {
-	known := e.stats
-	e.stats = make(map[instanceKey]*stats, len(instances))
-	for i := range instances {
-		k := instances[i].key()
-		st := known[k]
-		if st == nil {
-			st = new(stats)
+// attachStats connects the instances that are new in a view with what is known of
+// them already. What is known of an instance that has gone is kept for as long as
+// it may be needed should the instance come back.
+func (e *entry) attachStats(from, to []*Instance) {
+	if e.stats == nil {
+		e.stats = make(map[instanceKey]*stats, len(to))
+	}
+	stay := make(map[instanceKey]bool, len(to))
+	for _, i := range to {
+		k := i.key()
+		stay[k] = true
+		if e.stats[k] == nil {
+			e.stats[k] = new(stats)
 		}
-		e.stats[k], instances[i].stats = st, st
+		i.stats = e.stats[k]
+	}
+	for _, i := range from {
+		if k := i.key(); !stay[k] {
+			e.absent = append(e.absent, k)
+		}
 	}
 	now := e.r.clock()
-	for k, st := range known {
-		if st.load.Load() > 0 || st.excluded(now) {
-			e.stats[k] = st
+	e.absent = slices.DeleteFunc(e.absent, func(k instanceKey) bool {
+		switch st := e.stats[k]; {
+		case stay[k], st == nil:
+			return true
+		case st.load.Load() > 0 || st.excluded(now):
+			return false
 		}
-	}
+		delete(e.stats, k)
+		return true
+	})
 }
 
 func (e *entry) state() State {

@@ -29,7 +29,7 @@ func TestAnyStatus(t *testing.T) {
 	if err := agent.Client().Agent().EnableServiceMaintenance(context.Background(), "maintenance", "test"); err != nil {
 		t.Fatal(err)
 	}
-	passingOnly := consul.QueryOptions{PassingOnly: true, WaitIndex: 1 << 40, WaitHash: "x", Known: 9} // the resolver sets its own
+	passingOnly := consul.QueryOptions{PassingOnly: true, WaitIndex: 1 << 40, WaitHash: "x", Previous: new(consul.Result)} // the resolver sets its own
 	for _, test := range []struct {
 		opts discovery.ResolverOptions
 		want map[string]int

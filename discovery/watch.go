@@ -19,9 +19,8 @@ import (
 // Nil metadata counts as a response without an index. A Query must return when ctx
 // ends.
 //
-// A Query may set [consul.QueryOptions.Known] itself. If the metadata then report
-// that the response is unchanged, the watch does not look at it. That must not be
-// the first response of a loop.
+// The watch sets [consul.QueryOptions.Previous] to the result of the query before,
+// so that a response costs what has changed.
 //
 // An error counts as an error even if there are metadata: it is yielded, and the
 // next query does not wait. To wait for something that does not exist yet, such as
@@ -38,7 +37,7 @@ type Query[T any] func(ctx context.Context, q *consul.QueryOptions) (T, *consul.
 // defaults. A number that is 0 or less means its default.
 type WatchOptions struct {
 	// Query has the options of each query. The watch sets WaitIndex, WaitHash and
-	// Known itself. WaitTime is how long one query waits for a change, 1 minute by
+	// Previous itself. WaitTime is how long one query waits for a change, 1 minute by
 	// default. [consul.Config.WaitTime] is not used: a watch repeats its queries, and
 	// its wait is how long it can miss changes after the servers were restored from
 	// a backup, and most of the time that it takes to notice that an agent hangs.
@@ -95,7 +94,7 @@ func (o *WatchOptions) withDefaults() WatchOptions {
 		c = *o
 	}
 	c.Query = cloneQuery(c.Query)
-	c.Query.WaitIndex, c.Query.WaitHash, c.Query.Known = 0, "", 0
+	c.Query.WaitIndex, c.Query.WaitHash, c.Query.Previous = 0, "", nil
 	c.Query.WaitTime = positive(c.Query.WaitTime, defaultWait)
 	c.Burst = positive(c.Burst, defaultBurst)
 	c.MinInterval = positive(c.MinInterval, defaultMinInterval)
@@ -128,7 +127,10 @@ func cloneQuery(q consul.QueryOptions) consul.QueryOptions {
 // The first response is yielded, and then each one whose content differs from the
 // one before. A response with another index but the same content yields nothing.
 // Fields named CreateIndex and ModifyIndex are no content, and neither is what
-// cannot be compared: functions and channels. What is yielded belongs to the loop.
+// cannot be compared: functions and channels.
+//
+// What is yielded must not be changed, except that a slice may be sorted: its
+// elements, and maps, may be yielded again later.
 //
 // Each failed query is yielded at once, as an error with the zero T. If the loop
 // goes on, the watch tries again after a growing pause. A response after errors is
@@ -172,6 +174,7 @@ func (w *watcher[T]) seq(ctx context.Context) iter.Seq2[T, error] {
 	}
 	return func(yield func(T, error) bool) {
 		loop := *w // each loop begins anew
+		loop.previous = new(consul.Result)
 		loop.changed = contentChanged[T]()
 		loop.run(ctx, func(r result[T]) bool { return r.unchanged || yield(r.value, r.err) })
 	}
@@ -189,7 +192,7 @@ func WatchService(ctx context.Context, c *consul.Client, service string, opts *W
 	if o.Name == "" {
 		o.Name = service
 	}
-	w := &watcher[[]*consul.ServiceEntry]{opts: o, skipsKnown: true}
+	w := &watcher[[]*consul.ServiceEntry]{opts: o, isDirect: true}
 	w.query = func(ctx context.Context, q *consul.QueryOptions) ([]*consul.ServiceEntry, *consul.QueryMeta, error) {
 		return c.Health().Service(ctx, service, q)
 	}
@@ -208,10 +211,11 @@ type watcher[T any] struct {
 	// has ended. Nil limits nothing.
 	acquire func(ctx context.Context, wait bool) (release func(), mayWait bool)
 
-	// skipsKnown means that the query makes one request and passes on its metadata,
-	// so that a response need not be decoded that has the bytes of the last one. A
-	// query that makes a value of several responses would lose changes.
-	skipsKnown bool
+	// isDirect means that the query returns what one request returns, with its
+	// metadata, so that nothing has changed if its result has not.
+	isDirect bool
+
+	previous *consul.Result // of the last response
 
 	failures int       // in a row
 	since    time.Time // the first of them
@@ -221,7 +225,7 @@ type watcher[T any] struct {
 type result[T any] struct {
 	value     T
 	meta      *consul.QueryMeta // may be nil
-	unchanged bool              // value has the content of the last one, or was not decoded because of that
+	unchanged bool              // value has the content of the last one
 	err       error             // value and meta mean nothing beside it
 }
 
@@ -230,7 +234,6 @@ type result[T any] struct {
 type position struct {
 	index uint64
 	hash  string
-	known uint64 // fingerprint of the last response; 0 for none
 }
 
 func (p position) waits() bool { return p.index > 0 || p.hash != "" }
@@ -244,7 +247,6 @@ func (p position) next(meta *consul.QueryMeta) (next position, reset bool) {
 	if meta.LastIndex == 0 {
 		next.hash = meta.LastContentHash
 	}
-	next.known = meta.Fingerprint
 	return next, reset
 }
 
@@ -316,9 +318,7 @@ func (w *watcher[T]) perform(ctx context.Context, at position) (r result[T]) {
 		defer release()
 		wait = wait && mayWait
 	}
-	if w.skipsKnown {
-		q.Known = max(at.known, 1) // 1 is no response, but asks for the fingerprint of this one
-	}
+	q.Previous = w.previous
 	timeout := responseTimeout
 	if wait {
 		q.WaitIndex, q.WaitHash = at.index, at.hash
@@ -334,10 +334,13 @@ func (w *watcher[T]) perform(ctx context.Context, at position) (r result[T]) {
 		if ctx.Err() == nil && qctx.Err() != nil {
 			r.err = fmt.Errorf("no response within %s: %w", timeout, r.err)
 		}
-	case r.meta != nil && r.meta.Unchanged:
+	case w.isDirect && r.meta.Result == w.previous:
 		r.unchanged = true
 	default:
 		r.unchanged = !w.changed(r.value)
+		if w.previous = new(consul.Result); r.meta != nil && r.meta.Result != nil {
+			w.previous = r.meta.Result
+		}
 	}
 	return r
 }

@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,54 +12,79 @@ import (
 	"github.com/lictor-go/consul"
 )
 
-// TestKnownAnswers checks that a watch which may skip answers asks for that only
-// while it has the last one, and yields nothing that was not decoded.
-func TestKnownAnswers(t *testing.T) {
-	type answer struct {
-		content     string
-		index       uint64
-		fingerprint uint64
-		unchanged   bool
-		err         error
+// TestPrevious checks which result a watch passes to its next query, and that a
+// query of one request is not looked at if its result is the one from before.
+func TestPrevious(t *testing.T) {
+	first, second, other := new(consul.Result), new(consul.Result), new(consul.Result)
+	type response struct {
+		content string
+		index   uint64
+		result  *consul.Result // nil for that of the query before
+		err     error
 	}
-	answers := []answer{
-		{content: "a", index: 5}, // from who gives no fingerprint
-		{content: "a", index: 5, fingerprint: 77},
-		{content: "", index: 5, fingerprint: 77, unchanged: true},
-		{content: "", index: 6, fingerprint: 77, unchanged: true},
-		{content: "b", index: 7, fingerprint: 88},
+	responses := []response{
+		{content: "a", index: 5, result: first},
+		{content: "a", index: 6, result: second}, // another spelling
+		{content: "not looked at", index: 6},
+		{content: "b", index: 7, result: first},
 		{err: errors.New("boom")},
-		{content: "c", index: 7},
-		{content: "c", index: 3, fingerprint: 99}, // starts over
-		{content: "d", index: 3},
+		{content: "not looked at", index: 7},
+		{content: "b", index: 3, result: other}, // starts over
+		{content: "c", index: 3, result: second},
 	}
-	for _, skips := range []bool{true, false} {
+	for _, isDirect := range []bool{true, false} {
 		ctx, cancel := context.WithCancel(context.Background())
-		var known []uint64
-		w := &watcher[string]{skipsKnown: skips, opts: (&WatchOptions{MinInterval: time.Nanosecond, MinBackoff: time.Nanosecond}).withDefaults()}
+		var sent []*consul.Result
+		w := &watcher[string]{isDirect: isDirect, opts: (&WatchOptions{MinInterval: time.Nanosecond, MinBackoff: time.Nanosecond}).withDefaults()}
 		w.query = func(_ context.Context, q *consul.QueryOptions) (string, *consul.QueryMeta, error) {
-			if len(known) == len(answers) {
+			if len(sent) == len(responses) {
 				cancel()
 				return "", nil, ctx.Err()
 			}
-			a := answers[len(known)]
-			known = append(known, q.Known)
-			return a.content, &consul.QueryMeta{LastIndex: a.index, Fingerprint: a.fingerprint, Unchanged: a.unchanged}, a.err
+			r := responses[len(sent)]
+			sent = append(sent, q.Previous)
+			return r.content, &consul.QueryMeta{LastIndex: r.index, Result: cmp.Or(r.result, q.Previous)}, r.err
 		}
 		var yields []string
 		for v, err := range w.seq(ctx) {
 			yields = append(yields, fmt.Sprint(v, err))
 		}
-		if want := []string{"a<nil>", "b<nil>", "boom", "c<nil>", "d<nil>"}; !slices.Equal(yields, want) {
-			t.Errorf("yielded %q, want %q", yields, want)
+		want := []string{"a<nil>", "b<nil>", "boom", "c<nil>"}
+		if !isDirect {
+			want = []string{"a<nil>", "not looked at<nil>", "b<nil>", "boom", "not looked at<nil>", "b<nil>", "c<nil>"}
 		}
-		want := []uint64{1, 1, 77, 77, 77, 88, 1, 1, 99}
-		if !skips {
-			want = make([]uint64, len(answers))
+		if !slices.Equal(yields, want) {
+			t.Errorf("direct %t: yielded %q, want %q", isDirect, yields, want)
 		}
-		if !slices.Equal(known, want) {
-			t.Errorf("said to know %d, want %d", known, want)
+		if want := []*consul.Result{first, second, second, first, first, first, other}; !slices.Equal(sent[1:], want) || sent[0] == nil {
+			t.Errorf("direct %t: the results passed on are %p, want %p", isDirect, sent, want)
 		}
+	}
+}
+
+// TestListChanged compares lists of pointers, of which it looks only at what is not
+// the same.
+func TestListChanged(t *testing.T) {
+	changed := contentChanged[[]*consul.Node]()
+	a, b := &consul.Node{Node: "a"}, &consul.Node{Node: "b"}
+	for n, step := range []struct {
+		list []*consul.Node
+		want bool
+	}{
+		{[]*consul.Node{a, b}, true},
+		{[]*consul.Node{a, b}, false},
+		{[]*consul.Node{a, {Node: "b", ModifyIndex: 7}}, false}, // an index is no content
+		{[]*consul.Node{a, {Node: "c"}}, true},
+		{[]*consul.Node{a}, true},
+		{nil, true},
+		{[]*consul.Node{}, false},
+		{[]*consul.Node{nil}, true},
+		{[]*consul.Node{nil}, false},
+	} {
+		if got := changed(step.list); got != step.want {
+			t.Errorf("step %d: changed %t, want %t", n, got, step.want)
+		}
+		slices.Reverse(step.list) // as a loop may
 	}
 }
 

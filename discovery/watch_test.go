@@ -409,19 +409,20 @@ func TestWatchByHash(t *testing.T) {
 // running watch.
 func TestWatchOptionsAreCopied(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		others := new(consul.Result)
 		opts := &discovery.WatchOptions{Query: consul.QueryOptions{
-			Tags: []string{"a"}, NodeMeta: map[string]string{"k": "v"}, WaitIndex: 9, WaitHash: "x", WaitTime: time.Hour, Known: 7,
+			Tags: []string{"a"}, NodeMeta: map[string]string{"k": "v"}, WaitIndex: 9, WaitHash: "x", WaitTime: time.Hour, Previous: others,
 		}}
 		n := 0
 		ctx, cancel := context.WithCancel(t.Context())
 		seq := discovery.Watch(ctx, func(ctx context.Context, q *consul.QueryOptions) ([]string, *consul.QueryMeta, error) {
-			if q.Tags[0] != "a" || q.NodeMeta["k"] != "v" || q.WaitIndex != uint64(n) || q.WaitHash != "" || q.WaitTime != time.Hour || q.Known != 0 {
+			if q.Tags[0] != "a" || q.NodeMeta["k"] != "v" || q.WaitIndex != uint64(n) || q.WaitHash != "" || q.WaitTime != time.Hour || q.Previous == others {
 				t.Errorf("asked with %v", *q)
 			}
 			if n++; n == 5 {
 				cancel()
 			}
-			q.Tags[0], q.NodeMeta["k"], q.WaitIndex, q.Known = "b", "w", 77, 8
+			q.Tags[0], q.NodeMeta["k"], q.WaitIndex, q.Previous = "b", "w", 77, others
 			return []string{"same"}, &consul.QueryMeta{LastIndex: uint64(n)}, nil
 		}, opts)
 		opts.Query.Tags[0], opts.Query.NodeMeta["k"] = "c", "x"

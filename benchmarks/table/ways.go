@@ -43,16 +43,16 @@ func openOurLoop(_ context.Context, addr string) (follow, error) {
 		return nil, err
 	}
 	return func(ctx context.Context, service string, seen func(any, int)) error {
-		q := &consul.QueryOptions{}
+		q := &consul.QueryOptions{Previous: new(consul.Result)}
 		for {
 			entries, meta, err := client.Health().Service(ctx, service, q)
 			if err != nil {
 				return err
 			}
-			if !meta.Unchanged && len(entries) > 0 {
+			if meta.Result != q.Previous && len(entries) > 0 {
 				seen(entries, entries[0].Service.Port)
 			}
-			q.WaitIndex, q.Known = meta.LastIndex, meta.Fingerprint
+			q.WaitIndex, q.Previous = meta.LastIndex, meta.Result
 		}
 	}, nil
 }

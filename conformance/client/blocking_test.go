@@ -213,7 +213,7 @@ func TestFrozen(t *testing.T) {
 	if !frozen.Load() || took < bound || took > bound+5*time.Second {
 		t.Errorf("ended after %s; want %s", took, bound)
 	}
-	wantError(t, err, context.DeadlineExceeded, "no answer within "+bound.String())
+	wantError(t, err, context.DeadlineExceeded, "no response within "+bound.String())
 
 	short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
 	defer cancel()

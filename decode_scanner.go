@@ -2,6 +2,7 @@ package consul
 
 import (
 	"bytes"
+	"encoding/json"
 	"strconv"
 	"strings"
 )
@@ -10,12 +11,11 @@ import (
 // first that finds something else notes it as the error and moves to the end of
 // the data, so that all later ones find nothing, and nobody has to ask in between.
 //
-// What is decoded shares memory, but none with data. Strings that come again, as
-// most do, are one string; new ones are cut off blocks of textBlock bytes, and
-// lists of strings off blocks of listBlock. So one instance that is kept of a long
-// answer keeps its own allocations and a few such blocks; to copy each string by
-// itself would take four times the allocations, and to cut them off one copy of
-// the whole text would keep all of it.
+// What is decoded shares memory, but none with data. Strings that several elements
+// of a list have, as most do, are one string, and so are equal lists of strings and
+// equal raw values; the others are cut off blocks of textBlock bytes and listBlock
+// strings. So an element that is kept of a long list keeps its own allocations, a
+// block of each kind, and the strings that are common to all.
 type decoder struct {
 	data  []byte
 	pos   int
@@ -27,17 +27,27 @@ type decoder struct {
 	again    []byte // the last name in another spelling
 	path     []int  // where the names start whose values are being read
 
-	known [256]string // the last string with each hash
-	texts strings.Builder
-	lists []string
-	raws  []byte
+	element   int         // the number of the list's element that is being read
+	recent    [256]recent // the last string with each hash
+	common    [256]string // strings of several elements, by hash
+	texts     strings.Builder
+	textStart int // where the element's texts start in it
+	lists     []string
+	lastList  []string
+	lastRaw   json.RawMessage
 
 	checks []HealthCheck // room for those of the instance
 }
 
+// recent is a string and the element in which it was new.
+type recent struct {
+	text    string
+	element int
+}
+
 const (
-	textBlock = 1024 // bytes
-	listBlock = 32   // strings
+	textBlock = 512 // bytes
+	listBlock = 16  // strings
 
 	maxDepth = 10000 // of encoding/json
 
@@ -47,6 +57,17 @@ const (
 // block returns the size of a block, which is less than usual for short answers.
 func (d *decoder) block(size int) int {
 	return max(size/8, min(size, len(d.data)/(8<<10/size)))
+}
+
+// newElement begins another element of the list that is all of a response. What is
+// left of a block is not used if the element before would not have fit into it, so
+// that an element keeps one block alive and not two.
+func (d *decoder) newElement() {
+	d.element++
+	if used := d.texts.Len() - d.textStart; d.texts.Cap()-d.texts.Len() < used {
+		d.texts = strings.Builder{}
+	}
+	d.textStart = d.texts.Len()
 }
 
 // decodeError says where in an answer is what else than expected.

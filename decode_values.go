@@ -1,11 +1,13 @@
 package consul
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"math"
 	"math/bits"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -139,9 +141,18 @@ func (d *decoder) keep(b []byte) string {
 		return ""
 	}
 	hash := byte(len(b)) + b[0]*5 + b[len(b)/2]*17 + b[len(b)-1]*67
-	known := &d.known[hash]
-	if *known == string(b) {
-		return *known
+	common, recent := &d.common[hash], &d.recent[hash]
+	if *common == string(b) {
+		return *common
+	}
+	if recent.text == string(b) {
+		if recent.element == d.element {
+			return recent.text
+		}
+		if *common == "" {
+			*common = string(b)
+			return *common
+		}
 	}
 	if len(b) > textBlock/4 {
 		return string(b)
@@ -149,11 +160,12 @@ func (d *decoder) keep(b []byte) string {
 	if d.texts.Cap()-d.texts.Len() < len(b) {
 		d.texts = strings.Builder{}
 		d.texts.Grow(max(d.block(textBlock), len(b)))
+		d.textStart = 0
 	}
 	start := d.texts.Len()
 	d.texts.Write(b)
-	*known = d.texts.String()[start:]
-	return *known
+	recent.text, recent.element = d.texts.String()[start:], d.element
+	return recent.text
 }
 
 // text reads a string, or a null, which changes nothing.
@@ -288,12 +300,10 @@ func (d *decoder) duration(p *time.Duration) {
 // raw keeps a value as it is.
 func (d *decoder) raw(p *json.RawMessage) {
 	text := d.value()
-	if len(d.raws) < len(text) {
-		d.raws = make([]byte, max(d.block(textBlock), len(text)))
+	if !bytes.Equal(d.lastRaw, text) {
+		d.lastRaw = append(make(json.RawMessage, 0, len(text)), text...)
 	}
-	*p = d.raws[:len(text):len(text)]
-	d.raws = d.raws[len(text):]
-	copy(*p, text)
+	*p = d.lastRaw[:len(text):len(text)]
 }
 
 // list reads an array, or a null, which makes the slice nil. A slice that comes
@@ -306,6 +316,9 @@ func list[T any](d *decoder, p *[]T, element func(*decoder, *T)) {
 	}
 	s, n := *p, 0
 	for more := d.array(); more; more = d.nextElement() {
+		if d.depth == 1 {
+			d.newElement()
+		}
 		switch {
 		case n < len(s):
 		case n < cap(s):
@@ -325,6 +338,8 @@ func list[T any](d *decoder, p *[]T, element func(*decoder, *T)) {
 // strings reads a list of strings.
 func (d *decoder) strings(p *[]string) {
 	if *p != nil {
+		// The field comes twice. What it has may be shared with other elements.
+		*p = append((*p)[:0:0], (*p)[:cap(*p)]...)[:len(*p)]
 		list(d, p, (*decoder).text)
 		return
 	}
@@ -333,8 +348,11 @@ func (d *decoder) strings(p *[]string) {
 	}
 	*p = d.lists[:0]
 	list(d, p, (*decoder).text)
-	if n := len(*p); n <= len(d.lists) {
+	if n := len(*p); n > 0 && slices.Equal(*p, d.lastList) {
+		*p = d.lastList
+	} else if n <= len(d.lists) {
 		*p, d.lists = (*p)[:n:n], d.lists[n:]
+		d.lastList = *p
 	} else {
 		d.lists = nil // the list has outgrown it, but has been there
 	}

@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"math"
@@ -79,18 +80,24 @@ type QueryOptions struct {
 	WaitHash  string
 	WaitTime  time.Duration
 
-	// Known is the [QueryMeta.Fingerprint] of an answer that the caller has. If the
-	// agent gives the same one again, it is not decoded: the method returns an empty
-	// answer, and [QueryMeta.Unchanged] is true. That makes the many waits cheap that
-	// end without a change. Zero means that every answer is decoded. Any other number
-	// also asks for the Fingerprint of a query that does not block.
-	Known uint64
+	// Previous is the [QueryMeta.Result] of an earlier response to the same query. It
+	// makes this read cost what has changed: of a list, only the elements that differ
+	// from the earlier ones are decoded, and the others are those from before, by
+	// pointer. If nothing has changed, the method returns what it returned before, and
+	// QueryMeta.Result is Previous itself. So what is returned may be shared with
+	// earlier results, and must not be changed; only the slice of a list is the
+	// caller's own.
+	//
+	// To begin with, new(Result) makes a query that does not block return a Result.
+	// One of another query, or of another agent, does no harm. [Raw.Query] decodes
+	// every response.
+	Previous *Result
 }
 
 // Format implements [fmt.Formatter]. It prints the options that are set, but not
 // the token.
 func (q QueryOptions) Format(s fmt.State, verb rune) {
-	params, _, err := q.encode(&Client{settings: &settings{}})
+	params, _, err := q.encode(scope{}, 0)
 	io.WriteString(s, "consul.QueryOptions{"+params.Encode())
 	if err != nil {
 		fmt.Fprintf(s, " (%v)", err)
@@ -155,16 +162,10 @@ type QueryMeta struct {
 	// Agents say so since 1.11, and never to requests without a token.
 	ResultsFilteredByACLs bool
 
-	// Fingerprint stands for the answer of a blocking query in
-	// [QueryOptions.Known]. It is made of all bytes of the answer and of the path of
-	// the request, and means nothing to other processes. It is 0 if the query neither
-	// blocked nor had a Known, and if nothing was to be decoded, as in a [Raw.Query] that takes the
-	// answer as it is.
-	Fingerprint uint64
-
-	// Unchanged says that the answer is the one that QueryOptions.Known stands for,
-	// and that it was not decoded. All else in the QueryMeta is about this answer.
-	Unchanged bool
+	// Result stands for the response in [QueryOptions.Previous] of the next query. It
+	// is nil unless the query blocks or has a Previous, and if nothing was decoded. It
+	// keeps what was decoded in memory.
+	Result *Result
 
 	QueryBackend         string // blocking-query or streaming; empty from old agents
 	DefaultACLPolicy     string // allow or deny; empty from old agents
@@ -187,9 +188,27 @@ const (
 	waitSlack = 20 * time.Second
 )
 
+// scope is where a request is carried out. What is empty is left to the agent.
+type scope struct {
+	datacenter, namespace, partition string
+}
+
+// or returns the scope with the values that by has instead of its own.
+func (s scope) or(by scope) scope {
+	return scope{cmp.Or(by.datacenter, s.datacenter), cmp.Or(by.namespace, s.namespace), cmp.Or(by.partition, s.partition)}
+}
+
+func (s scope) addTo(p url.Values) {
+	for name, value := range map[string]string{"dc": s.datacenter, "ns": s.namespace, "partition": s.partition} {
+		if value != "" {
+			p.Set(name, value)
+		}
+	}
+}
+
 // encode returns the parameters of the query, and how long it may take if it
-// blocks.
-func (q *QueryOptions) encode(c *Client) (url.Values, time.Duration, error) {
+// blocks. Scope and wait are the client's.
+func (q *QueryOptions) encode(s scope, defaultWait time.Duration) (url.Values, time.Duration, error) {
 	for _, d := range []struct {
 		name string
 		d    time.Duration
@@ -198,9 +217,8 @@ func (q *QueryOptions) encode(c *Client) (url.Values, time.Duration, error) {
 			return nil, 0, fmt.Errorf("consul: QueryOptions.%s is %s; want 0 or more", d.name, d.d)
 		}
 	}
-	var r call
-	r.setScope(c, q.Datacenter, q.Namespace, q.Partition)
-	p := r.params
+	p := url.Values{}
+	s.or(scope{q.Datacenter, q.Namespace, q.Partition}).addTo(p)
 	for name, value := range map[string]string{
 		"peer": q.Peer, "sameness-group": q.SamenessGroup, "near": q.Near, "filter": q.Filter, "hash": q.WaitHash,
 	} {
@@ -233,7 +251,7 @@ func (q *QueryOptions) encode(c *Client) (url.Values, time.Duration, error) {
 	blocks := q.WaitIndex > 0 || q.WaitHash != ""
 	wait := q.WaitTime
 	if wait == 0 && blocks {
-		wait = c.waitTime
+		wait = defaultWait
 	}
 	if wait > 0 {
 		p.Set("wait", strconv.FormatInt(max(wait.Milliseconds(), 1), 10)+"ms")

@@ -24,7 +24,7 @@ func TestBadAnswers(t *testing.T) {
 	}{
 		"empty":        {canned{}, []string{"it is empty; want JSON"}},
 		"a page":       {canned{body: "<html>hello", header: page}, []string{"at byte 1 of 11", "its type is text/html", `"<html>hello"`}},
-		"cut short":    {canned{body: `[{"Node":"n"`}, []string{"at byte 12 of 12", "unexpected end of JSON input"}},
+		"cut short":    {canned{body: `[{"Node":"n"`}, []string{"at byte 12 of 12", "want a comma or }, got the end"}},
 		"wrong type":   {canned{body: `[{"Node":"n"},{"Node":7}]`}, []string{"at byte 23 of 25", "number", "Node"}},
 		"object":       {canned{body: `{"Node":"n"}`}, []string{"object"}},
 		"two values":   {canned{body: `[] []`}, []string{"at byte 4 of 5"}},
@@ -42,7 +42,7 @@ func TestBadAnswers(t *testing.T) {
 	// A web server at a wrong address takes anything.
 	client, _ := newTestAgent(t, Config{}, canned{body: "<html>hello", header: page})
 	wantError(t, client.Agent().ServiceDeregister(context.Background(), "web"),
-		"consul: PUT http://", "/v1/agent/service/deregister/web: the answer is a web page")
+		"consul: PUT http://", "/v1/agent/service/deregister/web: the response is a web page")
 }
 
 // TestErrorsAreShort has what is wrong be a MiB long, in every place.
@@ -78,12 +78,12 @@ func TestBrokenBody(t *testing.T) {
 		io.WriteString(w, `[{"Node"`)
 	})
 	_, _, err := client.Catalog().Nodes(context.Background(), nil)
-	wantError(t, err, "consul: GET http://", "/v1/catalog/nodes: reading the answer: unexpected EOF")
+	wantError(t, err, "consul: GET http://", "/v1/catalog/nodes: reading the response: unexpected EOF")
 	if !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Error("not io.ErrUnexpectedEOF")
 	}
 	err = client.Agent().Reload(context.Background())
-	wantError(t, err, "consul: PUT http://", "/v1/agent/reload: reading the answer: unexpected EOF")
+	wantError(t, err, "consul: PUT http://", "/v1/agent/reload: reading the response: unexpected EOF")
 }
 
 func TestTooLarge(t *testing.T) {

@@ -49,7 +49,7 @@ func TestBlockingDeadline(t *testing.T) {
 				if got := time.Since(start); got != tt.want {
 					t.Errorf("ended after %s, want %s", got, tt.want)
 				}
-				wantError(t, err, "consul: GET http://", "/v1/agent/service/web: no answer within "+tt.want.String())
+				wantError(t, err, "consul: GET http://", "/v1/agent/service/web: no response within "+tt.want.String())
 				if !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("%v is not context.DeadlineExceeded", err)
 				}

@@ -53,7 +53,7 @@ func TestEnormousWait(t *testing.T) {
 	client, asked := newTestAgent(t, Config{}, canned{body: "[]"})
 	q := &QueryOptions{WaitIndex: 1, WaitTime: math.MaxInt64}
 	_, meta, err := client.Health().Service(context.Background(), "web", q)
-	if err != nil || meta.Fingerprint == 0 || asked.Query.Get("wait") != "9223372036854ms" {
+	if err != nil || meta.Result == nil || asked.Query.Get("wait") != "9223372036854ms" {
 		t.Errorf("waited for %s, got %+v, %v", asked.Query.Get("wait"), meta, err)
 	}
 }
