@@ -73,7 +73,7 @@ func NewRegistry(opts ...registry.Option) registry.Registry {
 // Watches that are under way keep the old client. What is registered moves to the
 // new one when it is refreshed: it is registered with the new one first and
 // deregistered with the old one then. As long as the new one does not take it, it
-// stays where it is.
+// stays where it is. If both are the same agent, it is away for a moment.
 func (r *consulRegistry) Init(opts ...registry.Option) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

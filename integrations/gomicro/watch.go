@@ -83,9 +83,10 @@ type snapshot struct {
 type followed struct {
 	name     string
 	cancel   context.CancelFunc
+	found    []*registry.Service // the last snapshot
+	unlisted bool                // the list of all services has it no more
 	known    []*registry.Service // what has been told
-	unlisted bool                // the catalog has it no more
-	grace    *grace              // nil if known is what there is
+	grace    *grace              // nil if that is what there is
 }
 
 // grace is the time for which the last nodes of a service are kept.
@@ -128,7 +129,8 @@ func (w *watcher) run() {
 			w.relist(services, names)
 		case s := <-w.snapshots:
 			if services[s.of.name] == s.of {
-				w.take(s.of, s.services)
+				s.of.found = s.services
+				w.settle(s.of)
 			}
 		case g := <-w.over:
 			if g.of.grace == g {
@@ -150,8 +152,7 @@ func (w *watcher) run() {
 	}
 }
 
-// relist makes the listed services those that are followed, and tells that the
-// others are gone.
+// relist makes the listed services those that are followed.
 func (w *watcher) relist(services map[string]*followed, names map[string][]string) {
 	for name := range names {
 		if services[name] == nil {
@@ -160,14 +161,19 @@ func (w *watcher) relist(services map[string]*followed, names map[string][]strin
 	}
 	for name, f := range services {
 		_, listed := names[name]
-		if f.unlisted = !listed; f.unlisted {
-			w.take(f, nil)
+		if f.unlisted == listed {
+			f.unlisted = !listed
+			w.settle(f)
 		}
 	}
 }
 
-// take tells what has changed in a service, or waits with it if nothing is left.
-func (w *watcher) take(f *followed, now []*registry.Service) {
+// settle tells what has changed in a service, or waits with it if nothing is left.
+func (w *watcher) settle(f *followed) {
+	now := f.found
+	if f.unlisted {
+		now = nil
+	}
 	if len(now) > 0 || len(f.known) == 0 || w.emptyGrace <= 0 {
 		f.endGrace()
 		w.tell(f, now)

@@ -423,3 +423,29 @@ type nothing struct{ registry.Registry }
 func (nothing) GetService(string, ...registry.GetOption) ([]*registry.Service, error) {
 	return nil, nil
 }
+
+// A list of all services that lacks one for a moment, as that of a server that lags
+// behind, is forgotten when the next list has it again: its nodes are there.
+func TestServiceThatIsNotListedForAMoment(t *testing.T) {
+	for name, grace := range map[string]time.Duration{"no grace": 0, "grace": 5 * time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fake := consulmock.New(t)
+				fake.AddService(&consul.AgentServiceRegistration{Name: "greeter", ID: "1", Port: 80, Address: "10.0.0.1"})
+				told := collecting(t, NewRegistry(Client(fake.Client()), EmptyGrace(grace)))
+				if got := told(); !slices.Equal(got, []string{"create greeter 1"}) {
+					t.Fatalf("at first: %v", got)
+				}
+				fake.Inject(consulmock.Fault{Path: "/v1/catalog/services", Body: `{"consul":[]}`, Index: 1_000_000})
+				time.Sleep(time.Hour)
+				want := []string{"delete greeter 1", "create greeter 1"}
+				if grace > 0 {
+					want = nil
+				}
+				if got := told(); !slices.Equal(got, want) {
+					t.Errorf("told %v, want %v", got, want)
+				}
+			})
+		})
+	}
+}
