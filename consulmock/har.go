@@ -99,7 +99,7 @@ type harContent struct {
 	Partial  bool   `json:"_partial,omitempty"` // cut off: it had no end
 }
 
-// harPost is the body of a request. The format knows no encoding of it, so that
+// harPost is the body of a request. The format has no encoding of it, so that
 // this is an addition.
 type harPost struct {
 	MimeType string `json:"mimeType"`
@@ -134,6 +134,17 @@ func encodeText(body []byte) (text, encoding string) {
 		return string(body), ""
 	}
 	return base64.StdEncoding.EncodeToString(body), "base64"
+}
+
+// encodeBodies writes the bodies of a request and its response as the archive has
+// them.
+func (e *harEntry) encodeBodies() {
+	if p := e.Request.PostData; p != nil {
+		p.Text, p.Encoding = encodeText(e.Request.body)
+	}
+	c := &e.Answer.Content
+	c.Size = len(e.Answer.body)
+	c.Text, c.Encoding = encodeText(e.Answer.body)
 }
 
 // readHAR reads an archive from a file. Its entries are sorted by their start.

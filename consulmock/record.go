@@ -42,7 +42,7 @@ type Recorder struct {
 	target    *url.URL
 	transport *http.Transport
 	keep      bool
-	scrubber  scrubber
+	redactor  redactor
 
 	mu      sync.Mutex // guards what follows
 	file    *os.File
@@ -222,11 +222,15 @@ func (r *Recorder) begin(req *http.Request, body []byte) *harEntry {
 		HeadersSize: -1, BodySize: len(body),
 	}
 	e.Request.Headers = append([]harPair{{"Host", req.Host}}, e.Request.Headers...)
+	e.Request.body = body
 	if len(body) > 0 {
-		text, encoding := encodeText(body)
-		e.Request.PostData = &harPost{MimeType: req.Header.Get("Content-Type"), Text: text, Encoding: encoding}
+		e.Request.PostData = &harPost{MimeType: req.Header.Get("Content-Type")}
 	}
 	e.Answer = harResponse{Cookies: []harPair{}, Headers: []harPair{}, HeadersSize: -1, BodySize: -1}
+	if !r.keep {
+		// Now, for responses to others that are under way.
+		r.redactor.learnFrom(e)
+	}
 	return e
 }
 
@@ -301,7 +305,8 @@ func (r *Recorder) pass(w http.ResponseWriter, req *http.Request, body []byte, e
 		err = copyFlushing(w, io.TeeReader(resp.Body, &limitedBuffer{&kept}))
 	}
 	e.Answer.BodySize = kept.Len()
-	e.Answer.Content = content(kept.Bytes(), resp.Header)
+	e.Answer.Content.MimeType = resp.Header.Get("Content-Type")
+	e.Answer.body = decompressed(kept.Bytes(), resp.Header)
 	e.Answer.Content.Partial = err != nil
 	return last, err
 }
@@ -335,29 +340,29 @@ func copyFlushing(w http.ResponseWriter, body io.Reader) error {
 	}
 }
 
-// content returns the body of an answer as the archive has it, decompressed.
-func content(body []byte, h http.Header) harContent {
+// decompressed returns the body of a response without its compression.
+func decompressed(body []byte, h http.Header) []byte {
 	if h.Get("Content-Encoding") == "gzip" {
 		if z, err := gzip.NewReader(bytes.NewReader(body)); err == nil {
-			// What is missing of an answer that was cut off is no error here.
+			// What is missing of a response that was cut off is no error here.
 			body, _ = io.ReadAll(io.LimitReader(z, maxRecorded))
 		}
 	}
-	text, encoding := encodeText(body)
-	return harContent{Size: len(body), MimeType: h.Get("Content-Type"), Text: text, Encoding: encoding}
+	return body
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // finish writes the entry to the file.
 func (r *Recorder) finish(e *harEntry) {
+	if !r.keep {
+		r.redactor.redact(e)
+	}
+	e.encodeBodies()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.seq++
 	e.Seq.End = r.seq
-	if !r.keep {
-		r.scrubber.entry(e)
-	}
 	data, err := json.Marshal(e)
 	if err == nil {
 		if r.written > 0 {

@@ -81,7 +81,7 @@ func plainPath(u *url.URL) string {
 // bodyValue returns a JSON value in one form, without its secrets, and anything
 // else as it is.
 func bodyValue(body []byte) string {
-	body = []byte(scrubJSON(string(body)))
+	body = (&redactor{}).body("", body, false)
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.UseNumber()
 	var v any
