@@ -19,6 +19,9 @@ import (
 // and written. Fields that start with an underscore are additions, which the
 // format allows, and which other programs ignore.
 
+// creatorName is what the recordings of [Recorder] name as their creator.
+const creatorName = "consulmock"
+
 // harFile is a whole archive.
 type harFile struct {
 	Log harLog `json:"log"`
