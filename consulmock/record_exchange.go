@@ -34,7 +34,7 @@ func failureText(ctx context.Context, err error) string {
 
 // begin gives the exchange its place in the order.
 func (r *Recorder) begin(req *http.Request, body []byte) *harEntry {
-	e := &harEntry{Started: time.Now().UTC()}
+	e := &harEntry{Started: harTime{time.Now().UTC()}}
 	r.mu.Lock()
 	r.entries++
 	r.seq++
