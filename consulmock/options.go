@@ -89,7 +89,7 @@ func WithDatacenter(name string) Option { return func(c *config) { c.datacenter 
 func WithACLDefaultDeny() Option { return func(c *config) { c.defaultDeny = true } }
 
 // WithTokens adds tokens, and turns access control on as [WithACLDefaultDeny]
-// does.
+// does. [NewServer] panics if the rules of a token are wrong, and says where.
 func WithTokens(tokens ...Token) Option {
 	return func(c *config) {
 		c.defaultDeny = true
