@@ -14,6 +14,9 @@ const viewIdle = 20 * time.Minute
 // jitterFraction is the share of a wait that agents add at random at most.
 const jitterFraction = 16
 
+// forever is longer than anybody waits, and can be computed with.
+const forever = 100 * 365 * 24 * time.Hour
+
 // readOptions are the parameters that every read of the catalog has.
 type readOptions struct {
 	index       uint64
@@ -127,6 +130,7 @@ func jitter(wait time.Duration) time.Duration {
 	if wait <= 0 {
 		return wait
 	}
+	wait = min(wait, forever)
 	return wait + rand.N(wait/jitterFraction+1)
 }
 

@@ -296,7 +296,7 @@ func (c *localCheck) watchCritical() {
 		return
 	}
 	now := time.Now()
-	due := now.Add(max(after, minReapAfter)).Sub(c.a.started)
+	due := now.Add(min(max(after, minReapAfter), forever)).Sub(c.a.started)
 	sweep := (due/reapInterval + 1) * reapInterval
 	c.reap = c.after(c.a.started.Add(sweep).Sub(now), func() {
 		c.a.removeService(c.rec.ServiceID)
