@@ -17,6 +17,8 @@ func healthService(q *request) (any, error) {
 		index:  func() uint64 { return st.serviceIndex(q.name) },
 		keys:   func() []string { return q.instanceKeys(name) },
 		result: q.entries(func() []*service { return st.instances(q.name) }),
+
+		byIndex: !q.query.Has("tag"),
 	})
 }
 

@@ -45,7 +45,7 @@ func (st *store) ensureService(n *node, rec serviceRecord) *service {
 		if reflect.DeepEqual(rec, *s.serviceRecord) {
 			return s
 		}
-		st.unname(s, rec.Name)
+		st.rename(s, rec.Name)
 		st.serviceChanged(n, s.serviceRecord)
 	}
 	rec.ModifyIndex = st.index
@@ -69,26 +69,48 @@ func addTo(m map[string]map[*service]struct{}, name string, s *service) {
 	m[name][s] = struct{}{}
 }
 
-// unname takes a service out of the instances of its name, unless its next name
-// is the same, and moves the indexes of those that are left.
-func (st *store) unname(s *service, next string) {
-	if mesh := strings.ToLower(s.meshName()); mesh != "" {
-		st.touch(meshService + mesh)
-		delete(st.byMesh[mesh], s)
-		if len(st.byMesh[mesh]) == 0 {
-			delete(st.byMesh, mesh)
-		}
-	}
+// rename takes a service out of the instances of its name, if its next name is
+// another one. That is no removal: the index of the name stays, and nobody learns
+// of it by that of a missing service. Only the streaming backend has an event.
+func (st *store) rename(s *service, next string) {
+	st.removeMeshName(s)
 	if strings.EqualFold(s.Name, next) {
 		return
 	}
+	st.removeName(s)
+	st.stream(oneService + strings.ToLower(s.Name))
+}
+
+// unname takes a service that is removed out of the instances of its name, and
+// moves the indexes of those that are left.
+func (st *store) unname(s *service) {
+	st.removeMeshName(s)
+	name := strings.ToLower(s.Name)
+	st.touch(oneService + name)
+	st.removeName(s)
+	if len(st.byName[name]) == 0 {
+		delete(st.indexes, oneService+name)
+		st.touch(lastExtinction)
+	}
+}
+
+func (st *store) removeName(s *service) {
 	name := strings.ToLower(s.Name)
 	delete(st.byName[name], s)
-	st.touch(oneService + name)
 	if len(st.byName[name]) == 0 {
 		delete(st.byName, name)
-		delete(st.indexes, oneService+name)
-		st.touch(extinctions)
+	}
+}
+
+func (st *store) removeMeshName(s *service) {
+	mesh := strings.ToLower(s.meshName())
+	if mesh == "" {
+		return
+	}
+	st.touch(meshService + mesh)
+	delete(st.byMesh[mesh], s)
+	if len(st.byMesh[mesh]) == 0 {
+		delete(st.byMesh, mesh)
 	}
 }
 
@@ -179,7 +201,7 @@ func (st *store) deleteService(n *node, id string) {
 	delete(n.services, key)
 	st.touch(checksTable, servicesTable)
 	st.touchNode(n)
-	st.unname(s, "")
+	st.unname(s)
 	st.serviceChanged(n, s.serviceRecord)
 }
 

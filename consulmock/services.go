@@ -122,7 +122,7 @@ func registerService(q *request) (any, error) {
 		}
 	}
 	replace, given := q.query["replace-existing-checks"]
-	isReplace := given && (replace[0] == "" || replace[0] == "true" || replace[0] == "1")
+	isReplace := given && (replace[0] == "" || replace[0] == "true")
 	if err := q.a.addService(d, q.tokenText(), isReplace, ""); err != nil {
 		return nil, err
 	}
@@ -181,7 +181,7 @@ func (a *agent) addService(d *serviceDefinition, token string, replace bool, sid
 			Interval: durationText(c.Interval.d, ""), Timeout: durationText(c.Timeout.d, ""),
 		}, &c.checkType, token)
 	}
-	if replace && len(checks) > 0 {
+	if replace {
 		for _, c := range a.checksOf(d.ID) {
 			if !stay[c.rec.CheckID] {
 				a.removeCheck(c)

@@ -28,14 +28,14 @@ type store struct {
 // The keys of indexes, which are also those of waiters for an index to move.
 // Those of single services and nodes end with a name in lower case.
 const (
-	nodesTable    = "nodes"
-	servicesTable = "services"
-	checksTable   = "checks"
-	extinctions   = "service_last_extinction" // of the last instance of some service
-	nodesGone     = "node_last_extinction"
-	oneService    = "service."
-	oneNode       = "node."
-	meshService   = "connect."
+	nodesTable     = "nodes"
+	servicesTable  = "services"
+	checksTable    = "checks"
+	lastExtinction = "service_last_extinction" // of the last instance of some service
+	nodesGone      = "node_last_extinction"
+	oneService     = "service."
+	oneNode        = "node."
+	meshService    = "connect."
 )
 
 // The keys of waiters for records to change, whatever the index does: an agent
@@ -55,6 +55,7 @@ const (
 	checksInState   = "checks in state "
 	checksOfNode    = "checks of the node "     // and of none of its services
 	checksOfOne     = "checks of the instance " // of a service; see instanceKey
+	streamOf        = "stream of "              // and the key of a view
 )
 
 // instanceKey names an instance of a service.
@@ -204,11 +205,18 @@ func (st *store) serviceChanged(n *node, s *serviceRecord) {
 func (st *store) touch(keys ...string) {
 	for _, k := range keys {
 		st.indexes[k] = st.index
-		if v := st.views[k]; v != nil {
-			v.index = st.index
-		}
 		st.notify(k)
+		st.stream(k)
 	}
+}
+
+// stream passes an event on to the streaming backend, which has indexes of its
+// own.
+func (st *store) stream(key string) {
+	if v := st.views[key]; v != nil {
+		v.index = st.index
+	}
+	st.notify(streamOf + key)
 }
 
 // max returns the highest of the indexes.
@@ -223,18 +231,19 @@ func (st *store) max(keys ...string) uint64 {
 // serviceIndex is the index of a service: its own if it has instances, else
 // that of a missing service.
 func (st *store) serviceIndex(name string) uint64 {
-	if i, ok := st.indexes[oneService+strings.ToLower(name)]; ok {
-		return i
+	name = strings.ToLower(name)
+	if len(st.byName[name]) > 0 {
+		return st.indexes[oneService+name]
 	}
 	return st.missingIndex(name, nodesTable, servicesTable, checksTable)
 }
 
 // missingIndex is the index of a query for a service that finds no instances:
-// that of the last disappearance of a service, else that of the service if it
-// does have instances, which are then not what was asked for, else that of the
-// tables that the query reads.
+// that of the last removal of a whole service, else that of the service if it has
+// instances, which are then not what the query is for, or had some that are called
+// otherwise now, else that of the tables that the query reads.
 func (st *store) missingIndex(name string, tables ...string) uint64 {
-	if i, ok := st.indexes[extinctions]; ok {
+	if i, ok := st.indexes[lastExtinction]; ok {
 		return i
 	}
 	if i, ok := st.indexes[oneService+strings.ToLower(name)]; ok {
