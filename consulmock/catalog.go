@@ -152,9 +152,7 @@ func catalogNodeServices(q *request) (any, error) {
 		if n != nil {
 			answer.Node = n.nodeRecord
 		}
-		if len(services) > 0 || q.query.Get("filter") != "" { // else null
-			answer.Services = services
-		}
+		answer.Services = services
 		return answer
 	})
 }
@@ -163,7 +161,8 @@ func catalogNodeServices(q *request) (any, error) {
 var nullBody = &answer{}
 
 // readNode is a read of the services of a node. The node may be named by the
-// beginning of its ID as well.
+// beginning of its ID as well. The list of services is nil if there were none before
+// the filter and the token left some out.
 func (q *request) readNode(shape func(*node, []*serviceJSON) any) (any, error) {
 	st := q.a.store
 	return q.read(read{
@@ -179,6 +178,10 @@ func (q *request) readNode(shape func(*node, []*serviceJSON) any) (any, error) {
 		},
 		result: func(authz *authorizer, keep predicate) (any, bool, error) {
 			n := st.findNode(q.name)
+			hasFilter := q.query.Get("filter") != ""
+			if n == nil && hasFilter && q.v == v1_21_4 {
+				return shape(nil, []*serviceJSON{}), false, nil
+			}
 			if n == nil {
 				return shape(nil, nil), false, nil
 			}
@@ -190,6 +193,9 @@ func (q *request) readNode(shape func(*node, []*serviceJSON) any) (any, error) {
 				func(s *service) *serviceJSON { return q.v.serviceJSON(s.serviceRecord) }, keep)
 			if err != nil {
 				return nil, false, err
+			}
+			if len(n.services) == 0 && !hasFilter {
+				list = nil
 			}
 			return shape(n, list), filtered, nil
 		},

@@ -249,7 +249,7 @@ func (s *catalogServiceBody) record() serviceRecord {
 		rec.Weights = *s.Weights
 	}
 	if s.Proxy != nil {
-		rec.Proxy = s.Proxy.withDefaults()
+		rec.Proxy = s.Proxy.withDefaults("")
 	}
 	if s.Connect != nil {
 		rec.Native = s.Connect.Native

@@ -1,6 +1,7 @@
 package consulmock
 
 import (
+	"encoding/json"
 	"fmt"
 	"hash/fnv"
 	"maps"
@@ -80,10 +81,7 @@ const localServiceKey = "local service "
 // change.
 func (a *agent) setHash(s *localService) {
 	h := fnv.New64a()
-	fmt.Fprintf(h, "%#v", s.rec)
-	if s.rec.Proxy != nil {
-		fmt.Fprintf(h, "%+v", *s.rec.Proxy)
-	}
+	json.NewEncoder(h).Encode(s.rec) // which is made of types that encode
 	if hash := strconv.FormatUint(h.Sum64(), 16); hash != s.hash {
 		s.hash = hash
 		a.store.notify(localServiceKey + s.rec.ID)
@@ -214,7 +212,7 @@ func (d *serviceDefinition) record() serviceRecord {
 		rec.Native = d.Connect.Native
 	}
 	if d.Proxy != nil {
-		rec.Proxy = d.Proxy.withDefaults()
+		rec.Proxy = d.Proxy.withDefaults("service")
 	}
 	rec.addTaggedAddresses()
 	return rec

@@ -464,6 +464,26 @@ func TestServiceHash(t *testing.T) {
 	})
 }
 
+// The hash follows from the definition alone, that of a proxy too.
+func TestServiceHashOfProxies(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *consulmock.Server, c *consul.Client) {
+		const body = `{"Name":"web","Port":1,"Kind":"connect-proxy","Locality":{"Region":"a"},"Proxy":{"DestinationServiceName":"db","Mode":"%s","Upstreams":[{"DestinationName":"x"}]}}`
+		hash := func(mode string) string {
+			must(t, c.Raw().Write(context.Background(), "/v1/agent/service/register", []byte(fmt.Sprintf(body, mode)), nil, nil))
+			_, meta, err := c.Agent().Service(context.Background(), "web", nil)
+			must(t, err)
+			return meta.LastContentHash
+		}
+		first := hash("direct")
+		if again := hash("direct"); again != first {
+			t.Errorf("hash %s of the same definition, want %s", again, first)
+		}
+		if other := hash("transparent"); other == first {
+			t.Errorf("another definition has the same hash, %s", other)
+		}
+	})
+}
+
 // The longest wait that can be given does not overflow into none, with a hash or
 // with an index.
 func TestLongestWaits(t *testing.T) {
