@@ -218,6 +218,8 @@ func TestTokens(t *testing.T) {
 		{"web", "PUT", "/v1/agent/service/deregister/none", "", `404 Unknown service ID "none"`, `500 Unknown service {"none" {}}`},
 		{"web", "PUT", "/v1/agent/maintenance?enable=true", "", "403 Permission denied: " + web + `'node:write' on "node1"`, "403 Permission denied"},
 		{"web", "PUT", "/v1/catalog/register", `{"Node":"ext","Address":"a"}`, "403 Permission denied: " + web + `'node:write' on "ext"`, "403 Permission denied"},
+		{"root", "GET", "/v1/operator/raft/configuration", "", `200 {"Servers":[{"ID":"`, `200 {"Servers":[{"ID":"`},
+		{"web", "GET", "/v1/operator/raft/configuration", "", "403 Permission denied: " + web + "'operator:read'", "403 Permission denied"},
 		{"root", "PUT", "/v1/agent/token/bogus", `{"Token":"x"}`, `404 Token "bogus" is unknown`, `404 Token "bogus" is unknown`},
 	} {
 		for version, want := range map[string]string{"1.21.4": test.modern, "1.8.7": test.old} {
@@ -266,6 +268,26 @@ func TestFilteredHeader(t *testing.T) {
 		r := ask(t, s, "GET", "/v1/health/service/web", "", "X-Consul-Token: "+token)
 		if got := r.Header.Get("X-Consul-Results-Filtered-By-Acls"); got != want {
 			t.Errorf("%q: filtered %q, want %q", token, got, want)
+		}
+	}
+}
+
+// Services that the token hides leave an empty list behind, other than a node
+// without services does, and a node that is hidden.
+func TestHiddenServices(t *testing.T) {
+	s := New(t, WithCompactJSON(true), WithTokens(ManagementToken("root"), Token{SecretID: "nodes", Rules: `node_prefix "" { policy = "read" }`}))
+	ask(t, s, "PUT", "/v1/catalog/register?token=root", `{"Node":"ext","Address":"a","Service":{"Service":"web"}}`)
+	ask(t, s, "PUT", "/v1/catalog/register?token=root", `{"Node":"bare","Address":"a"}`)
+	for target, want := range map[string]string{
+		"/v1/catalog/node-services/ext?token=nodes":                      `"Services":[]}`,
+		"/v1/catalog/node-services/ext?token=root":                       `"PeerName":""`,
+		"/v1/catalog/node-services/bare?token=nodes":                     `"Services":null}`,
+		"/v1/catalog/node-services/ext":                                  `{"Node":null,"Services":null}`,
+		"/v1/catalog/node-services/none?token=root":                      `{"Node":null,"Services":null}`,
+		"/v1/catalog/node-services/bare?token=root&filter=Service==none": `"Services":[]}`,
+	} {
+		if got := text(t, ask(t, s, "GET", target, "")); !strings.Contains(got, want) {
+			t.Errorf("%s: got %s, want %s", target, got, want)
 		}
 	}
 }

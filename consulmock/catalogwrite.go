@@ -103,6 +103,7 @@ func catalogRegister(q *request) (any, error) {
 		}
 		return nil, err
 	}
+	q.a.catalogChanged()
 	return true, nil
 }
 
@@ -316,6 +317,7 @@ func catalogDeregister(q *request) (any, error) {
 	default:
 		st.deleteNode(r.Node)
 	}
+	q.a.catalogChanged()
 	return true, nil
 }
 

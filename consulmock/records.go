@@ -12,6 +12,7 @@ import (
 func (st *store) ensureNode(rec nodeRecord) *node {
 	key := strings.ToLower(rec.Node)
 	n := st.nodes[key]
+	var before map[string]string
 	if n == nil {
 		n = &node{services: make(map[string]*service), checks: make(map[string]*check), own: make(map[string]*check)}
 		st.nodes[key] = n
@@ -23,11 +24,12 @@ func (st *store) ensureNode(rec nodeRecord) *node {
 		if reflect.DeepEqual(rec, *n.nodeRecord) {
 			return n
 		}
+		before = n.nodeRecord.keys()
 	}
 	rec.ModifyIndex = st.index
 	n.nodeRecord = &rec
 	st.touch(nodesTable, oneNode+key)
-	st.notify(nodeRecords, nodeRecordOf+key)
+	st.recordChanged(before, rec.keys())
 	st.touchServicesOf(n)
 	return n
 }
@@ -36,6 +38,7 @@ func (st *store) ensureNode(rec nodeRecord) *node {
 func (st *store) ensureService(n *node, rec serviceRecord) *service {
 	key := strings.ToLower(rec.ID)
 	s := n.services[key]
+	var before map[string]string
 	if s == nil {
 		s = &service{node: n, checks: make(map[string]*check)}
 		n.services[key] = s
@@ -46,7 +49,7 @@ func (st *store) ensureService(n *node, rec serviceRecord) *service {
 			return s
 		}
 		st.rename(s, rec.Name)
-		st.serviceChanged(n, s.serviceRecord)
+		before = s.serviceRecord.keys(n.Node)
 	}
 	rec.ModifyIndex = st.index
 	s.serviceRecord = &rec
@@ -57,7 +60,7 @@ func (st *store) ensureService(n *node, rec serviceRecord) *service {
 	st.touch(servicesTable)
 	st.touchService(s)
 	st.touchNode(n)
-	st.serviceChanged(n, &rec)
+	st.recordChanged(before, rec.keys(n.Node))
 	return s
 }
 
@@ -131,19 +134,20 @@ func (st *store) ensureCheck(n *node, rec checkRecord) error {
 	}
 	rec.Node = n.Node
 	old := n.checks[key]
+	var before map[string]string
 	rec.CreateIndex, rec.ModifyIndex = st.index, st.index
 	if old != nil {
 		rec.CreateIndex, rec.ModifyIndex = old.CreateIndex, old.ModifyIndex
 		if reflect.DeepEqual(rec, *old.checkRecord) {
 			if st.version == v1_8_7 { // writes it again all the same
 				st.touch(checksTable)
-				st.checkChanged(&rec)
+				st.recordChanged(nil, rec.keys())
 			}
 			return nil
 		}
 		rec.ModifyIndex = st.index
 		n.unlink(key, old)
-		st.checkChanged(old.checkRecord)
+		before = old.checkRecord.keys()
 	}
 	c := &check{&rec}
 	n.checks[key] = c
@@ -155,7 +159,7 @@ func (st *store) ensureCheck(n *node, rec checkRecord) error {
 		st.touchServicesOf(n)
 	}
 	st.touch(checksTable)
-	st.checkChanged(&rec)
+	st.recordChanged(before, rec.keys())
 	return nil
 }
 
@@ -173,7 +177,7 @@ func (st *store) deleteCheck(n *node, id string) {
 		st.touch(servicesTable)
 	}
 	st.touch(checksTable)
-	st.checkChanged(c.checkRecord)
+	st.recordChanged(c.checkRecord.keys(), nil)
 }
 
 // unlink takes a check off a node, and returns the service that it was of.
@@ -202,7 +206,7 @@ func (st *store) deleteService(n *node, id string) {
 	st.touch(checksTable, servicesTable)
 	st.touchNode(n)
 	st.unname(s)
-	st.serviceChanged(n, s.serviceRecord)
+	st.recordChanged(s.serviceRecord.keys(n.Node), nil)
 }
 
 // deleteNode removes a node with everything on it, if it is there.
@@ -221,5 +225,6 @@ func (st *store) deleteNode(name string) {
 	delete(st.nodes, key)
 	delete(st.indexes, oneNode+key)
 	st.touch(nodesTable, nodesGone)
-	st.notify(oneNode+key, nodeRecords, nodeRecordOf+key)
+	st.notify(oneNode + key)
+	st.recordChanged(n.nodeRecord.keys(), nil)
 }

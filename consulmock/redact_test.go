@@ -1,6 +1,7 @@
 package consulmock
 
 import (
+	"bufio"
 	"encoding/base64"
 	"encoding/json"
 	"html"
@@ -333,6 +334,7 @@ func TestRecordRemovesSecretsFromFailures(t *testing.T) {
 	defer agent.Close()
 	go func() {
 		if c, err := agent.Accept(); err == nil {
+			http.ReadRequest(bufio.NewReader(c))
 			io.WriteString(c, "HTTP/1.1 200 OK\r\n"+known+"\r\n\r\n")
 			c.Close()
 		}

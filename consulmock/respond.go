@@ -96,6 +96,9 @@ func (q *request) locked(answer handler) (any, error) {
 	q.s.mu.Lock()
 	defer q.s.mu.Unlock()
 	q.a = q.s.agent
+	if q.r.Method != http.MethodGet {
+		q.a.updateDueAliases() // an agent has done so before the next registration
+	}
 	return answer(q)
 }
 

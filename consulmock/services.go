@@ -148,7 +148,8 @@ func (a *agent) addService(d *serviceDefinition, token string, replace bool, sid
 		checks = defaultSidecarChecks(d)
 	}
 	s := a.services[d.ID]
-	if s == nil {
+	isNew := s == nil
+	if isNew {
 		s = &localService{checks: make(map[string]*localCheck)}
 		a.services[d.ID] = s
 	}
@@ -160,6 +161,9 @@ func (a *agent) addService(d *serviceDefinition, token string, replace bool, sid
 		a.sync.service(d.ID)
 	}
 
+	if isNew {
+		a.serviceChanged(d.ID)
+	}
 	stay := make(map[string]bool)
 	for i, c := range checks {
 		id := c.CheckID
@@ -268,10 +272,10 @@ func deregisterService(q *request) (any, error) {
 // removeService removes a service with its checks and its sidecar.
 func (a *agent) removeService(id string) {
 	s := a.services[id]
+	delete(a.services, id) // first, for aliases that are told of its checks
 	for _, c := range sorted(s.checks) {
 		a.removeCheck(c)
 	}
-	delete(a.services, id)
 	a.sync.gone(id, s)
 	a.store.notify(localServiceKey + id)
 	if side := a.services[id+sidecarSuffix]; side != nil && side.sidecarOf == id {
