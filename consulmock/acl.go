@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"net/http"
-	"regexp"
 	"strings"
 )
 
@@ -12,7 +11,13 @@ import (
 type Token struct {
 	SecretID   string // what requests carry
 	AccessorID string // what refusals name; derived from SecretID if empty
-	Rules      string // in Consul's rule language, as in service_prefix "web" { policy = "write" }
+
+	// Rules are what the token allows, in Consul's rule language, HCL or JSON, as
+	// in service_prefix "web" { policy = "write" }. Empty rules allow nothing.
+	// Unlike agents, the server refuses words that it does not know. Rules for
+	// keys, sessions, events and queries are accepted, though the server has none
+	// of these.
+	Rules string
 }
 
 // ManagementToken returns a token that allows everything.
@@ -113,39 +118,6 @@ func deriveID(parts ...string) string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", h[:4], h[4:6], h[6:8], h[8:10], h[10:16])
 }
 
-// rule allows an access to a resource by its name, or by the beginning of it.
-type rule struct {
-	resource string
-	name     string
-	isPrefix bool
-	access   string
-}
-
-var (
-	blockRule  = regexp.MustCompile(`^(\w+)\s*"([^"]*)"\s*\{\s*(?:policy|intentions)\s*=\s*"(\w+)"(?:\s*;?\s*\w+\s*=\s*"\w+")*\s*\}`)
-	simpleRule = regexp.MustCompile(`^(\w+)\s*=\s*"(\w+)"`)
-)
-
-// parseRules reads rules in Consul's language.
-func parseRules(text string) ([]rule, error) {
-	var rules []rule
-	for text = strings.TrimSpace(text); text != ""; text = strings.TrimSpace(text) {
-		if m := blockRule.FindStringSubmatch(text); m != nil {
-			resource, isPrefix := strings.CutSuffix(m[1], "_prefix")
-			rules = append(rules, rule{resource, m[2], isPrefix, m[3]})
-			text = text[len(m[0]):]
-			continue
-		}
-		m := simpleRule.FindStringSubmatch(text)
-		if m == nil {
-			return nil, fmt.Errorf("Failed to parse ACL rules: at %q", text)
-		}
-		rules = append(rules, rule{resource: m[1], isPrefix: true, access: m[2]})
-		text = text[len(m[0]):]
-	}
-	return rules, nil
-}
-
 // authorizer decides what a token allows. A nil authorizer allows everything.
 type authorizer struct {
 	anonymous bool
@@ -153,6 +125,10 @@ type authorizer struct {
 	secret    string
 	rules     []rule
 }
+
+// policyRanks says which of several rules for the same name counts: the one that
+// denies, else the one that allows most.
+var policyRanks = map[string]int{"read": 1, "list": 2, "write": 3, "deny": 4}
 
 // allows reports whether the token allows p on the resource of that name. An
 // exact rule wins over a prefix, and a longer prefix over a shorter one.
@@ -170,7 +146,7 @@ func (z *authorizer) allows(p permission, name string) bool {
 		case !r.isPrefix && r.name == name:
 			weight = 1 << 20
 		}
-		if weight > best {
+		if weight > best || weight == best && weight >= 0 && policyRanks[r.access] > policyRanks[access] {
 			best, access = weight, r.access
 		}
 	}

@@ -14,7 +14,7 @@ func createPolicy(q *request) (any, error) {
 		return nil, err
 	}
 	if _, err := parseRules(p.Rules); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("Failed to parse ACL rules: %w", err)
 	}
 	q.a.acl.policies[p.Name] = p.Rules
 	q.a.store.index++

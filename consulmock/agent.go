@@ -136,7 +136,7 @@ func (a *agent) resume() {
 		c.inSync = false
 		a.sync.check(c.rec.CheckID)
 	}
-	for c := range a.aliases {
+	for _, c := range a.aliasesWhere(func(*localCheck) bool { return true }) {
 		a.updateAlias(c)
 	}
 	slices.Sort(a.sync.services)

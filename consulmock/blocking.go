@@ -14,6 +14,9 @@ const viewIdle = 20 * time.Minute
 // jitterFraction is the share of a wait that agents add at random at most.
 const jitterFraction = 16
 
+// forever is longer than anybody waits, and can be computed with.
+const forever = 100 * 365 * 24 * time.Hour
+
 // readOptions are the parameters that every read of the catalog has.
 type readOptions struct {
 	index       uint64
@@ -37,15 +40,21 @@ func (q *request) readOptions() (o readOptions, err error) {
 	if err := q.checkCacheControl(); err != nil {
 		return o, err
 	}
-	if o.wait, err = q.duration("wait"); err != nil {
-		return o, err
+	o.wait, o.index, err = q.waitOptions()
+	return o, err
+}
+
+// waitOptions reads the parameters of a blocking query.
+func (q *request) waitOptions() (wait time.Duration, index uint64, err error) {
+	if wait, err = q.duration("wait"); err != nil {
+		return 0, 0, err
 	}
 	if v := q.query.Get("index"); v != "" {
-		if o.index, err = strconv.ParseUint(v, 10, 64); err != nil {
-			return o, badRequest("Invalid index")
+		if index, err = strconv.ParseUint(v, 10, 64); err != nil {
+			return 0, 0, badRequest("Invalid index")
 		}
 	}
-	return o, nil
+	return wait, index, nil
 }
 
 func (q *request) duration(param string) (time.Duration, error) {
@@ -127,6 +136,7 @@ func jitter(wait time.Duration) time.Duration {
 	if wait <= 0 {
 		return wait
 	}
+	wait = min(wait, forever)
 	return wait + rand.N(wait/jitterFraction+1)
 }
 

@@ -3,7 +3,6 @@ package consulmock
 import (
 	"net/http"
 	"slices"
-	"strings"
 )
 
 // catalogDatacenters answers GET /v1/catalog/datacenters.
@@ -26,7 +25,7 @@ func catalogNodes(q *request) (any, error) {
 	return q.read(read{
 		target: ofNode,
 		index:  func() uint64 { return st.indexes[nodesTable] },
-		keys:   func() []string { return []string{nodeRecords} },
+		keys:   func() []string { return []string{recordWatch(nodesByName)} },
 		result: func(authz *authorizer, keep predicate) (any, bool, error) {
 			nodes := slices.DeleteFunc(sorted(st.nodes), func(n *node) bool { return !q.hasNodeMeta(n.Meta) })
 			allowed := func(n *node) bool { return authz.allows(nodeRead, n.Node) }
@@ -46,7 +45,7 @@ func catalogServices(q *request) (any, error) {
 			}
 			return st.indexes[servicesTable]
 		},
-		keys: func() []string { return []string{serviceRecords} },
+		keys: func() []string { return []string{recordWatch(servicesByName)} },
 		result: func(authz *authorizer, keep predicate) (any, bool, error) {
 			list, filtered := make(map[string][]string), false
 			for _, n := range sorted(st.nodes) {
@@ -85,17 +84,16 @@ func addTags(have, more []string) []string {
 
 // catalogService answers GET /v1/catalog/service/{service}.
 func catalogService(q *request) (any, error) {
-	return q.readCatalogService(serviceRecords, func() []*service { return q.a.store.instances(q.name) })
+	return q.readCatalogService(servicesByName, func() []*service { return q.a.store.instances(q.name) })
 }
 
 // catalogConnect answers GET /v1/catalog/connect/{service}.
 func catalogConnect(q *request) (any, error) {
-	return q.readCatalogService(meshRecords, func() []*service { return q.a.store.connectInstances(q.name) })
+	return q.readCatalogService(servicesByMesh, func() []*service { return q.a.store.connectInstances(q.name) })
 }
 
-// readCatalogService is a read of instances. An agent that finds none watches all
-// the records around them.
-func (q *request) readCatalogService(around string, instances func() []*service) (any, error) {
+// readCatalogService is a read of the instances that an index has for a name.
+func (q *request) readCatalogService(byName string, instances func() []*service) (any, error) {
 	st := q.a.store
 	return q.read(read{
 		missing: "Missing service name", target: ofCatalogService, cache: true,
@@ -106,16 +104,9 @@ func (q *request) readCatalogService(around string, instances func() []*service)
 			return st.serviceIndex(q.name)
 		},
 		keys: func() []string {
-			found := instances()
-			if len(found) == 0 {
-				return []string{around}
-			}
-			keys := []string{around}
-			if around == serviceRecords {
-				keys[0] = servicesNamed + strings.ToLower(q.name)
-			}
-			for _, s := range q.tagged(found) {
-				keys = append(keys, servicesNamed+strings.ToLower(s.Name), nodeRecordOf+strings.ToLower(s.node.Node))
+			keys := []string{recordWatch(byName, q.name)}
+			for _, s := range q.tagged(instances()) {
+				keys = append(keys, recordWatch(servicesByName, s.Name), recordWatch(nodesByName, s.node.Node))
 			}
 			return keys
 		},
@@ -152,9 +143,7 @@ func catalogNodeServices(q *request) (any, error) {
 		if n != nil {
 			answer.Node = n.nodeRecord
 		}
-		if len(services) > 0 || q.query.Get("filter") != "" { // else null
-			answer.Services = services
-		}
+		answer.Services = services
 		return answer
 	})
 }
@@ -163,7 +152,8 @@ func catalogNodeServices(q *request) (any, error) {
 var nullBody = &answer{}
 
 // readNode is a read of the services of a node. The node may be named by the
-// beginning of its ID as well.
+// beginning of its ID as well. The list of services is nil if there were none before
+// the filter and the token left some out.
 func (q *request) readNode(shape func(*node, []*serviceJSON) any) (any, error) {
 	st := q.a.store
 	return q.read(read{
@@ -172,13 +162,16 @@ func (q *request) readNode(shape func(*node, []*serviceJSON) any) (any, error) {
 		keys: func() []string {
 			n := st.findNode(q.name)
 			if n == nil {
-				return []string{nodeRecords}
+				return []string{recordWatch(nodesByName)}
 			}
-			name := strings.ToLower(n.Node)
-			return []string{nodeRecordOf + name, servicesOnNode + name}
+			return []string{recordWatch(nodesByName, n.Node), recordWatch(servicesByNode, n.Node)}
 		},
 		result: func(authz *authorizer, keep predicate) (any, bool, error) {
 			n := st.findNode(q.name)
+			hasFilter := q.query.Get("filter") != ""
+			if n == nil && hasFilter && q.v == v1_21_4 {
+				return shape(nil, []*serviceJSON{}), false, nil
+			}
 			if n == nil {
 				return shape(nil, nil), false, nil
 			}
@@ -190,6 +183,9 @@ func (q *request) readNode(shape func(*node, []*serviceJSON) any) (any, error) {
 				func(s *service) *serviceJSON { return q.v.serviceJSON(s.serviceRecord) }, keep)
 			if err != nil {
 				return nil, false, err
+			}
+			if len(n.services) == 0 && !hasFilter {
+				list = nil
 			}
 			return shape(n, list), filtered, nil
 		},

@@ -103,6 +103,7 @@ func catalogRegister(q *request) (any, error) {
 		}
 		return nil, err
 	}
+	q.a.catalogChanged()
 	return true, nil
 }
 
@@ -249,7 +250,7 @@ func (s *catalogServiceBody) record() serviceRecord {
 		rec.Weights = *s.Weights
 	}
 	if s.Proxy != nil {
-		rec.Proxy = s.Proxy.withDefaults()
+		rec.Proxy = s.Proxy.withDefaults("")
 	}
 	if s.Connect != nil {
 		rec.Native = s.Connect.Native
@@ -316,6 +317,7 @@ func catalogDeregister(q *request) (any, error) {
 	default:
 		st.deleteNode(r.Node)
 	}
+	q.a.catalogChanged()
 	return true, nil
 }
 

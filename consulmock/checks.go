@@ -29,24 +29,39 @@ type localCheck struct {
 	ttl       *time.Timer        // runs until the TTL is over
 	deferred  *time.Timer        // runs until the output is written
 	reap      *time.Timer        // runs until the service is deregistered
+	alias     *time.Timer        // runs until the next result of the alias
 	stopProbe context.CancelFunc // nil if the server does not run the check
 	updated   time.Time          // by a client, for a TTL check
 	maxOutput int
-	failures  int // runs in a row
-	successes int
+
+	// These stay when the check is registered again as one of another kind.
+	runsOut time.Duration // the TTL that runs; 0 if there is none
+	follows *checkType    // the definition of the alias that it is; nil if it is none
+
+	aliasDue   bool   // the alias has a result in a moment
+	aliasIndex uint64 // of the catalog, when the alias was last told of a change
+	failures   int    // runs in a row
+	successes  int
 }
 
 // stop stops everything that the check does by itself.
 func (c *localCheck) stop() {
-	for _, t := range []*time.Timer{c.ttl, c.deferred, c.reap} {
+	for _, t := range []*time.Timer{c.ttl, c.deferred, c.reap, c.alias} {
 		if t != nil {
 			t.Stop()
 		}
 	}
-	c.ttl, c.deferred, c.reap = nil, nil, nil
+	c.ttl, c.deferred, c.reap, c.alias = nil, nil, nil, nil
 	if c.stopProbe != nil {
 		c.stopProbe()
 		c.stopProbe = nil
+	}
+}
+
+func (c *localCheck) stopReap() {
+	if c.reap != nil {
+		c.reap.Stop()
+		c.reap = nil
 	}
 }
 
@@ -65,7 +80,7 @@ func (c *localCheck) current() bool { return c.a.checks[c.rec.CheckID] == c }
 func (c *localCheck) after(d time.Duration, f func()) *time.Timer {
 	var t *time.Timer
 	t = c.a.after(d, func() {
-		if c.current() && (t == c.ttl || t == c.deferred || t == c.reap) {
+		if c.current() && (t == c.ttl || t == c.deferred || t == c.reap || t == c.alias) {
 			f()
 		}
 	})
@@ -165,8 +180,10 @@ func (c *checkType) runnable(v version) error {
 	return nil
 }
 
-// addCheck adds a check, or replaces the one with its ID, whose status and output
-// stay. The service of the check must exist.
+// addCheck adds a check, or replaces the definition of the one with its ID, whose
+// status and output stay. So does what runs for it, except if it is of the kind
+// that the check is of now: a TTL can still be updated, and runs out, when the check
+// has become an HTTP check. The service of the check must exist.
 func (a *agent) addCheck(rec checkRecord, def *checkType, token string) {
 	rec.Node = a.config.node
 	rec.Type = def.kind()
@@ -180,17 +197,24 @@ func (a *agent) addCheck(rec checkRecord, def *checkType, token string) {
 	if s := a.services[rec.ServiceID]; s != nil {
 		rec.ServiceName, rec.ServiceTags = s.rec.Name, s.rec.Tags
 	}
-	c := &localCheck{a: a, rec: rec, def: *def, token: token, maxOutput: def.OutputMaxSize}
+	c := a.checks[rec.CheckID]
+	if c == nil {
+		c = &localCheck{a: a}
+	} else {
+		c.stopDefer()
+		c.stopReap()
+		rec.Status, rec.Output = c.rec.Status, c.rec.Output
+		// A 1.8.7 agent writes a check again even if it is the same.
+		c.inSync = c.inSync && a.config.version == v1_21_4 && reflect.DeepEqual(rec, c.rec)
+		c.failures, c.successes = 0, 0
+		a.unlink(c)
+	}
+	c.rec, c.def, c.token, c.maxOutput = rec, *def, token, def.OutputMaxSize
 	if c.maxOutput == 0 {
 		c.maxOutput = defaultMaxOutput
 	}
-	if old := a.checks[rec.CheckID]; old != nil {
-		old.stop()
-		c.rec.Status, c.rec.Output = old.rec.Status, old.rec.Output
-		// A 1.8.7 agent writes a check again even if it is the same.
-		c.updated = old.updated
-		c.inSync = old.inSync && a.config.version == v1_21_4 && reflect.DeepEqual(c.rec, old.rec)
-		a.unlink(old)
+	if def.isAlias() {
+		c.follows = def
 	}
 	a.link(c)
 	if !c.inSync {
@@ -198,15 +222,27 @@ func (a *agent) addCheck(rec checkRecord, def *checkType, token string) {
 	}
 	switch {
 	case rec.Type == "ttl":
-		c.startTTL()
+		c.restartTTL()
 	case def.isAlias():
-		a.syncChanges()
-		a.updateAlias(c)
+		c.updateAliasSoon()
 	case a.config.probes:
-		c.stopProbe = startProbe(c)
+		c.startProbe()
 	}
 	c.watchCritical()
 	a.checkChanged(c)
+}
+
+// startProbe starts to run a check, instead of what was run for it before, if it is
+// of a kind that the server runs.
+func (c *localCheck) startProbe() {
+	stop := startProbe(c)
+	if stop == nil {
+		return
+	}
+	if c.stopProbe != nil {
+		c.stopProbe()
+	}
+	c.stopProbe = stop
 }
 
 // link puts a check where it belongs, and unlink takes it away.
@@ -217,7 +253,7 @@ func (a *agent) link(c *localCheck) {
 	} else {
 		a.nodeChecks[c.rec.CheckID] = c
 	}
-	if c.def.isAlias() {
+	if c.follows != nil {
 		a.aliases[c] = struct{}{}
 	}
 }
@@ -239,10 +275,15 @@ func (c *localCheck) resume() {
 	if !c.def.maintenance && !(isTTL && !c.updated.IsZero() && time.Since(c.updated) < c.def.TTL.d) {
 		c.rec.Status, c.rec.Output = string(consul.HealthCritical), ""
 	}
+	c.runsOut = 0
+	if !c.def.isAlias() {
+		c.follows = nil
+		delete(c.a.aliases, c)
+	}
 	if isTTL {
-		c.startTTL()
+		c.restartTTL()
 	} else if c.a.config.probes {
-		c.stopProbe = startProbe(c)
+		c.startProbe()
 	}
 	c.watchCritical()
 }
@@ -267,6 +308,7 @@ func (c *localCheck) setStatus(status, output string) {
 	if changed {
 		c.inSync = false
 		c.a.sync.check(c.rec.CheckID)
+		c.a.checkChanged(c)
 	} else if c.deferred == nil {
 		c.deferred = c.after(outputInterval/2+rand.N(outputInterval), func() {
 			c.deferred, c.inSync = nil, false
@@ -274,7 +316,6 @@ func (c *localCheck) setStatus(status, output string) {
 			c.a.syncChanges()
 		})
 	}
-	c.a.checkChanged(c)
 }
 
 // watchCritical starts or stops the time after which a critical check takes its
@@ -286,17 +327,14 @@ func (c *localCheck) watchCritical() {
 		return
 	}
 	if c.rec.Status != string(consul.HealthCritical) {
-		if c.reap != nil {
-			c.reap.Stop()
-			c.reap = nil
-		}
+		c.stopReap()
 		return
 	}
 	if c.reap != nil {
 		return
 	}
 	now := time.Now()
-	due := now.Add(max(after, minReapAfter)).Sub(c.a.started)
+	due := now.Add(min(max(after, minReapAfter), forever)).Sub(c.a.started)
 	sweep := (due/reapInterval + 1) * reapInterval
 	c.reap = c.after(c.a.started.Add(sweep).Sub(now), func() {
 		c.a.removeService(c.rec.ServiceID)

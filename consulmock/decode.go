@@ -30,7 +30,7 @@ var (
 			`TaggedAddressesSnake map[string]structs.ServiceAddress "json:\"tagged_addresses\""; *structs.Alias }`),
 		alias:   true,
 		types:   map[string]string{"Kind": "structs.ServiceKind"},
-		unknown: []string{"SocketPath", "Locality"},
+		unknown: append([]string{"SocketPath", "Locality"}, below(newProxyFields, "Proxy.", "Connect.SidecarService.Proxy.", "Connect.sidecar_service.Proxy.")...),
 	}
 	checkBody = &bodyKind{
 		goType: map[version]string{
@@ -79,9 +79,9 @@ var (
 		name:   "RegisterRequest",
 		types: map[string]string{"ID": "types.NodeID", "Service.Kind": "structs.ServiceKind",
 			"Check.CheckID": "types.CheckID", "Checks.CheckID": "types.CheckID"},
-		unknown: []string{"Locality", "PeerName", "Service.SocketPath", "Service.Locality", "Service.PeerName",
+		unknown: append([]string{"Locality", "PeerName", "Service.SocketPath", "Service.Locality", "Service.PeerName",
 			"Check.Interval", "Check.Timeout", "Check.ExposedPort", "Check.PeerName",
-			"Checks.Interval", "Checks.Timeout", "Checks.ExposedPort", "Checks.PeerName"},
+			"Checks.Interval", "Checks.Timeout", "Checks.ExposedPort", "Checks.PeerName"}, below(newProxyFields, "Service.Proxy.")...),
 		catalog: true,
 	}
 	catalogDeregisterBody = &bodyKind{
@@ -97,7 +97,18 @@ var (
 
 	newCheckFields = []string{"UDP", "H2PING", "H2PingUseTLS", "OSService", "DisableRedirects", "FailuresBeforeWarning",
 		"TCPUseTLS", "TLSServerName", "tls_server_name", "tcp_use_tls", "grpc_use_tls", "h2ping_use_tls", "disable_redirects"}
+	newProxyFields = []string{"Mode", "TransparentProxy", "LocalServiceSocketPath", "EnvoyExtensions", "AccessLogs"}
 )
+
+// below returns names at each of some paths, which end with a dot.
+func below(names []string, paths ...string) (list []string) {
+	for _, path := range paths {
+		for _, name := range names {
+			list = append(list, path+name)
+		}
+	}
+	return list
+}
 
 const checkTypeHead = `struct { Interval interface {}; Timeout interface {}; TTL interface {}; DeregisterCriticalServiceAfter interface {}; ` +
 	`Args []string "json:\"args\""; ScriptArgsSnake []string "json:\"script_args\""; ` +

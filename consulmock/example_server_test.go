@@ -149,7 +149,7 @@ func ExampleFault() {
 	fmt.Println(err)
 	// Output:
 	// 429 true 2s
-	// consul: GET http://127.0.0.1:8500/v1/health/service/web: reading the answer: unexpected EOF
+	// consul: GET http://127.0.0.1:8500/v1/health/service/web: reading the response: unexpected EOF
 	// <nil>
 	// consul: GET http://127.0.0.1:8500/v1/agent/self: 418 tea?
 	// <nil>

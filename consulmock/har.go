@@ -3,14 +3,8 @@ package consulmock
 import (
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/url"
-	"os"
-	"slices"
-	"sort"
-	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -18,6 +12,9 @@ import (
 // This file holds the archive format of recordings, HAR 1.2: what of it is read
 // and written. Fields that start with an underscore are additions, which the
 // format allows, and which other programs ignore.
+
+// creatorName is what the recordings of [Recorder] name as their creator.
+const creatorName = "consulmock"
 
 // harFile is a whole archive.
 type harFile struct {
@@ -41,12 +38,14 @@ type harEntry struct {
 	ID      string      `json:"_id,omitempty"`
 	Seq     *harSeq     `json:"_seq,omitempty"`
 	Failure string      `json:"_error,omitempty"` // how the exchange failed; the status is then 0
-	Started time.Time   `json:"startedDateTime"`
+	Started harTime     `json:"startedDateTime"`
 	Time    float64     `json:"time"` // milliseconds until the end of the answer
 	Request harRequest  `json:"request"`
 	Answer  harResponse `json:"response"`
 	Cache   struct{}    `json:"cache"`
 	Timings harTimings  `json:"timings"`
+
+	byClock bool // Seq was made from the times
 }
 
 // harSeq holds places in one order of all beginnings and ends. An entry was sent
@@ -99,7 +98,7 @@ type harContent struct {
 	Partial  bool   `json:"_partial,omitempty"` // cut off: it had no end
 }
 
-// harPost is the body of a request. The format knows no encoding of it, so that
+// harPost is the body of a request. The format has no encoding of it, so that
 // this is an addition.
 type harPost struct {
 	MimeType string `json:"mimeType"`
@@ -111,6 +110,29 @@ type harTimings struct {
 	Send    float64 `json:"send"`
 	Wait    float64 `json:"wait"`
 	Receive float64 `json:"receive"`
+}
+
+// harTime is a moment, in UTC.
+type harTime struct{ time.Time }
+
+// UnmarshalJSON implements [json.Unmarshaler]. Some programs write the offset
+// without a colon.
+func (t *harTime) UnmarshalJSON(data []byte) error {
+	var text string
+	err := json.Unmarshal(data, &text)
+	if err != nil || string(data) == "null" {
+		return err
+	}
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05Z0700"} {
+		if t.Time, err = time.Parse(layout, text); err == nil {
+			break
+		}
+	}
+	t.Time = t.UTC()
+	if year := t.Year(); err != nil || year < 1 || year > 9999 {
+		return fmt.Errorf("%q: want a time such as 2026-01-02T15:04:05.678Z", text)
+	}
+	return nil
 }
 
 // decodeText returns the body that text is. The encoding is base64 or empty.
@@ -136,155 +158,13 @@ func encodeText(body []byte) (text, encoding string) {
 	return base64.StdEncoding.EncodeToString(body), "base64"
 }
 
-// readHAR reads an archive from a file. Its entries are sorted by their start.
-func readHAR(file string) ([]harEntry, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err // names the file
-	}
-	defer f.Close()
-	data, err := io.ReadAll(f)
-	if err != nil {
-		return nil, err
-	}
-	entries, err := parseHAR(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	return entries, nil
-}
-
-func parseHAR(data []byte) ([]harEntry, error) {
-	var file struct {
-		Log *struct {
-			Version *string           `json:"version"`
-			Entries []json.RawMessage `json:"entries"`
-		} `json:"log"`
-	}
-	if err := decodeHAR(data, &file); err != nil {
-		return nil, err
-	}
-	switch {
-	case file.Log == nil:
-		return nil, errors.New("log is missing: not a HAR file")
-	case file.Log.Version == nil || *file.Log.Version != "1.2" && *file.Log.Version != "1.1":
-		return nil, errors.New(`log.version: want "1.2"`)
-	case file.Log.Entries == nil:
-		return nil, errors.New("log.entries is missing")
-	}
-	entries := make([]harEntry, len(file.Log.Entries))
-	for i, raw := range file.Log.Entries {
-		e := &entries[i]
-		err := decodeHAR(raw, e)
-		if err == nil {
-			err = e.check()
-		}
-		if err != nil {
-			where := fmt.Sprintf("entry %d", i+1)
-			if e.ID != "" {
-				where += " (" + e.ID + ")"
-			}
-			return nil, fmt.Errorf("%s: %w", where, err)
-		}
-	}
-	return entries, order(entries)
-}
-
-// decodeHAR decodes JSON, and says where it is wrong.
-func decodeHAR(data []byte, out any) error {
-	err := json.Unmarshal(data, out)
-	var syntax *json.SyntaxError
-	var kind *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &syntax):
-		return fmt.Errorf("byte %d: %w", syntax.Offset, err)
-	case errors.As(err, &kind) && kind.Field != "":
-		return fmt.Errorf("%s: it is a JSON %s; want %s", kind.Field, kind.Value, jsonKind(kind.Type.String()))
-	case errors.As(err, &kind):
-		return fmt.Errorf("it is a JSON %s; want an object", kind.Value)
-	case err != nil:
-		return fmt.Errorf("startedDateTime: %w", err) // the only field that has more to its form
-	}
-	return nil
-}
-
-func jsonKind(goType string) string {
-	switch {
-	case goType == "string":
-		return "a string"
-	case strings.HasPrefix(goType, "[]"):
-		return "an array"
-	case goType == "int":
-		return "a whole number"
-	case goType == "float64":
-		return "a number"
-	case goType == "bool":
-		return "true or false"
-	}
-	return "an object"
-}
-
-func (e *harEntry) check() error {
-	if e.Request.Method == "" {
-		return errors.New("request.method is missing")
-	}
-	u, err := url.Parse(e.Request.URL)
-	var escape url.EscapeError
-	switch {
-	case errors.As(err, &escape):
-	case err != nil:
-		return fmt.Errorf("request.url: %w", err)
-	case !strings.HasPrefix(u.Path, "/"):
-		return fmt.Errorf("request.url %q: want an absolute URL", e.Request.URL)
-	}
-	e.Request.url = u
+// encodeBodies writes the bodies of a request and its response as the archive has
+// them.
+func (e *harEntry) encodeBodies() {
 	if p := e.Request.PostData; p != nil {
-		if e.Request.body, err = decodeText(p.Text, p.Encoding); err != nil {
-			return fmt.Errorf("request.postData: %w", err)
-		}
+		p.Text, p.Encoding = encodeText(e.Request.body)
 	}
-	if e.Answer.body, err = decodeText(e.Answer.Content.Text, e.Answer.Content.Encoding); err != nil {
-		return fmt.Errorf("response.content: %w", err)
-	}
-	switch {
-	case e.Answer.Status != 0 && (e.Answer.Status < 200 || e.Answer.Status > 999):
-		return fmt.Errorf("response.status %d: want 200 to 999, or 0 for none", e.Answer.Status)
-	case e.Time < 0 || e.Time > 1e12:
-		return fmt.Errorf("time %v: want milliseconds", e.Time)
-	case e.Seq != nil && e.Seq.Start >= e.Seq.End:
-		return fmt.Errorf("_seq: start %d is not before end %d", e.Seq.Start, e.Seq.End)
-	case e.Seq == nil && e.Started.IsZero():
-		return errors.New("startedDateTime is missing")
-	}
-	return nil
-}
-
-// order sorts entries by their start. Archives of other programs have no places
-// in a common order; they are given ones by the clock.
-func order(entries []harEntry) error {
-	without := slices.IndexFunc(entries, func(e harEntry) bool { return e.Seq == nil })
-	if without < 0 {
-		sort.SliceStable(entries, func(i, j int) bool { return entries[i].Seq.Start < entries[j].Seq.Start })
-		return nil
-	}
-	if with := slices.IndexFunc(entries, func(e harEntry) bool { return e.Seq != nil }); with >= 0 {
-		return fmt.Errorf("entry %d has no _seq, but entry %d has", without+1, with+1)
-	}
-	sort.SliceStable(entries, func(i, j int) bool { return entries[i].Started.Before(entries[j].Started) })
-	type moment struct {
-		at    time.Time
-		place *int
-	}
-	moments := make([]moment, 0, 2*len(entries))
-	for i := range entries {
-		e := &entries[i]
-		e.Seq = &harSeq{}
-		end := e.Started.Add(time.Duration(e.Time * float64(time.Millisecond)))
-		moments = append(moments, moment{e.Started, &e.Seq.Start}, moment{end, &e.Seq.End})
-	}
-	sort.SliceStable(moments, func(i, j int) bool { return moments[i].at.Before(moments[j].at) })
-	for i, m := range moments {
-		*m.place = i + 1
-	}
-	return nil
+	c := &e.Answer.Content
+	c.Size = len(e.Answer.body)
+	c.Text, c.Encoding = encodeText(e.Answer.body)
 }

@@ -2,6 +2,7 @@ package consulmock
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -86,4 +87,72 @@ func FuzzHAR(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What other programs write is read, as far as it is about requests that can be
+// made again.
+func TestHARForeign(t *testing.T) {
+	const entry = `{"_id":5,"_seq":"x","_error":null,"_priority":"High","startedDateTime":"2026-01-01T00:00:00.000+0000","time":12.0,
+		"request":{"method":"GET","url":"http://a/v1/x","headersSize":-1.0,"bodySize":0.0},
+		"response":{"status":200.0,"headers":[{"name":":status","value":"200"}],"content":{"size":3.0,"text":"eA==","encoding":"base64","_partial":1},"bodySize":1e1}}`
+	with := func(status int, url string) string {
+		return fmt.Sprintf(`{"startedDateTime":"2026-01-01T00:00:01Z","time":1,"request":{"method":"GET","url":%q},"response":{"status":%d}}`, url, status)
+	}
+	tests := map[string]struct {
+		har  string
+		want int // entries
+	}{
+		"byte order mark": {"\ufeff" + `{"log":{"version":"1.2","entries":[` + entry + `]}}`, 1},
+		"empty version":   {`{"log":{"version":"","entries":[` + entry + `]}}`, 1},
+		"no version":      {`{"log":{"entries":[` + entry + `]}}`, 1},
+		"other creator":   {`{"log":{"version":"1.1","creator":{"name":"browser"},"entries":[` + strings.Replace(entry, `"_seq":"x"`, `"_seq":{"start":3,"end":1}`, 1) + `]}}`, 1},
+		"creator":         {`{"log":{"version":"1.2","creator":5,"entries":[` + entry + `]}}`, 1},
+		"websocket":       {`{"log":{"version":"1.2","entries":[` + entry + `,` + with(101, "ws://a/ws") + `]}}`, 1},
+		"no path":         {`{"log":{"version":"1.2","entries":[` + entry + `,` + with(200, "http://a") + `,` + with(200, "http://a?x") + `]}}`, 3},
+		"data":            {`{"log":{"version":"1.2","entries":[` + entry + `,` + with(200, "data:text/plain,x") + `,` + with(200, "about:blank") + `,` + with(200, "blob:http://a/x") + `]}}`, 1},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			entries, err := parseHAR([]byte(tt.har))
+			if err != nil || len(entries) != tt.want {
+				t.Fatalf("%d entries, %v", len(entries), err)
+			}
+			if e := entries[0]; string(e.Answer.body) != "x" || e.Answer.Content.Partial || e.ID != "" || e.Request.url.Path != "/v1/x" {
+				t.Errorf("got %+v", e)
+			}
+			for _, e := range entries {
+				if !strings.HasPrefix(e.Request.url.Path, "/") {
+					t.Errorf("path %q", e.Request.url.Path)
+				}
+			}
+		})
+	}
+	// Those of the recorder are checked.
+	for _, field := range []string{`"_id":5`, `"_seq":"x"`, `"_seq":{"start":3,"end":1}`} {
+		har := `{"log":{"version":"1.2","creator":{"name":"consulmock"},"entries":[{` + field + `,"startedDateTime":"2026-01-01T00:00:00Z","request":{"method":"GET","url":"http://a/"}}]}}`
+		if _, err := parseHAR([]byte(har)); err == nil {
+			t.Errorf("%s is accepted", field)
+		}
+	}
+	if _, err := parseHAR([]byte(`{"log":{"version":"1.2","entries":[{"request":{"method":"GET","url":"http://a/"},"response":{"status":200.5}}]}}`)); err == nil || !strings.Contains(err.Error(), "response.status: it is a JSON number 200.5; want a whole number") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// The clocks of other programs are cut to milliseconds, so that a query that
+// follows a response seems to overlap it by up to one.
+func TestHAROrderByCoarseClock(t *testing.T) {
+	const har = `{"log":{"version":"1.2","entries":[
+		{"startedDateTime":"2026-01-01T00:00:00.100Z","time":50.9,"request":{"method":"GET","url":"http://a/1"},"response":{"status":200}},
+		{"startedDateTime":"2026-01-01T00:00:00.150Z","time":0.2,"request":{"method":"GET","url":"http://a/2"},"response":{"status":200}},
+		{"startedDateTime":"2026-01-01T00:00:00.150Z","time":0.2,"request":{"method":"GET","url":"http://a/3"},"response":{"status":200}}]}}`
+	entries, err := parseHAR([]byte(har))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []harSeq{{1, 2}, {3, 4}, {5, 6}} {
+		if got := *entries[i].Seq; got != want {
+			t.Errorf("entry %d: %v, want %v", i, got, want)
+		}
+	}
 }

@@ -17,24 +17,22 @@ func healthService(q *request) (any, error) {
 		index:  func() uint64 { return st.serviceIndex(q.name) },
 		keys:   func() []string { return q.instanceKeys(name) },
 		result: q.entries(func() []*service { return st.instances(q.name) }),
+
+		byIndex: !q.query.Has("tag"),
 	})
 }
 
-// instanceKeys are what an agent watches of a service: its index, or all
-// services if there are no instances. If tags are asked for, it watches the
-// records, and of the nodes and checks only those of the instances that have
-// them.
+// instanceKeys are what an agent watches of a service: its index, or the records of
+// that name if there are none. If tags are asked for, it watches the records, and of
+// the nodes and checks only those of the instances that have them.
 func (q *request) instanceKeys(name string) []string {
-	switch {
-	case len(q.a.store.byName[name]) == 0:
-		return []string{serviceRecords}
-	case !q.query.Has("tag"):
+	if len(q.a.store.byName[name]) > 0 && !q.query.Has("tag") {
 		return []string{oneService + name}
 	}
-	keys := []string{servicesNamed + name}
+	keys := []string{recordWatch(servicesByName, name)}
 	for _, s := range q.tagged(q.a.store.instances(name)) {
-		node := strings.ToLower(s.node.Node)
-		keys = append(keys, nodeRecordOf+node, checksOfNode+node, checksOfOne+instanceKey(node, s.ID))
+		keys = append(keys, recordWatch(nodesByName, s.node.Node), recordWatch(checksByOwner, s.node.Node, whether(false)),
+			recordWatch(checksByID, s.node.Node, s.ID))
 	}
 	return keys
 }
@@ -84,7 +82,7 @@ func healthConnect(q *request) (any, error) {
 			return index
 		},
 		keys: func() []string {
-			keys := []string{meshRecords}
+			keys := []string{recordWatch(servicesByMesh, q.name)}
 			for _, s := range st.connectInstances(q.name) {
 				keys = append(keys, oneService+strings.ToLower(s.Name))
 			}
@@ -100,8 +98,7 @@ func healthIngress(q *request) (any, error) { return q.read(q.noInstances()) }
 
 // healthNode answers GET /v1/health/node/{node}.
 func healthNode(q *request) (any, error) {
-	name := strings.ToLower(q.name)
-	return q.readChecks(checksRead{missing: "Missing node name", watched: checksOnNode + name, around: checkRecords, find: func() []*check {
+	return q.readChecks(checksRead{missing: "Missing node name", watched: recordWatch(checksByNode, q.name), find: func() []*check {
 		n := q.a.store.node(q.name)
 		if n == nil {
 			return nil
@@ -113,7 +110,7 @@ func healthNode(q *request) (any, error) {
 // healthChecks answers GET /v1/health/checks/{service}.
 func healthChecks(q *request) (any, error) {
 	name := strings.ToLower(q.name)
-	r := checksRead{missing: "Missing service name", watched: checksOfService + name, around: serviceCheckAny, find: func() []*check {
+	r := checksRead{missing: "Missing service name", watched: recordWatch(checksByService, name), find: func() []*check {
 		return q.a.store.checksWhere(func(n *node, c *check) bool {
 			return strings.ToLower(c.ServiceName) == name && q.hasNodeMeta(n.Meta)
 		})
@@ -128,14 +125,14 @@ func healthChecks(q *request) (any, error) {
 func healthState(q *request) (any, error) {
 	name := strings.ToLower(q.name)
 	isAny := q.name == string(consul.HealthAny)
-	r := checksRead{missing: "Missing check state", watched: checksInState + name, around: checkRecords, find: func() []*check {
+	r := checksRead{missing: "Missing check state", watched: recordWatch(checksByState, name), find: func() []*check {
 		return q.a.store.checksWhere(func(n *node, c *check) bool {
 			same := c.Status == q.name || q.v == v1_21_4 && strings.ToLower(c.Status) == name
 			return (same || isAny) && q.hasNodeMeta(n.Meta)
 		})
 	}}
 	if isAny {
-		r.watched = checkRecords
+		r.watched = recordWatch(checksByNode)
 	}
 	return q.readChecks(r)
 }
@@ -143,8 +140,7 @@ func healthState(q *request) (any, error) {
 // checksRead is a read of checks.
 type checksRead struct {
 	missing string
-	watched string        // what an agent watches if it finds some
-	around  string        // what it watches if it finds none
+	watched string        // what an agent watches
 	index   func() uint64 // that of the table if nil
 	find    func() []*check
 }
@@ -156,12 +152,7 @@ func (q *request) readChecks(r checksRead) (any, error) {
 	}
 	return q.read(read{
 		missing: r.missing, target: ofHealthCheck, index: r.index,
-		keys: func() []string {
-			if len(r.find()) > 0 {
-				return []string{r.watched}
-			}
-			return []string{r.around}
-		},
+		keys: func() []string { return []string{r.watched} },
 		result: func(authz *authorizer, keep predicate) (any, bool, error) {
 			allowed := func(c *check) bool {
 				return authz.allows(nodeRead, c.Node) && (c.ServiceName == "" || authz.allows(serviceRead, c.ServiceName))

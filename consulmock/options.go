@@ -150,7 +150,7 @@ func WithDatacenter(name string) Option {
 func WithACLDefaultDeny() Option { return func(c *config) { c.defaultDeny = true } }
 
 // WithTokens adds tokens, and turns access control on as [WithACLDefaultDeny]
-// does.
+// does. [NewServer] panics if the rules of a token are wrong, and says where.
 func WithTokens(tokens ...Token) Option {
 	tokens = slices.Clone(tokens)
 	return func(c *config) {
@@ -183,8 +183,10 @@ func WithStreaming(on bool) Option { return func(c *config) { c.streaming = on }
 // only.
 func WithTranslateAddresses(on bool) Option { return func(c *config) { c.translate = on } }
 
-// WithQueryTimes sets the wait of blocking queries that do not say one, and the
-// longest wait. They are 5 and 10 minutes by default.
+// WithQueryTimes sets the wait of blocking queries without a parameter wait, and
+// the longest wait. They are 5 and 10 minutes by default. Agents, and so the
+// server, use neither for waits on a hash: those wait 10 minutes by default, and as
+// long as the parameter says otherwise.
 func WithQueryTimes(defaultWait, maxWait time.Duration) Option {
 	return func(c *config) { c.defaultWait, c.maxWait = defaultWait, maxWait }
 }

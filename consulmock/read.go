@@ -57,7 +57,10 @@ type read struct {
 	cache    bool         // the agent has a cache for it
 	stream   string       // the streaming backend's key, empty if it does not answer
 	index    func() uint64
-	keys     func() []string // what an agent watches for the answer
+	keys     func() []string // what an agent watches for the response
+	// byIndex says that these are indexes and not what is read. An agent then does
+	// not see every change: a wait that is over has the result of its beginning.
+	byIndex bool
 	// result returns the answer and whether something was left out because the
 	// token does not allow it.
 	result func(authz *authorizer, keep predicate) (body any, filtered bool, err error)
@@ -81,27 +84,47 @@ func (q *request) read(r read) (any, error) {
 	if err != nil {
 		return nil, q.readFailed(&r, err)
 	}
-	index, err := q.block(o, &r, streaming)
-	if err != nil {
-		return nil, err
-	}
-	authz, err := q.authorize() // again, since the token may have gone
-	if err != nil {
-		return nil, q.readFailed(&r, err)
-	}
 	if passing {
 		keep = onlyPassing(keep)
 	}
-	body, filtered, err := r.result(authz, keep)
+	e := evaluation{read: &r, keep: keep, byIndex: r.byIndex && !streaming}
+	index, err := q.block(o, &e, streaming)
 	if err != nil {
-		return nil, q.readFailed(&r, err)
+		return nil, err
+	}
+	if !e.byIndex || !e.isOver {
+		e.run(q)
+	}
+	if e.err != nil {
+		return nil, q.readFailed(&r, e.err)
 	}
 	q.setMeta(o, index, streaming)
-	q.setFiltered(authz, filtered)
+	q.setFiltered(e.authz, e.filtered)
 	if o.cached && r.cache {
 		q.setCache()
 	}
-	return body, nil
+	return e.body, nil
+}
+
+// evaluation is the result of a read at a moment.
+type evaluation struct {
+	*read
+	keep    predicate
+	byIndex bool
+	isOver  bool // the wait ended without a change
+
+	authz    *authorizer
+	body     any
+	filtered bool
+	err      error
+}
+
+// run reads what there is now.
+func (e *evaluation) run(q *request) {
+	e.authz, e.err = q.authorize() // each time, since the token may have gone
+	if e.err == nil {
+		e.body, e.filtered, e.err = e.result(e.authz, e.keep)
+	}
 }
 
 // admit returns the filter of a read, or why the servers refuse the read.
@@ -154,20 +177,25 @@ func (q *request) streams(o readOptions) bool {
 // and returns it. If the time is over before that, it returns the index as it was
 // when the agent last looked, as agents do: it may have moved since without
 // anything having changed that they watch.
-func (q *request) block(o readOptions, r *read, streaming bool) (uint64, error) {
-	index, keys, length := r.index, r.keys, jitter(q.length(o.wait))
+func (q *request) block(o readOptions, e *evaluation, streaming bool) (uint64, error) {
+	index, keys, length := e.index, e.keys, jitter(q.length(o.wait))
 	if streaming {
 		length = q.length(o.wait)
-		index = func() uint64 { return q.a.store.viewIndex(r.stream, r.index()) }
-		keys = func() []string { return []string{r.stream, aclKey} }
+		index = func() uint64 { return q.a.store.viewIndex(e.stream, e.index()) }
+		keys = func() []string { return []string{streamOf + e.stream, aclKey} }
 	}
 	seen := index()
 	if o.index == 0 || keys == nil {
 		return seen, nil
 	}
-	_, err := q.wait(length, func() bool {
+	var err error
+	e.isOver, err = q.wait(length, func() bool {
 		seen = index()
-		return max(seen, 1) <= o.index && q.tokenExists()
+		blocked := max(seen, 1) <= o.index && q.tokenExists()
+		if blocked && e.byIndex {
+			e.run(q)
+		}
+		return blocked
 	}, keys)
 	return seen, err
 }

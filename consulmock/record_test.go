@@ -2,13 +2,19 @@ package consulmock
 
 import (
 	"bufio"
+	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -230,9 +236,16 @@ func TestRecordFailures(t *testing.T) {
 }
 
 func TestRecordRefuses(t *testing.T) {
-	for _, target := range []string{"", "127.0.0.1:8500", "ftp://a", "http://", "://"} {
-		if _, err := Record(target, filepath.Join(t.TempDir(), "x.har")); err == nil || !strings.Contains(err.Error(), "target") {
+	for _, target := range []string{
+		"", "127.0.0.1:8500", "ftp://a", "http://", "://",
+		"http://me:sekrit-1@a:8500", "http://sekrit-1@a:8500", "http://me:sekrit-1@a b", "http://a?token=sekrit-1", "http://a#sekrit-1",
+	} {
+		file := filepath.Join(t.TempDir(), "x.har")
+		if _, err := Record(target, file); err == nil || !strings.Contains(err.Error(), "target") || strings.Contains(err.Error(), "sekrit") {
 			t.Errorf("target %q: %v", target, err)
+		}
+		if _, err := os.Stat(file); err == nil {
+			t.Errorf("target %q: the file was created", target)
 		}
 	}
 	if _, err := Record("http://127.0.0.1:1", filepath.Join(t.TempDir(), "none", "x.har")); err == nil {
@@ -261,5 +274,218 @@ func TestRecordCloseEndsExchanges(t *testing.T) {
 	}
 	if entries, err := readHAR(file); err != nil || len(entries) != 1 || entries[0].Failure != failedCanceled {
 		t.Errorf("got %+v, %v", entries, err)
+	}
+}
+
+// It also ends those that it serves as a handler of another server, whether they
+// wait for the agent, for the rest of the request, or for a client that does not
+// read.
+func TestRecordCloseEndsHandledExchanges(t *testing.T) {
+	agent := New(t)
+	seen := &Observer{}
+	agent.Inject(Fault{Path: "/v1/hangs", Hang: make(chan struct{}), Observe: seen})
+	agent.Inject(Fault{Path: "/v1/endless", Endless: true, Body: strings.Repeat("x", 1<<16), Observe: seen})
+	r, file := recorded(t, agent.URL())
+	begun := make(chan struct{}, 3)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		begun <- struct{}{}
+		r.ServeHTTP(w, req)
+	}))
+	defer server.Close()
+	for _, request := range []string{
+		"GET /v1/hangs HTTP/1.1\r\nHost: a\r\n\r\n",
+		"GET /v1/endless HTTP/1.1\r\nHost: a\r\n\r\n",
+		"PUT /v1/half HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf",
+	} {
+		c, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		io.WriteString(c, request)
+		<-begun
+	}
+	seen.Wait(2, nil)
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+	entries, err := readHAR(file)
+	if err != nil || len(entries) != 2 || entries[0].Failure != failedCanceled || entries[1].Failure != failedCanceled {
+		t.Errorf("got %+v, %v", entries, err)
+	}
+}
+
+// failingFile fails half-way through a write, as files do on a full disk.
+type failingFile struct {
+	archiveFile
+	fails bool
+}
+
+// WriteAt implements [io.WriterAt].
+func (f *failingFile) WriteAt(p []byte, at int64) (int, error) {
+	if !f.fails {
+		return f.archiveFile.WriteAt(p, at)
+	}
+	f.fails = false
+	n, _ := f.archiveFile.WriteAt(p[:len(p)/2], at)
+	return n, errors.New("no space left on device")
+}
+
+// What cannot be written is lost, but nothing else is.
+func TestRecordFullDisk(t *testing.T) {
+	for n := range 3 {
+		agent := New(t)
+		r, file := recorded(t, agent.URL())
+		disk := &failingFile{archiveFile: r.archive.file}
+		r.archive.file = disk
+		for i := range 3 {
+			disk.fails = i == n
+			sendTo(http.DefaultClient, "GET", r.URL()+"/v1/status/leader", "")
+			if _, err := readHAR(file); err != nil {
+				t.Error(err)
+			}
+		}
+		http.DefaultClient.CloseIdleConnections()
+		if err := r.Close(); err == nil || !strings.Contains(err.Error(), "no space left") {
+			t.Errorf("got %v", err)
+		}
+		if entries, err := readHAR(file); err != nil || len(entries) != 2 {
+			t.Errorf("failure at %d: %d entries, %v", n, len(entries), err)
+		}
+	}
+}
+
+// Of a response that is too long the beginning is recorded, and that it is only
+// the beginning.
+func TestRecordLargeResponses(t *testing.T) {
+	const most = 1 << 10
+	agent := New(t)
+	small, large := strings.Repeat("s", most), strings.Repeat("l", most+1)
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	io.WriteString(z, large)
+	z.Close()
+	agent.Inject(Fault{Body: small})
+	agent.Inject(Fault{Body: large})
+	agent.Inject(Fault{Body: large, Header: http.Header{"Transfer-Encoding": {"chunked"}}})
+	agent.Inject(Fault{Body: packed.String(), Header: http.Header{"Content-Encoding": {"gzip"}}})
+	r, file := recorded(t, agent.URL())
+	r.most = most
+	for _, want := range []int{most, most + 1, most + 1, packed.Len()} {
+		req, _ := http.NewRequest("GET", r.URL()+"/v1/x", nil)
+		req.Header.Set("Accept-Encoding", "gzip")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := io.Copy(io.Discard, resp.Body); n != int64(want) || err != nil {
+			t.Errorf("the client got %d bytes, %v; want %d", n, err, want)
+		}
+		resp.Body.Close()
+	}
+	http.DefaultClient.CloseIdleConnections()
+	r.Close()
+	entries, err := readHAR(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, e := range entries {
+		if isPartial := i > 0; e.Answer.Content.Partial != isPartial || len(e.Answer.body) != most || e.Failure != "" {
+			t.Errorf("entry %d: %d bytes, partial %t, %q", i, len(e.Answer.body), e.Answer.Content.Partial, e.Failure)
+		}
+	}
+}
+
+// A request that is too long is refused, and says so.
+func TestRecordLargeRequests(t *testing.T) {
+	agent := New(t)
+	r, _ := recorded(t, agent.URL())
+	r.most = 10
+	resp, body, err := sendTo(http.DefaultClient, "PUT", r.URL()+"/v1/agent/service/register", `{"Name":"web"}`)
+	if err != nil || resp.StatusCode != http.StatusRequestEntityTooLarge || !strings.Contains(body, "more than 10 bytes") {
+		t.Errorf("got %v, %q, %v", resp, body, err)
+	}
+	if n := len(agent.Requests()); n != 0 {
+		t.Errorf("the agent got %d requests", n)
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
+
+// Whatever has been recorded can be replayed, also what a proxy is asked for.
+func TestRecordOddRequests(t *testing.T) {
+	agent := New(t)
+	r, file := recorded(t, agent.URL())
+	for _, line := range []string{"GET http://consul", "GET http://me:sekrit-1@consul?stale", "CONNECT consul:443", "GET /", "GET //", "GET /%2F?%zz", "GET /a:b"} {
+		c, err := net.Dial("tcp", strings.TrimPrefix(r.URL(), "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(c, line+" HTTP/1.1\r\nHost: consul\r\nConnection: close\r\n\r\n")
+		io.Copy(io.Discard, c)
+		c.Close()
+	}
+	r.Close()
+	entries, err := readHAR(file)
+	if err != nil || len(entries) != 7 {
+		t.Fatalf("%d entries, %v", len(entries), err)
+	}
+	if data, _ := os.ReadFile(file); strings.Contains(string(data), "sekrit") {
+		t.Errorf("a password in\n%s", data)
+	}
+	s, err := NewReplayServer(file, func(problem string) { t.Error(problem) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	client := &http.Client{Transport: s.Transport()}
+	for _, target := range []string{"http://consul", "http://consul?stale", "http://consul/"} {
+		if _, _, err := sendTo(client, "GET", target, ""); err != nil {
+			t.Error(err)
+		}
+	}
+	client.CloseIdleConnections()
+}
+
+// Nothing listens once the recorder is closed.
+func TestRecordURLAfterClose(t *testing.T) {
+	r, _ := recorded(t, "http://127.0.0.1:1")
+	r.Close()
+	defer func() {
+		if p := fmt.Sprint(recover()); !strings.Contains(p, "closed") {
+			t.Errorf("got %v", p)
+		}
+	}()
+	t.Errorf("got %s", r.URL())
+}
+
+// An agent is asked for no compression that the recorder cannot undo, or secrets
+// would stay in what it compressed.
+func TestRecordCompression(t *testing.T) {
+	agent := New(t)
+	r, _ := recorded(t, agent.URL())
+	for have, want := range map[string]string{"br, GZIP;q=0.5": "gzip", "br, zstd, deflate": "", "gzip": "gzip", "gzip;q=0": "", "*": ""} {
+		req, _ := http.NewRequest("GET", r.URL()+"/v1/status/leader", nil)
+		req.Header.Set("Accept-Encoding", have)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		requests := agent.Requests()
+		if got := requests[len(requests)-1].Header.Get("Accept-Encoding"); got != want {
+			t.Errorf("%q became %q, want %q", have, got, want)
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
+
+// With tokens in it, a recording is for its owner only.
+func TestRecordFileMode(t *testing.T) {
+	if runtime.GOOS == "windows" || runtime.GOOS == "plan9" {
+		t.Skip("modes are not kept there")
+	}
+	_, file := recorded(t, "http://127.0.0.1:1", KeepTokens())
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("got %v, %v", info.Mode(), err)
 	}
 }

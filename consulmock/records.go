@@ -12,6 +12,7 @@ import (
 func (st *store) ensureNode(rec nodeRecord) *node {
 	key := strings.ToLower(rec.Node)
 	n := st.nodes[key]
+	var before map[string]string
 	if n == nil {
 		n = &node{services: make(map[string]*service), checks: make(map[string]*check), own: make(map[string]*check)}
 		st.nodes[key] = n
@@ -23,11 +24,12 @@ func (st *store) ensureNode(rec nodeRecord) *node {
 		if reflect.DeepEqual(rec, *n.nodeRecord) {
 			return n
 		}
+		before = n.nodeRecord.keys()
 	}
 	rec.ModifyIndex = st.index
 	n.nodeRecord = &rec
 	st.touch(nodesTable, oneNode+key)
-	st.notify(nodeRecords, nodeRecordOf+key)
+	st.recordChanged(before, rec.keys())
 	st.touchServicesOf(n)
 	return n
 }
@@ -36,6 +38,7 @@ func (st *store) ensureNode(rec nodeRecord) *node {
 func (st *store) ensureService(n *node, rec serviceRecord) *service {
 	key := strings.ToLower(rec.ID)
 	s := n.services[key]
+	var before map[string]string
 	if s == nil {
 		s = &service{node: n, checks: make(map[string]*check)}
 		n.services[key] = s
@@ -45,8 +48,8 @@ func (st *store) ensureService(n *node, rec serviceRecord) *service {
 		if reflect.DeepEqual(rec, *s.serviceRecord) {
 			return s
 		}
-		st.unname(s, rec.Name)
-		st.serviceChanged(n, s.serviceRecord)
+		st.rename(s, rec.Name)
+		before = s.serviceRecord.keys(n.Node)
 	}
 	rec.ModifyIndex = st.index
 	s.serviceRecord = &rec
@@ -57,7 +60,7 @@ func (st *store) ensureService(n *node, rec serviceRecord) *service {
 	st.touch(servicesTable)
 	st.touchService(s)
 	st.touchNode(n)
-	st.serviceChanged(n, &rec)
+	st.recordChanged(before, rec.keys(n.Node))
 	return s
 }
 
@@ -69,26 +72,48 @@ func addTo(m map[string]map[*service]struct{}, name string, s *service) {
 	m[name][s] = struct{}{}
 }
 
-// unname takes a service out of the instances of its name, unless its next name
-// is the same, and moves the indexes of those that are left.
-func (st *store) unname(s *service, next string) {
-	if mesh := strings.ToLower(s.meshName()); mesh != "" {
-		st.touch(meshService + mesh)
-		delete(st.byMesh[mesh], s)
-		if len(st.byMesh[mesh]) == 0 {
-			delete(st.byMesh, mesh)
-		}
-	}
+// rename takes a service out of the instances of its name, if its next name is
+// another one. That is no removal: the index of the name stays, and nobody learns
+// of it by that of a missing service. Only the streaming backend has an event.
+func (st *store) rename(s *service, next string) {
+	st.removeMeshName(s)
 	if strings.EqualFold(s.Name, next) {
 		return
 	}
+	st.removeName(s)
+	st.stream(oneService + strings.ToLower(s.Name))
+}
+
+// unname takes a service that is removed out of the instances of its name, and
+// moves the indexes of those that are left.
+func (st *store) unname(s *service) {
+	st.removeMeshName(s)
+	name := strings.ToLower(s.Name)
+	st.touch(oneService + name)
+	st.removeName(s)
+	if len(st.byName[name]) == 0 {
+		delete(st.indexes, oneService+name)
+		st.touch(lastExtinction)
+	}
+}
+
+func (st *store) removeName(s *service) {
 	name := strings.ToLower(s.Name)
 	delete(st.byName[name], s)
-	st.touch(oneService + name)
 	if len(st.byName[name]) == 0 {
 		delete(st.byName, name)
-		delete(st.indexes, oneService+name)
-		st.touch(extinctions)
+	}
+}
+
+func (st *store) removeMeshName(s *service) {
+	mesh := strings.ToLower(s.meshName())
+	if mesh == "" {
+		return
+	}
+	st.touch(meshService + mesh)
+	delete(st.byMesh[mesh], s)
+	if len(st.byMesh[mesh]) == 0 {
+		delete(st.byMesh, mesh)
 	}
 }
 
@@ -109,19 +134,20 @@ func (st *store) ensureCheck(n *node, rec checkRecord) error {
 	}
 	rec.Node = n.Node
 	old := n.checks[key]
+	var before map[string]string
 	rec.CreateIndex, rec.ModifyIndex = st.index, st.index
 	if old != nil {
 		rec.CreateIndex, rec.ModifyIndex = old.CreateIndex, old.ModifyIndex
 		if reflect.DeepEqual(rec, *old.checkRecord) {
 			if st.version == v1_8_7 { // writes it again all the same
 				st.touch(checksTable)
-				st.checkChanged(&rec)
+				st.recordChanged(nil, rec.keys())
 			}
 			return nil
 		}
 		rec.ModifyIndex = st.index
 		n.unlink(key, old)
-		st.checkChanged(old.checkRecord)
+		before = old.checkRecord.keys()
 	}
 	c := &check{&rec}
 	n.checks[key] = c
@@ -133,7 +159,7 @@ func (st *store) ensureCheck(n *node, rec checkRecord) error {
 		st.touchServicesOf(n)
 	}
 	st.touch(checksTable)
-	st.checkChanged(&rec)
+	st.recordChanged(before, rec.keys())
 	return nil
 }
 
@@ -151,7 +177,7 @@ func (st *store) deleteCheck(n *node, id string) {
 		st.touch(servicesTable)
 	}
 	st.touch(checksTable)
-	st.checkChanged(c.checkRecord)
+	st.recordChanged(c.checkRecord.keys(), nil)
 }
 
 // unlink takes a check off a node, and returns the service that it was of.
@@ -179,8 +205,8 @@ func (st *store) deleteService(n *node, id string) {
 	delete(n.services, key)
 	st.touch(checksTable, servicesTable)
 	st.touchNode(n)
-	st.unname(s, "")
-	st.serviceChanged(n, s.serviceRecord)
+	st.unname(s)
+	st.recordChanged(s.serviceRecord.keys(n.Node), nil)
 }
 
 // deleteNode removes a node with everything on it, if it is there.
@@ -199,5 +225,6 @@ func (st *store) deleteNode(name string) {
 	delete(st.nodes, key)
 	delete(st.indexes, oneNode+key)
 	st.touch(nodesTable, nodesGone)
-	st.notify(oneNode+key, nodeRecords, nodeRecordOf+key)
+	st.notify(oneNode + key)
+	st.recordChanged(n.nodeRecord.keys(), nil)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,22 +13,25 @@ import (
 )
 
 // Replay returns a server that answers from a recording, an HTTP archive (HAR
-// 1.2) as [Record] writes it, and that is closed when the test ends.
+// 1.2) as [Record] writes it, and that is closed when the test ends. Archives of
+// other programs work too, except that they tell by the clock only which exchanges
+// overlapped. What cannot be read fails the test at once.
 //
-// A request is answered by the first recorded one that is identical and has not
-// been answered with yet: method, path, parameters in any order, and the body as
-// a JSON value. What agents take for the same is the same, such as wait=2m and
-// wait=120000ms. Hosts, headers and tokens do not matter. An index or hash to wait
-// on may also be another one than in the recording, if an earlier answer of the
-// replay gave it.
+// A request gets the response of the first recorded request that is identical and
+// was not used yet: method, path, parameters in any order, and the body as a JSON
+// value. What agents take for the same is the same, such as wait=2m and
+// wait=120000ms. Hosts and headers do not matter, and neither do tokens, also where
+// the path or the body repeats one that a request has carried. An index or hash to
+// wait on may also be another one than in the recording, if an earlier response of
+// the replay had it.
 //
-// The answer to a blocking query is held until the requests have come that
+// The response to a blocking query is held until the requests have come that
 // arrived while it waited in the recording. No time is waited otherwise. A
 // failure is replayed as a connection that ends.
 //
 // A request that was never recorded fails the test, with the nearest recorded one
-// in the message, and is answered with 501. From then on nothing is held. What was
-// recorded but not asked for is logged at the end.
+// in the message, and gets the status 501. From then on nothing is held. What was
+// recorded but not requested is logged at the end.
 func Replay(t testing.TB, har string) *Server {
 	if t == nil {
 		panic("consulmock: Replay: nil testing.TB; for programs that are not tests there is NewReplayServer")
@@ -81,16 +85,17 @@ type replayer struct {
 	report func(string)
 	hasUI  bool // the recording has requests for an agent's own pages
 
-	mu      sync.Mutex
-	entries []*replayEntry
-	given   map[string]bool // indexes and hashes in the answers so far
-	arrived chan struct{}   // closed and replaced at each arrival
-	astray  bool            // there was a request that was never recorded
+	mu        sync.Mutex
+	redactor  redactor
+	entries   []*replayEntry
+	given     map[string]bool // indexes and hashes in the responses so far
+	arrived   chan struct{}   // closed and replaced at each arrival
+	unmatched bool            // there was a request that was never recorded
 }
 
 type replayEntry struct {
 	harEntry
-	asked   askedFor
+	asked   requestKey
 	arrived bool
 }
 
@@ -101,9 +106,35 @@ func newReplayer(file string, entries []harEntry, report func(string)) *replayer
 			continue // no request with such a URL gets this far
 		}
 		r.hasUI = r.hasUI || isUI(e.Request.url.Path)
-		r.entries = append(r.entries, &replayEntry{harEntry: e, asked: newAskedFor(e.Request.Method, e.Request.url, e.Request.body)})
+		r.redactor.learnFrom(&e)
+		r.entries = append(r.entries, &replayEntry{harEntry: e})
 	}
+	r.nameEntries()
 	return r
+}
+
+// nameEntries computes the keys of the recorded requests by the secrets that are
+// known.
+func (r *replayer) nameEntries() {
+	for _, e := range r.entries {
+		e.asked = newRequestKey(&r.redactor, e.Request.Method, e.Request.url, e.Request.body)
+	}
+}
+
+// key returns the key of a request. A token that it is the first to carry is
+// learned before, for it and for the recorded requests, so that it makes no
+// difference.
+func (r *replayer) key(req *http.Request, body []byte) requestKey {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	u := url.URL{Path: req.URL.Path, RawPath: req.URL.RawPath, RawQuery: req.URL.RawQuery}
+	if u.Path == "" {
+		u.Path = "/"
+	}
+	if r.redactor.learnFrom(&harEntry{Request: harRequest{URL: u.String(), Headers: pairs(req.Header), body: body}}) {
+		r.nameEntries()
+	}
+	return newRequestKey(&r.redactor, req.Method, &u, body)
 }
 
 // ServeHTTP implements [http.Handler].
@@ -112,7 +143,7 @@ func (r *replayer) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	asked := newAskedFor(req.Method, req.URL, body)
+	asked := r.key(req, body)
 	e, problem := r.find(asked)
 	if e == nil {
 		if r.report != nil {
@@ -121,14 +152,14 @@ func (r *replayer) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, problem, http.StatusNotImplemented)
 		return
 	}
-	if e.asked.blocks() && !r.hold(e, req.Context().Done()) {
+	if !r.hold(e, req.Context().Done()) {
 		panic(http.ErrAbortHandler)
 	}
 	r.send(w, req, e)
 }
 
 // find returns the entry that answers, or says why there is none.
-func (r *replayer) find(asked askedFor) (*replayEntry, string) {
+func (r *replayer) find(asked requestKey) (*replayEntry, string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var found *replayEntry
@@ -147,7 +178,7 @@ func (r *replayer) find(asked askedFor) (*replayEntry, string) {
 	close(r.arrived)
 	r.arrived = make(chan struct{})
 	if found == nil {
-		r.astray = true
+		r.unmatched = true
 		return nil, r.explain(asked)
 	}
 	found.arrived = true
@@ -155,15 +186,15 @@ func (r *replayer) find(asked askedFor) (*replayEntry, string) {
 }
 
 // hold returns when the requests have come that came while e waited in the
-// recording. After a request that was never recorded nothing is held any more,
+// recording, if e is a blocking query. After a request that was never recorded nothing is held any more,
 // because what is waited for may never come. It returns false if done is closed
 // before.
 func (r *replayer) hold(e *replayEntry, done <-chan struct{}) bool {
 	for {
 		r.mu.Lock()
 		arrived := r.arrived
-		missing := !r.astray && slices.ContainsFunc(r.entries, func(o *replayEntry) bool {
-			return !o.arrived && e.Seq.Start < o.Seq.Start && o.Seq.Start < e.Seq.End
+		missing := e.asked.blocks() && !r.unmatched && slices.ContainsFunc(r.entries, func(o *replayEntry) bool {
+			return !o.arrived && e.Seq.Start < o.Seq.Start && o.Seq.Start < e.Seq.End && !o.follows(e)
 		})
 		r.mu.Unlock()
 		if !missing {
@@ -175,6 +206,17 @@ func (r *replayer) hold(e *replayEntry, done <-chan struct{}) bool {
 			return false
 		}
 	}
+}
+
+// waitHeaders are those whose values a client waits on in its next query.
+var waitHeaders = []string{"X-Consul-Index", "X-Consul-Contenthash"}
+
+// follows reports whether o cannot have been sent while e waited, whatever the
+// clock of the recording says: it waits on what the response to e has told.
+func (o *replayEntry) follows(e *replayEntry) bool {
+	return e.byClock && o.asked.blocks() && slices.ContainsFunc(e.Answer.Headers, func(h harPair) bool {
+		return h.Value == o.asked.waitsOn && slices.Contains(waitHeaders, http.CanonicalHeaderKey(h.Name))
+	})
 }
 
 // notReplayed are the fields of a header that belong to a connection or to how a
@@ -198,7 +240,7 @@ func (r *replayer) send(w http.ResponseWriter, req *http.Request, e *replayEntry
 		}
 		header[name] = append(header[name], h.Value)
 	}
-	for _, name := range []string{"X-Consul-Index", "X-Consul-Contenthash"} {
+	for _, name := range waitHeaders {
 		if v := header.Get(name); v != "" {
 			r.mu.Lock()
 			r.given[v] = true
@@ -244,7 +286,7 @@ func (e *replayEntry) name(i int) string {
 }
 
 // explain says why there is no answer for a request. r.mu must be held.
-func (r *replayer) explain(asked askedFor) string {
+func (r *replayer) explain(asked requestKey) string {
 	text := fmt.Sprintf("consulmock: %s has no answer for %s", r.file, asked)
 	best, least, times := -1, 0, 0
 	for i, e := range r.entries {

@@ -12,7 +12,7 @@ func TestReplaySpelling(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a := newAskedFor("PUT", u, []byte(body))
+		a := newRequestKey(new(redactor), "PUT", u, []byte(body))
 		return a.key + a.waitsOn
 	}
 	const health, register = "/v1/health/service/web", "/v1/agent/service/register"

@@ -344,3 +344,97 @@ func TestLeftoversOfAFake(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// A loop of blocking queries, as a browser records it, is replayed to its end,
+// though by its clock each query began before the one before had ended.
+func TestReplayBrowserLoop(t *testing.T) {
+	for name, start := range map[string]string{"milliseconds": "2026-01-01T00:00:0%d.000Z", "microseconds": "2026-01-01T00:00:0%d.000001Z"} {
+		var entries []string
+		for i := 1; i <= 3; i++ {
+			entries = append(entries, fmt.Sprintf(`{"startedDateTime":"`+start+`","time":1000.7,
+				"request":{"method":"GET","url":"http://a/v1/health/service/web?index=%d"},
+				"response":{"status":200,"headers":[{"name":"X-Consul-Index","value":"%d"}],"content":{"text":"[%d]"}}}`, i, i, i+1, i))
+		}
+		s, c, problems := replayOf(t, `{"log":{"version":"1.2","entries":[`+strings.Join(entries, ",")+`]}}`)
+		for i := 1; i <= 3; i++ {
+			if _, body, err := sendTo(c, "GET", fmt.Sprintf("http://b/v1/health/service/web?index=%d", i), ""); body != fmt.Sprintf("[%d]", i) || err != nil {
+				t.Errorf("%s: got %q, %v", name, body, err)
+			}
+		}
+		if len(*problems) > 0 || len(s.Leftovers()) > 0 {
+			t.Errorf("%s: problems %q, left over %q", name, *problems, s.Leftovers())
+		}
+	}
+}
+
+// A program is replayed with another token than it was recorded with, also where
+// it has its token in paths and bodies.
+func TestReplayOwnToken(t *testing.T) {
+	agent := New(t)
+	story := func(url, token string) {
+		t.Helper()
+		for _, request := range []struct{ path, body string }{
+			{"/v1/agent/service/register", `{"Name":"web","Check":{"HTTP":"http://127.0.0.1/","Interval":"1h","Header":{"X-Consul-Token":["` + token + `"],"X-Other":["for ` + token + `"]}}}`},
+			{"/v1/agent/check/update/service:web?x=" + token, `{"Status":"passing","Output":"` + token + `"}`},
+			{"/v1/agent/service/deregister/web/" + token, ""},
+		} {
+			req, err := http.NewRequest("PUT", url+request.path, strings.NewReader(request.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("X-Consul-Token", token)
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+		}
+		http.DefaultClient.CloseIdleConnections()
+	}
+	for name, opts := range map[string][]RecordOption{"redacted": nil, "kept": {KeepTokens()}} {
+		r, file := recorded(t, agent.URL(), opts...)
+		story(r.URL(), known)
+		r.Close()
+		s, err := NewReplayServer(file, func(problem string) { t.Errorf("%s: %s", name, problem) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		story(s.URL(), "another-token")
+		if left := s.Leftovers(); len(left) > 0 {
+			t.Errorf("%s: left over %q", name, left)
+		}
+		s.Close()
+	}
+}
+
+// A token that is a word of the recording is none there.
+func TestReplayTokenThatIsAWord(t *testing.T) {
+	s, c, problems := replayOf(t, replayedHAR)
+	for _, path := range []string{"/v1/status/leader", "/v1/health/service/web?tag=a&tag=b"} {
+		req, _ := http.NewRequest("GET", "http://a"+path, nil)
+		req.Header.Set("Authorization", "Bearer /service")
+		resp, err := c.Do(req)
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("got %v, %v", resp, err)
+		}
+		resp.Body.Close()
+	}
+	if len(*problems) > 0 || len(s.Leftovers()) != 3 {
+		t.Errorf("problems %q, left over %q", *problems, s.Leftovers())
+	}
+}
+
+// Whoever reads what a replay misses does not learn the token.
+func TestReplayMissHasNoToken(t *testing.T) {
+	_, c, problems := replayOf(t, replayedHAR)
+	req, _ := http.NewRequest("PUT", "http://a/v1/agent/service/register/"+known+"?x="+known, strings.NewReader(`{"Name":"`+known+`"}`))
+	req.Header.Set("X-Consul-Token", known)
+	resp, err := c.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if len(*problems) != 1 || strings.Contains((*problems)[0], known) {
+		t.Errorf("got %q", *problems)
+	}
+}

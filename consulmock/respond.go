@@ -97,6 +97,9 @@ func (q *request) locked(answer handler) (any, error) {
 		return nil, errGone
 	}
 	q.a = q.s.agent
+	if q.r.Method != http.MethodGet {
+		q.a.updateDueAliases() // an agent has done so before the next registration
+	}
 	return answer(q)
 }
 

@@ -82,6 +82,8 @@ var routes = []route{
 	{"GET", "/v1/status/leader", statusLeader, v1_8_7},
 	{"GET", "/v1/status/peers", statusPeers, v1_8_7},
 
+	{"GET", "/v1/operator/raft/configuration", raftConfiguration, v1_8_7},
+
 	// Just enough to make and revoke the tokens of a test.
 	{"PUT", "/v1/acl/policy", createPolicy, v1_8_7},
 	{"PUT", "/v1/acl/token", createToken, v1_8_7},

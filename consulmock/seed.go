@@ -77,7 +77,11 @@ func (s *Server) seed(what string, answer handler, name string, params url.Value
 		s: s, v: s.config.version, w: httptest.NewRecorder(), r: &http.Request{Method: http.MethodPut, URL: &url.URL{}, Header: http.Header{}},
 		query: params, name: name, body: data, seeding: true,
 	}
-	if _, err := q.locked(answer); err != nil {
+	_, err = q.locked(func(q *request) (any, error) {
+		defer q.a.updateDueAliases() // so that it is in effect when the method returns
+		return answer(q)
+	})
+	if err != nil {
 		panic(fmt.Sprintf("consulmock: %s: %v", what, err))
 	}
 }
@@ -98,7 +102,7 @@ func (s *Server) SetCheckStatus(checkID string, status consul.HealthStatus, outp
 	c.setStatus(string(status), c.limit(output))
 	if c.rec.Type == "ttl" {
 		c.updated = time.Now()
-		c.startTTL()
+		c.startTTL(c.rec.Output)
 	}
 	s.agent.syncChanges()
 }

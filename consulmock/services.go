@@ -1,6 +1,7 @@
 package consulmock
 
 import (
+	"encoding/json"
 	"fmt"
 	"hash/fnv"
 	"maps"
@@ -80,10 +81,7 @@ const localServiceKey = "local service "
 // change.
 func (a *agent) setHash(s *localService) {
 	h := fnv.New64a()
-	fmt.Fprintf(h, "%#v", s.rec)
-	if s.rec.Proxy != nil {
-		fmt.Fprintf(h, "%+v", *s.rec.Proxy)
-	}
+	json.NewEncoder(h).Encode(s.rec) // which is made of types that encode
 	if hash := strconv.FormatUint(h.Sum64(), 16); hash != s.hash {
 		s.hash = hash
 		a.store.notify(localServiceKey + s.rec.ID)
@@ -150,7 +148,8 @@ func (a *agent) addService(d *serviceDefinition, token string, replace bool, sid
 		checks = defaultSidecarChecks(d)
 	}
 	s := a.services[d.ID]
-	if s == nil {
+	isNew := s == nil
+	if isNew {
 		s = &localService{checks: make(map[string]*localCheck)}
 		a.services[d.ID] = s
 	}
@@ -162,6 +161,9 @@ func (a *agent) addService(d *serviceDefinition, token string, replace bool, sid
 		a.sync.service(d.ID)
 	}
 
+	if isNew {
+		a.serviceChanged(d.ID)
+	}
 	stay := make(map[string]bool)
 	for i, c := range checks {
 		id := c.CheckID
@@ -214,7 +216,7 @@ func (d *serviceDefinition) record() serviceRecord {
 		rec.Native = d.Connect.Native
 	}
 	if d.Proxy != nil {
-		rec.Proxy = d.Proxy.withDefaults()
+		rec.Proxy = d.Proxy.withDefaults("service")
 	}
 	rec.addTaggedAddresses()
 	return rec
@@ -270,10 +272,10 @@ func deregisterService(q *request) (any, error) {
 // removeService removes a service with its checks and its sidecar.
 func (a *agent) removeService(id string) {
 	s := a.services[id]
+	delete(a.services, id) // first, for aliases that are told of its checks
 	for _, c := range sorted(s.checks) {
 		a.removeCheck(c)
 	}
-	delete(a.services, id)
 	a.sync.gone(id, s)
 	a.store.notify(localServiceKey + id)
 	if side := a.services[id+sidecarSuffix]; side != nil && side.sidecarOf == id {

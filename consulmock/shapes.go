@@ -235,7 +235,7 @@ func (v version) agentServiceJSON(s *localService, datacenter string) *agentServ
 	out := &agentServiceJSON{
 		Kind: r.Kind, ID: r.ID, Service: r.Name, Tags: tags(r.Tags), Meta: object(r.Meta), Port: r.Port, Address: r.Address,
 		SocketPath: r.SocketPath, TaggedAddresses: r.TaggedAddresses, Weights: r.Weights, EnableTagOverride: r.EnableTagOverride,
-		Proxy: r.Proxy, Locality: (*localityJSON)(r.Locality),
+		Proxy: r.Proxy.inAgent(r.Kind), Locality: (*localityJSON)(r.Locality),
 	}
 	if r.Native {
 		out.Connect = &connectJSON{true}

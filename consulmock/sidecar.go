@@ -56,29 +56,69 @@ func (p *proxyConfig) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// withDefaults returns a copy with what agents add.
-func (p *proxyConfig) withDefaults() *proxyConfig {
+// withDefaults returns a copy with the members that agents add. What upstreams
+// have no type is kept so by the catalog, and is of a service for an agent.
+func (p *proxyConfig) withDefaults(upstreamType string) *proxyConfig {
 	c := *p
-	c.Mode = nil
 	if c.MeshGateway == nil {
 		c.MeshGateway = map[string]any{}
 	}
 	if c.Expose == nil {
 		c.Expose = map[string]any{}
 	}
+	c.mapPaths(func(path map[string]any) {
+		if _, ok := path[parsedFromCheck]; !ok {
+			path[parsedFromCheck] = false
+		}
+	})
 	c.Upstreams = nil
 	for _, u := range p.Upstreams {
 		if u == nil {
 			continue
 		}
 		u = maps.Clone(u)
-		if _, ok := u["DestinationType"]; !ok {
-			u["DestinationType"] = "service"
+		if t, ok := u["DestinationType"]; !ok || t == "" {
+			u["DestinationType"] = upstreamType
 		}
 		if _, ok := u["MeshGateway"]; !ok {
 			u["MeshGateway"] = map[string]any{}
 		}
 		c.Upstreams = append(c.Upstreams, u)
+	}
+	return &c
+}
+
+// parsedFromCheck is the member of an exposed path that the catalog of 1.21.4 shows
+// only if it is true.
+const parsedFromCheck = "ParsedFromCheck"
+
+// mapPaths changes copies of the paths that a proxy exposes.
+func (p *proxyConfig) mapPaths(change func(path map[string]any)) {
+	paths, ok := p.Expose["Paths"].([]any)
+	if !ok {
+		return
+	}
+	paths = slices.Clone(paths)
+	for i, e := range paths {
+		if path, ok := e.(map[string]any); ok {
+			path = maps.Clone(path)
+			change(path)
+			paths[i] = path
+		}
+	}
+	p.Expose = maps.Clone(p.Expose)
+	p.Expose["Paths"] = paths
+}
+
+// inAgent returns the configuration as the agent shows it, which it does for
+// proxies and gateways only.
+func (p *proxyConfig) inAgent(kind string) *proxyConfig {
+	if p == nil || kind == "" || kind == "typical" {
+		return nil
+	}
+	c := *p
+	if c.Mode != nil && *c.Mode == "" {
+		c.Mode = nil
 	}
 	return &c
 }
@@ -90,7 +130,14 @@ func (p *proxyConfig) inCatalog(v version) *proxyConfig {
 	}
 	c := *p
 	if v == v1_21_4 {
-		c.Mode = ptr("")
+		if c.Mode == nil {
+			c.Mode = ptr("")
+		}
+		c.mapPaths(func(path map[string]any) {
+			if path[parsedFromCheck] == false {
+				delete(path, parsedFromCheck)
+			}
+		})
 	}
 	c.Upstreams = nil
 	for _, u := range p.Upstreams {

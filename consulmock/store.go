@@ -17,9 +17,12 @@ type store struct {
 	index   uint64            // of the last write
 	indexes map[string]uint64 // by the keys below
 	waiters map[string]map[*waiter]struct{}
+	records map[string]*recordIndex
 	nodes   map[string]*node                 // by lower-case name
 	byName  map[string]map[*service]struct{} // by lower-case service name
 	byMesh  map[string]map[*service]struct{} // by the lower-case name of a service of the mesh
+
+	recordWaiters map[string]map[string]int // how many wait for a prefix in an index
 
 	virtualIPs map[string]int   // by the name of a service of the mesh
 	views      map[string]*view // of the streaming backend, by key
@@ -28,37 +31,19 @@ type store struct {
 // The keys of indexes, which are also those of waiters for an index to move.
 // Those of single services and nodes end with a name in lower case.
 const (
-	nodesTable    = "nodes"
-	servicesTable = "services"
-	checksTable   = "checks"
-	extinctions   = "service_last_extinction" // of the last instance of some service
-	nodesGone     = "node_last_extinction"
-	oneService    = "service."
-	oneNode       = "node."
-	meshService   = "connect."
+	nodesTable     = "nodes"
+	servicesTable  = "services"
+	checksTable    = "checks"
+	lastExtinction = "service_last_extinction" // of the last instance of some service
+	nodesGone      = "node_last_extinction"
+	oneService     = "service."
+	oneNode        = "node."
+	meshService    = "connect."
 )
 
-// The keys of waiters for records to change, whatever the index does: an agent
-// watches the records that it has read, and the neighbourhood of those that it
-// has not found. As above some end with a name in lower case.
-const (
-	nodeRecords     = "node records"
-	nodeRecordOf    = "node record "
-	serviceRecords  = "service records"
-	meshRecords     = "service records of the mesh"
-	servicesNamed   = "services named "
-	servicesOnNode  = "services on "
-	checkRecords    = "check records"
-	serviceCheckAny = "checks of services"
-	checksOfService = "checks of service "
-	checksOnNode    = "checks on "
-	checksInState   = "checks in state "
-	checksOfNode    = "checks of the node "     // and of none of its services
-	checksOfOne     = "checks of the instance " // of a service; see instanceKey
-)
-
-// instanceKey names an instance of a service.
-func instanceKey(node, id string) string { return strings.ToLower(node + "/" + id) }
+// streamOf begins the keys of waiters for events of the streaming backend; a key of
+// a view follows. Those of waiters for records are made by recordWatch.
+const streamOf = "stream of "
 
 // node is a node with what is registered on it.
 type node struct {
@@ -134,9 +119,12 @@ func newStore(v version) *store {
 		version: v,
 		indexes: make(map[string]uint64),
 		waiters: make(map[string]map[*waiter]struct{}),
+		records: make(map[string]*recordIndex),
 		nodes:   make(map[string]*node),
 		byName:  make(map[string]map[*service]struct{}),
 		byMesh:  make(map[string]map[*service]struct{}),
+
+		recordWaiters: make(map[string]map[string]int),
 
 		virtualIPs: make(map[string]int),
 		views:      make(map[string]*view),
@@ -157,6 +145,12 @@ func (st *store) watch(keys ...string) *waiter {
 			st.waiters[k] = make(map[*waiter]struct{})
 		}
 		st.waiters[k][w] = struct{}{}
+		if index, prefix, ok := strings.Cut(k, "\x00"); ok {
+			if st.recordWaiters[index] == nil {
+				st.recordWaiters[index] = make(map[string]int)
+			}
+			st.recordWaiters[index][prefix]++
+		}
 	}
 	return w
 }
@@ -166,6 +160,11 @@ func (st *store) unwatch(w *waiter) {
 		delete(st.waiters[k], w)
 		if len(st.waiters[k]) == 0 {
 			delete(st.waiters, k)
+		}
+		if index, prefix, ok := strings.Cut(k, "\x00"); ok {
+			if st.recordWaiters[index][prefix]--; st.recordWaiters[index][prefix] == 0 {
+				delete(st.recordWaiters[index], prefix)
+			}
 		}
 	}
 }
@@ -182,33 +181,22 @@ func (st *store) notify(keys ...string) {
 	}
 }
 
-// checkChanged wakes those who wait for a check, as it was or as it is.
-func (st *store) checkChanged(c *checkRecord) {
-	st.notify(checkRecords, checksOnNode+strings.ToLower(c.Node), checksInState+strings.ToLower(c.Status))
-	if c.ServiceName != "" {
-		st.notify(serviceCheckAny, checksOfService+strings.ToLower(c.ServiceName), checksOfOne+instanceKey(c.Node, c.ServiceID))
-	} else {
-		st.notify(checksOfNode + strings.ToLower(c.Node))
-	}
-}
-
-// serviceChanged wakes those who wait for a service, as it was or as it is.
-func (st *store) serviceChanged(n *node, s *serviceRecord) {
-	st.notify(serviceRecords, servicesNamed+strings.ToLower(s.Name), servicesOnNode+strings.ToLower(n.Node))
-	if s.meshName() != "" {
-		st.notify(meshRecords)
-	}
-}
-
 // touch sets indexes to that of the present write and wakes who waits for them.
 func (st *store) touch(keys ...string) {
 	for _, k := range keys {
 		st.indexes[k] = st.index
-		if v := st.views[k]; v != nil {
-			v.index = st.index
-		}
 		st.notify(k)
+		st.stream(k)
 	}
+}
+
+// stream passes an event on to the streaming backend, which has indexes of its
+// own.
+func (st *store) stream(key string) {
+	if v := st.views[key]; v != nil {
+		v.index = st.index
+	}
+	st.notify(streamOf + key)
 }
 
 // max returns the highest of the indexes.
@@ -223,18 +211,19 @@ func (st *store) max(keys ...string) uint64 {
 // serviceIndex is the index of a service: its own if it has instances, else
 // that of a missing service.
 func (st *store) serviceIndex(name string) uint64 {
-	if i, ok := st.indexes[oneService+strings.ToLower(name)]; ok {
-		return i
+	name = strings.ToLower(name)
+	if len(st.byName[name]) > 0 {
+		return st.indexes[oneService+name]
 	}
 	return st.missingIndex(name, nodesTable, servicesTable, checksTable)
 }
 
 // missingIndex is the index of a query for a service that finds no instances:
-// that of the last disappearance of a service, else that of the service if it
-// does have instances, which are then not what was asked for, else that of the
-// tables that the query reads.
+// that of the last removal of a whole service, else that of the service if it has
+// instances, which are then not what the query is for, or had some that are called
+// otherwise now, else that of the tables that the query reads.
 func (st *store) missingIndex(name string, tables ...string) uint64 {
-	if i, ok := st.indexes[extinctions]; ok {
+	if i, ok := st.indexes[lastExtinction]; ok {
 		return i
 	}
 	if i, ok := st.indexes[oneService+strings.ToLower(name)]; ok {

@@ -79,6 +79,7 @@ func (a *agent) syncChanges() {
 			a.deleteCheckFromCatalog(c)
 		}
 	}
+	a.catalogChanged()
 }
 
 // writeNode writes the agent's own node, if the agent's token allows it.

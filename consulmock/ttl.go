@@ -7,18 +7,21 @@ import (
 	"github.com/lictor-go/consul"
 )
 
+// restartTTL starts the TTL of the check's definition, which was registered just
+// now.
+func (c *localCheck) restartTTL() {
+	c.runsOut = c.def.TTL.d
+	c.startTTL("")
+}
+
 // startTTL starts the time of a TTL check anew. When it is over the check turns
-// critical; the text then tells the output of the last update, if there was one
+// critical. The text then tells the output of the last update, if there was one
 // since the check was registered.
-func (c *localCheck) startTTL() {
+func (c *localCheck) startTTL(last string) {
 	if c.ttl != nil {
 		c.ttl.Stop()
 	}
-	last := ""
-	if c.ttl != nil {
-		last = c.rec.Output
-	}
-	c.ttl = c.after(c.def.TTL.d, func() {
+	c.ttl = c.after(c.runsOut, func() {
 		output := "TTL expired"
 		if last != "" {
 			output = "TTL expired (last output before timeout follows): " + last
@@ -68,12 +71,12 @@ func updateTTL(q *request, status, output string) (any, error) {
 	if err := authz.requireCheck(q.v, &c.rec, q.a.config.node); err != nil {
 		return nil, err
 	}
-	if c.rec.Type != "ttl" {
+	if c.runsOut == 0 {
 		return nil, fmt.Errorf("CheckID %q does not have associated TTL", q.name)
 	}
 	c.setStatus(status, c.limit(output))
 	c.updated = time.Now()
-	c.startTTL()
+	c.startTTL(c.rec.Output)
 	q.a.syncChanges()
 	return nil, nil
 }

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -127,6 +129,19 @@ func TestDeregisterCriticalServiceAfter(t *testing.T) {
 			}
 		}, consulmock.WithVersion(version))
 	}
+}
+
+// The longest time that can be given does not overflow into none.
+func TestDeregisterCriticalServiceAfterCenturies(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *consulmock.Server, c *consul.Client) {
+		r := ttlService("web", time.Hour)
+		r.Check.Status = consul.HealthCritical
+		r.Check.DeregisterCriticalServiceAfter = math.MaxInt64
+		must(t, c.Agent().ServiceRegister(context.Background(), r))
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		agentCheck(t, c, "service:web")
+	})
 }
 
 // Classic waits are made longer by up to a sixteenth at random; streaming ones
@@ -461,6 +476,69 @@ func TestServiceHash(t *testing.T) {
 			t.Errorf("after the deregistration: %v", err)
 		}
 	})
+}
+
+// The hash follows from the definition alone, that of a proxy too.
+func TestServiceHashOfProxies(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *consulmock.Server, c *consul.Client) {
+		const body = `{"Name":"web","Port":1,"Kind":"connect-proxy","Locality":{"Region":"a"},"Proxy":{"DestinationServiceName":"db","Mode":"%s","Upstreams":[{"DestinationName":"x"}]}}`
+		hash := func(mode string) string {
+			must(t, c.Raw().Write(context.Background(), "/v1/agent/service/register", []byte(fmt.Sprintf(body, mode)), nil, nil))
+			_, meta, err := c.Agent().Service(context.Background(), "web", nil)
+			must(t, err)
+			return meta.LastContentHash
+		}
+		first := hash("direct")
+		if again := hash("direct"); again != first {
+			t.Errorf("hash %s of the same definition, want %s", again, first)
+		}
+		if other := hash("transparent"); other == first {
+			t.Errorf("another definition has the same hash, %s", other)
+		}
+	})
+}
+
+// The longest wait that can be given does not overflow into none, with a hash or
+// with an index.
+func TestLongestWaits(t *testing.T) {
+	for _, path := range []string{"/v1/agent/service/web?hash=%s&wait=2562047h", "/v1/catalog/services?index=1000000&wait=2562047h"} {
+		inBubble(t, func(t *testing.T, s *consulmock.Server, c *consul.Client) {
+			must(t, c.Agent().ServiceRegister(context.Background(), ttlService("web", time.Hour)))
+			_, meta, err := c.Agent().Service(context.Background(), "web", nil)
+			must(t, err)
+			path = strings.Replace(path, "%s", meta.LastContentHash, 1)
+			ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+			defer cancel()
+			req, err := http.NewRequestWithContext(ctx, "GET", "http://agent"+path, nil)
+			must(t, err)
+			client := &http.Client{Transport: s.Transport()}
+			defer client.CloseIdleConnections()
+			if resp, err := client.Do(req); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: got %v, %v", path, resp, err)
+			}
+		}, consulmock.WithQueryTimes(time.Minute, math.MaxInt64))
+	}
+}
+
+// The times of [consulmock.WithQueryTimes] are not those of waits on a hash, which
+// are 10 minutes long by default and have no maximum.
+func TestHashWaitTimes(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *consulmock.Server, c *consul.Client) {
+		must(t, c.Agent().ServiceRegister(context.Background(), ttlService("web", time.Hour)))
+		_, meta, err := c.Agent().Service(context.Background(), "web", nil)
+		must(t, err)
+		for _, test := range []struct {
+			wait string
+			want time.Duration
+		}{{"", 10 * time.Minute}, {"&wait=16s", 16 * time.Second}, {"&wait=16h", 16 * time.Hour}} {
+			start := time.Now()
+			_, err := c.Raw().Query(context.Background(), "/v1/agent/service/web?hash="+meta.LastContentHash+test.wait, nil, nil)
+			must(t, err)
+			if took := time.Since(start); took < test.want || took > test.want+test.want/16 {
+				t.Errorf("wait %q took %s, want %s", test.wait, took, test.want)
+			}
+		}
+	}, consulmock.WithQueryTimes(time.Second, 2*time.Second))
 }
 
 // The agent ends some seconds after leave was answered.

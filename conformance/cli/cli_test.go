@@ -74,6 +74,8 @@ func TestCommands(t *testing.T) {
 				{"catalog nodes -filter=Node==n7", "n7 "},
 				{"catalog nodes -filter=Node==other", "No nodes match the given query"},
 				{"info", "check_ttls = 1"},
+				{"operator raft list-peers", "n7 "},
+				{"operator raft list-peers", "127.0.0.1:8300 leader true 3"},
 				{"maint -enable -service=web-1 -reason=tired", "now enabled"},
 				{"maint", "Reason: tired"},
 				{"maint -disable -service=web-1", "now disabled"},

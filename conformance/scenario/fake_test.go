@@ -28,7 +28,7 @@ var unplayable = map[string]string{
 
 // realTime are the scenarios that are played to the fake in real time, over
 // sockets: it probes servers, or counts connections.
-var realTime = map[string]bool{"check-kinds": true, "conn-limit": true}
+var realTime = map[string]bool{"check-kinds": true, "check-kind-probe": true, "conn-limit": true}
 
 // fakeTarget is a fake for each agent of a recording, in a bubble where time is
 // virtual or not.

@@ -10,19 +10,28 @@ import (
 	"strings"
 )
 
-// askedFor is what makes two requests the same.
-type askedFor struct {
+// requestKey is what makes two requests the same. It has no secrets in it.
+type requestKey struct {
 	method  string
 	path    string // with every element unescaped
 	query   url.Values
 	body    string
 	waitsOn string // the index or hash
-	key     string // all but waitsOn
+	key     string // all except waitsOn
 	text    string // for messages
 }
 
-func newAskedFor(method string, u *url.URL, body []byte) askedFor {
-	a := askedFor{method: method, path: plainPath(u), body: bodyValue(body)}
+// newRequestKey returns the key of a request. The redactor replaces the secrets
+// that it has learned: in a recording that was made without [KeepTokens], they are
+// replaced as well.
+func newRequestKey(r *redactor, method string, u *url.URL, body []byte) requestKey {
+	target := url.URL{Path: u.Path, RawPath: u.RawPath, RawQuery: u.RawQuery}
+	q := harRequest{Method: method, URL: target.String(), body: body}
+	r.redactRequest(&q)
+	if clean, err := url.Parse(q.URL); err == nil {
+		u = clean
+	}
+	a := requestKey{method: method, path: plainPath(u), body: bodyValue(q.body)}
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
 		query = url.Values{"": {u.RawQuery}} // malformed on purpose, so it has to be the same
@@ -60,10 +69,10 @@ func newAskedFor(method string, u *url.URL, body []byte) askedFor {
 }
 
 // String returns the request as it is written in messages, without its token.
-func (a askedFor) String() string { return a.text }
+func (a requestKey) String() string { return a.text }
 
 // blocks reports whether an agent may take its time to answer.
-func (a askedFor) blocks() bool {
+func (a requestKey) blocks() bool {
 	return a.waitsOn != "" && a.waitsOn != "0"
 }
 
@@ -80,10 +89,8 @@ func plainPath(u *url.URL) string {
 	return strings.Join(elements, "/")
 }
 
-// bodyValue returns a JSON value in one form, without its secrets, and anything
-// else as it is.
+// bodyValue returns a JSON value in one form, and anything else as it is.
 func bodyValue(body []byte) string {
-	body = []byte(scrubJSON(string(body)))
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.UseNumber()
 	var v any
@@ -99,7 +106,7 @@ func bodyValue(body []byte) string {
 
 // distance measures how much the requests differ. Another path weighs more than
 // anything else, the more the earlier it differs.
-func (a askedFor) distance(recorded askedFor) int {
+func (a requestKey) distance(recorded requestKey) int {
 	n := len(a.differences(recorded))
 	if a.method != recorded.method {
 		n += 3
@@ -116,7 +123,7 @@ func (a askedFor) distance(recorded askedFor) int {
 }
 
 // differences says in what the requests differ.
-func (a askedFor) differences(recorded askedFor) []string {
+func (a requestKey) differences(recorded requestKey) []string {
 	var list []string
 	if a.method != recorded.method {
 		list = append(list, fmt.Sprintf("method: recorded %s, asked %s", recorded.method, a.method))

@@ -1,0 +1,39 @@
+package consulmock
+
+import "errors"
+
+// raftServer is a server in the configuration of raft.
+type raftServer struct {
+	ID              string
+	Node            string
+	Address         string
+	Leader          bool
+	ProtocolVersion string
+	Voter           bool
+	LastIndex       *uint64 `json:",omitempty"` // 1.21.4
+}
+
+// raftConfiguration answers GET /v1/operator/raft/configuration. The agent is the
+// only server, and the leader.
+func raftConfiguration(q *request) (any, error) {
+	if _, err := q.consistency(); err != nil {
+		return nil, err
+	}
+	if _, _, err := q.waitOptions(); err != nil {
+		return nil, err
+	}
+	if dc := q.query.Get("dc"); dc != "" && dc != q.s.config.datacenter {
+		return nil, errors.New("No path to datacenter")
+	}
+	if err := q.authorizeFor(operatorRead, ""); err != nil {
+		return nil, err
+	}
+	server := raftServer{ID: q.a.nodeID(), Node: q.s.config.node, Address: serverAddress, Leader: true, ProtocolVersion: "3", Voter: true}
+	if q.v == v1_21_4 {
+		server.LastIndex = ptr(uint64(1)) // leaders do not follow their own
+	}
+	return struct {
+		Servers []raftServer
+		Index   uint64
+	}{Servers: []raftServer{server}}, nil
+}
