@@ -42,7 +42,7 @@ type settings struct {
 
 // NewClient returns a client for the agent that cfg describes. It reads the
 // files that cfg names, but sends nothing. It keeps nothing of cfg that the
-// caller may change later, but the Transport.
+// caller may change later, except the Transport.
 func NewClient(cfg Config) (*Client, error) {
 	addr, err := cfg.endpoint()
 	if err != nil {

@@ -105,7 +105,8 @@ func redact(set bool) string {
 //
 // A program may change fields of the result. Scheme is https if the variables
 // demand TLS, so that another Address does not lose it. TokenFile wins over Token:
-// clear it to give another token.
+// clear it to give another token. Variables of TLS have no effect on an http
+// address, which NewClient says.
 //
 // A malformed value is an error that names the variable. Files are not read
 // before NewClient.

@@ -13,8 +13,8 @@ import (
 // files. When they have changed, it goes on with another [http.Transport], so that
 // what is verified, and how, is always up to package crypto/tls.
 type reloadingTransport struct {
-	tls  *TLSConfig // behind a pointer so that printing does not show a key
-	make func(*tls.Config) *http.Transport
+	tls   *TLSConfig // behind a pointer so that printing does not show a key
+	build func(*tls.Config) *http.Transport
 
 	mu      sync.Mutex
 	current *http.Transport
@@ -23,14 +23,14 @@ type reloadingTransport struct {
 	next    time.Time         // when they are to be read again
 }
 
-func newReloadingTransport(c TLSConfig, files tlsFiles, config *tls.Config, make func(*tls.Config) *http.Transport) *reloadingTransport {
+func newReloadingTransport(c TLSConfig, files tlsFiles, config *tls.Config, build func(*tls.Config) *http.Transport) *reloadingTransport {
 	c = c.owned()
 	t := &reloadingTransport{tls: &c, sum: files.sum(), next: time.Now().Add(reloadInterval)}
-	t.make = func(config *tls.Config) *http.Transport {
+	t.build = func(config *tls.Config) *http.Transport {
 		config.ClientSessionCache = nil // a session outlives its certificates
-		return make(config)
+		return build(config)
 	}
-	t.current = t.make(config)
+	t.current = t.build(config)
 	return t
 }
 
@@ -89,6 +89,6 @@ func (t *reloadingTransport) reload() error {
 		return err
 	}
 	t.current.CloseIdleConnections() // those in use are closed after that
-	t.current, t.sum = t.make(config), sum
+	t.current, t.sum = t.build(config), sum
 	return nil
 }
