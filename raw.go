@@ -45,7 +45,8 @@ func (r *Raw) Query(ctx context.Context, path string, out any, q *QueryOptions) 
 // Write writes to an endpoint. The request's body is in as it is if in is a
 // []byte or an [io.Reader], empty if in is nil, and else in encoded as JSON. A
 // reader of up to 1 MiB is read before anything is sent, which the context does not
-// bound. One that is an [io.Closer] is closed, also if there is an error. For out see [Raw.Query].
+// bound. One that is an [io.Closer] is closed, also if there is an error. For out
+// see [Raw.Query].
 //
 // PUT {path}
 func (r *Raw) Write(ctx context.Context, path string, in, out any, w *WriteOptions) error {
