@@ -120,10 +120,10 @@ func (c Config) transport(addr address) (http.RoundTripper, error) {
 	return newReloadingTransport(c.TLS, files, config, build), nil
 }
 
-// isNil reports whether rt is a nil pointer or function in an interface that is
-// not nil, which would panic at the first request.
-func isNil(rt http.RoundTripper) bool {
-	switch v := reflect.ValueOf(rt); v.Kind() {
+// isNil reports whether v is a nil pointer or function in an interface that is
+// not nil, which would panic when it is used.
+func isNil(v any) bool {
+	switch v := reflect.ValueOf(v); v.Kind() {
 	case reflect.Pointer, reflect.Func, reflect.Map, reflect.Slice, reflect.Chan:
 		return v.IsNil()
 	}

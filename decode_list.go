@@ -23,65 +23,75 @@ type Result struct {
 }
 
 // decodeNext decodes a response into the out of a call that keeps a result. It
-// leaves out what the result before has.
+// leaves out what the result before has, if the out may have parts of it.
 func decodeNext(data []byte, media string, r *call) (*Result, error) {
 	previous := r.previous
 	if previous == nil {
 		previous = &Result{}
 	}
+	if !r.shared {
+		if err := decode(data, media, r.out); err != nil {
+			return nil, err
+		}
+		if b := bytesOf(data); b != previous.bytes {
+			return &Result{bytes: b}, nil
+		}
+		return previous, nil
+	}
 	d := decoder{data: data}
-	result, known := d.typedNext(r.out, previous)
-	if known {
+	if result, known := d.typedNext(r.out, previous); known {
 		return result, d.problem(media)
 	}
-	result = &Result{bytes: bytesOf(data)}
+	result := &Result{bytes: bytesOf(data)}
 	out := reflect.ValueOf(r.out).Elem()
-	if v := reflect.ValueOf(previous.value); result.bytes == previous.bytes && v.IsValid() && v.Type() == out.Type() && r.shared {
-		out.Set(v)
+	if v := reflect.ValueOf(previous.value); result.bytes == previous.bytes && v.IsValid() && v.Type() == out.Type() {
+		out.Set(ownSlice(v))
 		return previous, nil
 	}
 	if err := decode(data, media, r.out); err != nil {
 		return nil, err
 	}
-	switch {
-	case r.shared:
-		result.value = out.Interface()
-	case result.bytes == previous.bytes:
-		return previous, nil
-	}
+	result.value = ownSlice(out).Interface()
 	return result, nil
 }
 
-// typedNext is typed for a list that may have elements of an earlier one.
+// ownSlice returns a value, or a copy of it if it is a slice: callers may sort
+// theirs.
+func ownSlice(v reflect.Value) reflect.Value {
+	if v.Kind() != reflect.Slice || v.IsNil() {
+		return v
+	}
+	return reflect.AppendSlice(reflect.MakeSlice(v.Type(), 0, v.Len()), v)
+}
+
+// typedNext is typed for a list that may have elements of an earlier one. What out
+// points to must be nil.
 func (d *decoder) typedNext(out any, previous *Result) (result *Result, known bool) {
 	switch out := out.(type) {
 	case *[]*ServiceEntry:
-		return nextList(d, out, previous, (*decoder).serviceEntry)
+		return nextList(d, out, previous, (*decoder).serviceEntry), true
 	case *HealthChecks:
-		return nextList(d, (*[]*HealthCheck)(out), previous, (*decoder).healthCheck)
+		return nextList(d, (*[]*HealthCheck)(out), previous, (*decoder).healthCheck), true
 	case *[]*CatalogService:
-		return nextList(d, out, previous, (*decoder).catalogService)
+		return nextList(d, out, previous, (*decoder).catalogService), true
 	case *[]*Node:
-		return nextList(d, out, previous, (*decoder).catalogNode)
+		return nextList(d, out, previous, (*decoder).catalogNode), true
 	}
 	return nil, false
 }
 
-func nextList[T any](d *decoder, out *[]T, previous *Result, element func(*decoder, *T)) (result *Result, known bool) {
-	if *out != nil {
-		return nil, false
-	}
+func nextList[T any](d *decoder, out *[]T, previous *Result, element func(*decoder, *T)) *Result {
 	before, _ := previous.list.(*decodedList[T])
 	next := decodeList(d, before, element)
 	if d.end(); d.err != nil || next == nil {
-		return nil, true
+		return nil
 	}
 	// The caller may sort its list, but not the one that is to be compared with.
 	*out = append(make([]T, 0, len(next.elements)), next.elements...)
 	if next == before {
-		return previous, true
+		return previous
 	}
-	return &Result{list: next}, true
+	return &Result{list: next}
 }
 
 // decodedList is a decoded list and what it takes to decode the next one at the
@@ -180,6 +190,8 @@ func trim[T any](s []T) []T {
 type elementIndex struct {
 	bytes []elementBytes
 
+	missed int // bytes that were read in vain at the expected places
+
 	// slots is a hash table, made when an element is not where it is expected: the
 	// indexes, plus 1, of the elements; 0 is free. It has at least twice as many
 	// slots as there are elements, and collisions go to the next one.
@@ -192,8 +204,12 @@ func (x *elementIndex) find(d *decoder, expected int) int {
 	rest := d.data[d.pos:]
 	if expected < len(x.bytes) {
 		want := x.bytes[expected]
-		if want.size <= len(rest) && bytesOf(rest[:want.size]) == want {
-			return expected
+		// The guess is given up where it would read more than there is.
+		if want.size <= len(rest) && x.missed <= len(d.data) {
+			if bytesOf(rest[:want.size]) == want {
+				return expected
+			}
+			x.missed += want.size
 		}
 	}
 	if len(x.bytes) == 0 || len(x.bytes) > math.MaxInt32 {

@@ -248,6 +248,76 @@ func TestResultOfOtherTypes(t *testing.T) {
 	}
 }
 
+// TestResultKeepsItsSlice changes the slices that come back, which are the caller's
+// also where their elements are not compared one by one.
+func TestResultKeepsItsSlice(t *testing.T) {
+	client := newTestServer(t, Config{}, func(w http.ResponseWriter, r *http.Request) {
+		body := `[{"Port":1},{"Port":2}]`
+		if strings.HasSuffix(r.URL.Path, "datacenters") {
+			body = `["near","far"]`
+		}
+		io.WriteString(w, body)
+	})
+	ctx := context.Background()
+	q := &QueryOptions{Previous: new(Result)}
+	for range 3 {
+		datacenters, m, err := client.Catalog().Datacenters(ctx, q)
+		if err != nil || !slices.Equal(datacenters, []string{"near", "far"}) {
+			t.Fatalf("got %v, %v", datacenters, err)
+		}
+		slices.Sort(datacenters)
+		q.Previous = m.Result
+	}
+	for range 3 {
+		services, m, err := client.Catalog().GatewayServices(ctx, "gateway", q)
+		if err != nil || len(services) != 2 || services[0].Port != 1 {
+			t.Fatalf("got %v, %v", services, err)
+		}
+		slices.Reverse(services)
+		q.Previous = m.Result
+	}
+}
+
+// TestResultOfRaw reads into a caller's list, all of which is decoded each time.
+func TestResultOfRaw(t *testing.T) {
+	body := string(answers(t)["health-service.json"])
+	client := newTestServer(t, Config{}, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, body) })
+	q := &QueryOptions{Previous: new(Result)}
+	var before *ServiceEntry
+	for i := range 3 {
+		var entries []*ServiceEntry
+		m, err := client.Raw().Query(context.Background(), "/v1/health/service/web", &entries, q)
+		if err != nil || len(entries) != 1 || entries[0] == before {
+			t.Fatalf("got %v, %v; before it was %p", entries, err, before)
+		}
+		if same := m.Result == q.Previous; same != (i > 0) {
+			t.Errorf("the same result: %t", same)
+		}
+		before, q.Previous = entries[0], m.Result
+	}
+}
+
+// TestLargeElementIsNotReadForEachOther has a large element that never comes again
+// after a small one that comes again and again.
+func TestLargeElementIsNotReadForEachOther(t *testing.T) {
+	small, large := []byte(`{}`), []byte(`{"Meta":{"k":"`+strings.Repeat("v", 10_000)+`"}}`)
+	const n = 10_000
+	d := decoder{data: []byte("[{}" + strings.Repeat(",{}", n-1) + "]")}
+	index := elementIndex{bytes: []elementBytes{bytesOf(small), bytesOf(large)}}
+	expected, found := 0, 0
+	for more := d.array(); more; more = d.nextElement() {
+		i := index.find(&d, expected)
+		if i == 0 {
+			found++
+		}
+		expected = i + 1
+		d.skip()
+	}
+	if most := len(d.data) + len(large); found != n || index.missed > most {
+		t.Errorf("found %d elements of %d; %d bytes were read in vain, want at most %d", found, n, index.missed, most)
+	}
+}
+
 // BenchmarkResult decodes a list in which nothing, one element, or everything has
 // changed since the response before.
 func BenchmarkResult(b *testing.B) {

@@ -44,17 +44,20 @@ var (
 // withFieldNames returns a JSON object whose members are called as the fields
 // are. A name that is none of theirs is kept, and so is what is no object.
 func withFieldNames(data []byte, fields map[string]string) []byte {
+	if !json.Valid(data) {
+		return data // encoding/json says what is wrong
+	}
 	d := json.NewDecoder(bytes.NewReader(data))
-	if start, err := d.Token(); err != nil || start != json.Delim('{') {
+	if start, _ := d.Token(); start != json.Delim('{') {
 		return data
 	}
 	var b bytes.Buffer
 	for separator := byte('{'); d.More(); separator = ',' {
-		token, err := d.Token()
+		token, _ := d.Token()
 		name, isName := token.(string)
 		var value json.RawMessage
-		if err != nil || !isName || d.Decode(&value) != nil {
-			return data // encoding/json says what is wrong
+		if d.Decode(&value) != nil || !isName {
+			return data // which valid JSON does not come to
 		}
 		if field := fields[strings.ToLower(strings.ReplaceAll(name, "_", ""))]; field != "" {
 			name = field

@@ -87,6 +87,14 @@ func TestDefinitionErrors(t *testing.T) {
 			t.Errorf("%s: %v; want %s", in, err, words)
 		}
 	}
+	// What is called without package encoding/json gets what that would refuse.
+	for _, in := range []string{"", "{", `{"name":"web"`, `{"name":"web"}}`, `{"name":"web"} x`, `{"name":"web",}`} {
+		for _, r := range []json.Unmarshaler{new(AgentServiceRegistration), new(AgentServiceCheck), new(AgentCheckRegistration)} {
+			if err := r.UnmarshalJSON([]byte(in)); err == nil {
+				t.Errorf("%T of %q: no error", r, in)
+			}
+		}
+	}
 	// Null changes nothing, and what is set stays unless it is named.
 	r := AgentServiceRegistration{Name: "web", Port: 80, Connect: &AgentServiceConnect{Native: true}}
 	if err := json.Unmarshal([]byte(`null`), &r); err != nil || r.Name != "web" {

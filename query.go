@@ -94,13 +94,16 @@ type QueryOptions struct {
 	Previous *Result
 }
 
-// Format implements [fmt.Formatter]. It prints the options that are set, but not
-// the token.
+// Format implements [fmt.Formatter]. It prints what is sent for the options, but
+// not the token.
 func (q QueryOptions) Format(s fmt.State, verb rune) {
 	params, _, err := q.encode(scope{}, 0)
 	io.WriteString(s, "consul.QueryOptions{"+params.Encode())
 	if err != nil {
 		fmt.Fprintf(s, " (%v)", err)
+	}
+	if cc := q.cacheControl(); cc != "" {
+		io.WriteString(s, " "+cc)
 	}
 	if q.Token != "" {
 		io.WriteString(s, " Token:"+redact(true))

@@ -85,6 +85,7 @@ func TestOptionsPrint(t *testing.T) {
 	for want, v := range map[string]any{
 		"consul.QueryOptions{}": QueryOptions{},
 		"consul.QueryOptions{dc=d&index=7&tag=a&tag=b Token:[redacted]}":                 QueryOptions{Datacenter: "d", WaitIndex: 7, Tags: []string{"a", "b"}, Token: "t"},
+		"consul.QueryOptions{cached= max-age=3, stale-if-error=60}":                      QueryOptions{UseCache: true, MaxAge: 3 * time.Second, StaleIfError: time.Minute, Previous: new(Result)},
 		"consul.QueryOptions{ (consul: QueryOptions.MaxAge is -1s; want 0 or more)}":     &QueryOptions{MaxAge: -time.Second},
 		`consul.WriteOptions{Datacenter:"d" Namespace:"" Partition:"" Token:[redacted]}`: &WriteOptions{Datacenter: "d", Token: "t"},
 	} {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 )
 
@@ -35,15 +37,16 @@ func (r *Raw) Query(ctx context.Context, path string, out any, q *QueryOptions) 
 	if err != nil {
 		return nil, err
 	}
-	call.out = out
 	call.setPath(r.c, path)
+	call.setBodies(nil, out)
 	return r.c.read(ctx, call)
 }
 
 // Write writes to an endpoint. The request's body is in as it is if in is a
 // []byte or an [io.Reader], empty if in is nil, and else in encoded as JSON. A
-// reader of up to 1 MiB is read before anything is sent; one that is an [io.Closer]
-// is closed. For out see [Raw.Query].
+// reader of up to 1 MiB is read before anything is sent, which the context does not
+// bound. One that is an [io.Closer] is closed, also if there is an error. For out
+// see [Raw.Query].
 //
 // PUT {path}
 func (r *Raw) Write(ctx context.Context, path string, in, out any, w *WriteOptions) error {
@@ -59,8 +62,8 @@ func (r *Raw) Delete(ctx context.Context, path string, out any, w *WriteOptions)
 
 func (r *Raw) write(ctx context.Context, method, path string, in, out any, w *WriteOptions) error {
 	call := r.c.write(method, endpoint{}, w)
-	call.in, call.out = in, out
 	call.setPath(r.c, path)
+	call.setBodies(in, out)
 	_, err := r.c.do(ctx, call)
 	return err
 }
@@ -96,5 +99,27 @@ func (r *call) setPath(c *Client, path string) {
 	r.path = escaped
 	for name, values := range params {
 		r.params[name] = append(r.params[name], values...)
+	}
+}
+
+// setBodies sets what a caller wants to be sent, and where the response is to go.
+func (r *call) setBodies(in, out any) {
+	r.in, r.out = in, out
+	problem := ""
+	if _, ok := in.(io.Reader); ok && isNil(in) {
+		r.in = nil // which cannot be closed either
+		problem = fmt.Sprintf("in is a nil %T; want nil itself, or one that works", in)
+	}
+	_, isWriter := out.(io.Writer)
+	usable := isWriter || reflect.ValueOf(out).Kind() == reflect.Pointer
+	if out != nil && (!usable || isNil(out)) {
+		what := fmt.Sprintf("%T", out)
+		if isNil(out) {
+			what = "nil " + what
+		}
+		problem = fmt.Sprintf("out is a %s; want nil, a pointer, or an io.Writer", what)
+	}
+	if problem != "" && r.err == nil {
+		r.err = errors.New("consul: " + problem)
 	}
 }

@@ -2,7 +2,9 @@ package consul_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -119,6 +121,61 @@ func TestRawWriteErrors(t *testing.T) {
 type failingReader struct{ err error }
 
 func (r failingReader) Read([]byte) (int, error) { return 0, r.err }
+
+// What nothing can be decoded into, or read from, is an error before anything is
+// sent.
+func TestRawUnusable(t *testing.T) {
+	agent := consulmock.New(t)
+	raw := agent.Client().Raw()
+	for _, out := range []any{
+		[]string{}, map[string]any{}, 5, struct{}{}, (*[]string)(nil), (*[]byte)(nil), (*[]*consul.Node)(nil), (*consul.HealthChecks)(nil),
+		(*map[string][]string)(nil), (*strings.Builder)(nil),
+	} {
+		for _, q := range []*consul.QueryOptions{nil, {WaitIndex: 1}, {Previous: new(consul.Result)}} {
+			_, err := raw.Query(ctx, "/v1/catalog/nodes", out, q)
+			wantError(t, err, nil, "consul: out is ", fmt.Sprintf("%T", out), "want nil, a pointer, or an io.Writer")
+		}
+		wantError(t, raw.Write(ctx, "/v1/kv/a", nil, out, nil), nil, "consul: out is ")
+		wantError(t, raw.Delete(ctx, "/v1/kv/a", out, nil), nil, "consul: out is ")
+	}
+	for _, in := range []any{(*bytes.Buffer)(nil), (*bytes.Reader)(nil), (*strings.Reader)(nil), (*closedReader)(nil)} {
+		wantError(t, raw.Write(ctx, "/v1/kv/a", in, nil, nil), nil, fmt.Sprintf("consul: in is a nil %T", in))
+	}
+	wantSent(t, agent)
+}
+
+// closedReader is a reader of a few bytes, or of more than are read before they
+// are sent, that can be closed.
+type closedReader struct {
+	io.Reader
+	closed int
+}
+
+func (r *closedReader) Close() error { r.closed++; return nil }
+
+// A reader is closed, whatever becomes of the request.
+func TestRawClosesReaders(t *testing.T) {
+	agent := consulmock.New(t)
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	good := agent.Client()
+	for name, call := range map[string]func(in io.Reader) error{
+		"a success":         func(in io.Reader) error { return good.Raw().Write(ctx, "/v1/agent/reload", in, nil, nil) },
+		"a malformed path":  func(in io.Reader) error { return good.Raw().Write(ctx, "/v1/a b", in, nil, nil) },
+		"an unusable out":   func(in io.Reader) error { return good.Raw().Write(ctx, "/v1/kv/a", in, 5, nil) },
+		"no context":        func(in io.Reader) error { return good.Raw().Write(nil, "/v1/kv/a", in, nil, nil) },
+		"a context at end":  func(in io.Reader) error { return good.Raw().Write(ended, "/v1/kv/a", in, nil, nil) },
+		"a malformed token": func(in io.Reader) error { return good.WithToken("a b").Raw().Write(ctx, "/v1/kv/a", in, nil, nil) },
+	} {
+		for _, size := range []int{3, 2 << 20} {
+			in := &closedReader{Reader: strings.NewReader(strings.Repeat("x", size))}
+			err := call(in)
+			if (err == nil) != (name == "a success") || in.closed == 0 {
+				t.Errorf("%s, %d bytes: closed %d times; error %v", name, size, in.closed, err)
+			}
+		}
+	}
+}
 
 // A path is the caller's, who has to escape it.
 func TestRawPaths(t *testing.T) {

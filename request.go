@@ -204,17 +204,17 @@ func (c *Client) do(ctx context.Context, r *call) (*response, error) {
 // send sends the request and returns the response. The caller has to close its
 // body, and to call cancel after that; but if there is an error, that is done.
 func (c *Client) send(ctx context.Context, r *call) (resp *http.Response, cancel context.CancelFunc, err error) {
-	if ctx == nil {
-		return nil, nil, c.fail(context.Background(), r, errors.New("nil context"))
-	}
-	if r.err != nil {
-		return nil, nil, r.err
-	}
 	refused := func(err *StatusError) error { return err }
 	if r.token == nil {
 		// Once for all, because the client's may change while the request is under way.
 		token := c.token.get()
 		r.token, refused = &token, c.token.refused
+	}
+	if err := c.check(ctx, r); err != nil {
+		if in, ok := r.in.(io.Reader); ok {
+			closer(in).Close()
+		}
+		return nil, nil, err
 	}
 	cancel = func() {}
 	sendCtx := ctx
@@ -240,6 +240,19 @@ func (c *Client) send(ctx context.Context, r *call) (resp *http.Response, cancel
 	resp.Body.Close()
 	cancel()
 	return resp, nil, refused(c.statusError(r, resp.StatusCode, resp.Header, body))
+}
+
+// check returns why a call cannot be sent.
+func (c *Client) check(ctx context.Context, r *call) error {
+	switch {
+	case ctx == nil:
+		return c.fail(context.Background(), r, errors.New("nil context"))
+	case r.err != nil:
+		return r.err
+	case !validToken(*r.token):
+		return c.fail(ctx, r, errors.New(badToken))
+	}
+	return nil
 }
 
 // sendOnce keeps a blocking query from being sent again behind our back: package
@@ -343,9 +356,6 @@ func (c *Client) newRequest(ctx context.Context, r *call) (*http.Request, error)
 		req.SetBasicAuth(c.basicAuth.Username(), password)
 	}
 	if token := *r.token; token != "" {
-		if !validToken(token) {
-			return nil, errors.New(badToken)
-		}
 		req.Header.Set("X-Consul-Token", token)
 	}
 	return req, nil
