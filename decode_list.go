@@ -37,7 +37,7 @@ func decodeNext(data []byte, media string, r *call) (*Result, error) {
 	result = &Result{bytes: bytesOf(data)}
 	out := reflect.ValueOf(r.out).Elem()
 	if v := reflect.ValueOf(previous.value); result.bytes == previous.bytes && v.IsValid() && v.Type() == out.Type() && r.shared {
-		out.Set(v)
+		out.Set(ownSlice(v))
 		return previous, nil
 	}
 	if err := decode(data, media, r.out); err != nil {
@@ -45,11 +45,21 @@ func decodeNext(data []byte, media string, r *call) (*Result, error) {
 	}
 	switch {
 	case r.shared:
-		result.value = out.Interface()
+		result.value = ownSlice(out).Interface()
 	case result.bytes == previous.bytes:
 		return previous, nil
 	}
 	return result, nil
+}
+
+// ownSlice returns v, or a copy if it is a slice: the caller may sort its own.
+func ownSlice(v reflect.Value) reflect.Value {
+	if v.Kind() != reflect.Slice || v.IsNil() {
+		return v
+	}
+	c := reflect.MakeSlice(v.Type(), v.Len(), v.Len())
+	reflect.Copy(c, v)
+	return c
 }
 
 // typedNext is typed for a list that may have elements of an earlier one.
