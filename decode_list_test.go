@@ -344,3 +344,23 @@ func BenchmarkResult(b *testing.B) {
 		}
 	}
 }
+
+// TestResultSortedList sorts a list, which is the caller's own, of which the
+// elements are not shared one by one.
+func TestResultSortedList(t *testing.T) {
+	client := newTestServer(t, Config{}, func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, `["near", "far"]`)
+	})
+	q := &QueryOptions{Previous: new(Result)}
+	for n := range 3 {
+		list, m, err := client.Catalog().Datacenters(context.Background(), q)
+		if err != nil || !slices.Equal(list, []string{"near", "far"}) {
+			t.Errorf("response %d: got %q, %v", n, list, err)
+		}
+		if n > 0 && m.Result != q.Previous {
+			t.Errorf("response %d: another result", n)
+		}
+		slices.Sort(list)
+		q.Previous = m.Result
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"slices"
@@ -738,5 +739,26 @@ func testExtremeWait(t *testing.T, wait time.Duration) {
 				t.Error(err)
 			}
 		}
+	})
+}
+
+// TestWatchSortedList sorts what is yielded, which is the loop's own, and cuts it
+// off. The next responses are the same, so there is nothing more to yield.
+func TestWatchSortedList(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.wire.intercepted = func(req *http.Request) (*http.Response, error, bool) {
+			body := io.NopCloser(strings.NewReader(`["near", "far", "away"]`))
+			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: body}, nil, true
+		}
+		yields := 0
+		for list, err := range discovery.Watch(within(t, time.Minute), agent.client.Catalog().Datacenters, nil) {
+			yields++
+			if err != nil || !slices.Equal(list, []string{"near", "far", "away"}) {
+				t.Errorf("yielded %q, %v", list, err)
+			}
+			slices.Sort(list)
+			clear(list[1:])
+		}
+		want(t, "yields", yields, 1)
 	})
 }
