@@ -5,6 +5,11 @@ package examples
 import (
 	"bufio"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -76,9 +81,6 @@ func TestMeshCertificates(t *testing.T) {
 func TestMeshRotation(t *testing.T) {
 	t.Parallel()
 	a := agent.Start(t, agent.Options{})
-	if a.Old() {
-		t.Skip("1.8.7 keeps the authority when its configuration changes")
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, build(t, "mesh-certificates"), "-follow")
@@ -103,7 +105,8 @@ func TestMeshRotation(t *testing.T) {
 	}
 	await("hello  /ns/default/dc/dc1/svc/web")
 	start := time.Now()
-	configuration := map[string]any{"Provider": "consul", "Config": map[string]any{"LeafCertTTL": "72h", "PrivateKeyType": "ec", "PrivateKeyBits": 384}}
+	// 1.8.7 keeps the authority unless it is given another key.
+	configuration := map[string]any{"Provider": "consul", "Config": map[string]any{"LeafCertTTL": "72h", "PrivateKey": privateKey(t), "RootCert": "", "RotationPeriod": "2160h"}}
 	if err := a.Client().Raw().Write(ctx, "/v1/connect/ca/configuration", configuration, nil, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -113,6 +116,20 @@ func TestMeshRotation(t *testing.T) {
 	t.Logf("a new leaf after %s", time.Since(start))
 	cancel()
 	cmd.Wait() // was killed
+}
+
+// privateKey returns a new key of an authority, as PEM.
+func privateKey(t *testing.T) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}))
 }
 
 // run builds an example and returns what it prints.

@@ -45,10 +45,14 @@ func (r *consulRegistry) Register(service *registry.Service, opts ...registry.Re
 		}
 		defs = append(defs, def)
 	}
+	renewals := make([]<-chan error, len(defs))
+	for i, def := range defs {
+		renewals[i] = r.leases.renew(ctx, p, def)
+	}
 	var errs []error
-	for _, def := range defs {
-		if err := r.leases.renew(ctx, p, def); err != nil {
-			errs = append(errs, fmt.Errorf("gomicro: registering node %q: %w", def.ID, err))
+	for i, renewed := range renewals {
+		if err := <-renewed; err != nil {
+			errs = append(errs, fmt.Errorf("gomicro: registering node %q: %w", defs[i].ID, err))
 		}
 	}
 	return errors.Join(errs...)
@@ -153,27 +157,26 @@ func (l *leases) enter(id string) (n *node, turn <-chan struct{}, leave func()) 
 	}
 }
 
-// await enters the queue of a node and waits for its turn until ctx ends.
-func (l *leases) await(ctx context.Context, id string) (*node, func(), error) {
-	n, turn, leave := l.enter(id)
-	select {
-	case <-turn:
-		return n, leave, nil
-	case <-ctx.Done():
-		go func() {
+// renew registers a node, or makes sure that it is registered as it should be. The
+// channel receives the result.
+func (l *leases) renew(ctx context.Context, p *present, def *consul.AgentServiceRegistration) <-chan error {
+	n, turn, leave := l.enter(def.ID)
+	renewed := make(chan error, 1)
+	go func() {
+		select {
+		case <-turn:
+			renewed <- l.renewInTurn(ctx, p, def, n, leave)
+		case <-ctx.Done():
+			renewed <- ctx.Err()
 			<-turn
 			leave()
-		}()
-		return nil, nil, ctx.Err()
-	}
+		}
+	}()
+	return renewed
 }
 
-// renew registers a node, or makes sure that it is registered as it should be.
-func (l *leases) renew(ctx context.Context, p *present, def *consul.AgentServiceRegistration) error {
-	n, leave, err := l.await(ctx, def.ID)
-	if err != nil {
-		return err
-	}
+// renewInTurn renews the lease of n, whose turn it is, and calls leave.
+func (l *leases) renewInTurn(ctx context.Context, p *present, def *consul.AgentServiceRegistration, n *node, leave func()) error {
 	old := n.lease
 	if old != nil {
 		l.extend(old, def)

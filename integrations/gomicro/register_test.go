@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -65,6 +66,48 @@ func TestHungNodeHoldsUpNoOther(t *testing.T) {
 		if got := nodes(t, r); len(got) != 0 {
 			t.Errorf("left: %v", got)
 		}
+	})
+}
+
+// Nodes of the same call do not wait for each other either: one whose agent does not
+// respond must not cost the others their lease.
+func TestHungNodeHoldsUpNoOtherOfItsService(t *testing.T) {
+	bubble(t, func(t *testing.T, fake *consulmock.Server, r registry.Registry) {
+		both := greeter("1")
+		both.Nodes = append(both.Nodes, greeter("2").Nodes...)
+		check(t, r.Register(both, registry.RegisterTTL(time.Minute)))
+		remove := fake.Inject(consulmock.Fault{Path: heartbeatPath("1"), Hang: make(chan struct{}), Always: true})
+		for range 6 {
+			err := r.Register(both, registry.RegisterTTL(time.Minute))
+			if err == nil || !strings.Contains(err.Error(), `"1"`) || strings.Contains(err.Error(), `"2"`) {
+				t.Errorf("want an error about node 1 alone: %v", err)
+			}
+			time.Sleep(20 * time.Second)
+		}
+		if got := nodes(t, r); !slices.Contains(got, "2") {
+			t.Errorf("found %v, want 2 among them", got)
+		}
+		remove()
+		check(t, r.Deregister(both))
+	})
+}
+
+// A call about several nodes takes its place in the queues of all of them when it is
+// made, so that a later call about one of them also takes effect later.
+func TestCallAboutSeveralNodesKeepsItsOrder(t *testing.T) {
+	bubble(t, func(t *testing.T, fake *consulmock.Server, r registry.Registry) {
+		both := greeter("1")
+		both.Nodes = append(both.Nodes, greeter("2").Nodes...)
+		fake.Inject(consulmock.Fault{Path: registerPath, Latency: 3 * time.Second})
+		registered := make(chan error)
+		go func() { registered <- r.Register(both, registry.RegisterTTL(time.Hour)) }()
+		synctest.Wait()
+		check(t, r.Deregister(greeter("2")))
+		check(t, <-registered)
+		if got := nodes(t, r); !slices.Equal(got, []string{"1"}) {
+			t.Errorf("found %v, want 1 alone: 2 was deregistered last", got)
+		}
+		check(t, r.Deregister(both))
 	})
 }
 

@@ -38,15 +38,16 @@ type Options struct {
 	Scheme string
 
 	// Client is used for targets that name neither a host nor a socket. They may
-	// have a token of their own, or a token file; a user or the parameter insecure
-	// is an error. Nil means a client made from Config.
+	// have a token of their own, or a token file, which is then read once; a user or
+	// the parameter insecure is an error. Nil means a client made from Config.
 	Client *consul.Client
 
 	// Config is what clients are made from, together with the target's parameters:
 	// certificates, for example, have no place in a target. If its address begins
-	// with https://, TLS is also used for targets that name another host, unless
-	// they have tls=false. Nil means that of the environment; see
-	// [consul.ConfigFromEnv].
+	// with https://, or its Scheme is https, TLS is also used for targets that name
+	// another host, unless they have tls=false. If it has settings of TLS and neither
+	// of these, such targets need tls=true or tls=false. Nil means that of the
+	// environment; see [consul.ConfigFromEnv].
 	Config *consul.Config
 
 	// Policy names the load balancing policy of targets without the parameter lb:

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"reflect"
 	"strings"
 	"sync"
 
@@ -116,8 +117,12 @@ func (p *pool) newAgent(key agentKey) (*agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := consul.NewClient(key.apply(cfg))
+	cfg = key.apply(cfg)
+	c, err := consul.NewClient(cfg)
 	if err != nil {
+		if key.address != "" && !usesTLS(cfg) && !reflect.ValueOf(cfg.TLS).IsZero() {
+			err = fmt.Errorf("%w; or tls=true or tls=false in the target", err)
+		}
 		return nil, err
 	}
 	return &agent{client: c, isOurs: cfg.Transport == nil}, nil

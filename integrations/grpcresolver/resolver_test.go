@@ -416,6 +416,24 @@ func TestHostKeepsTLS(t *testing.T) {
 	}
 }
 
+// TestTLSWithoutHTTPS has certificates for an agent that is reached without TLS. The
+// error says what can be done about it, in the target too if that is what names the
+// agent.
+func TestTLSWithoutHTTPS(t *testing.T) {
+	for target, words := range map[string]string{
+		"consul:///web":       "CONSUL_HTTP_SSL=true",
+		"consul://other/web":  "tls=true",
+		"consul://other/web?": "tls=false",
+	} {
+		b := grpcresolver.New(&grpcresolver.Options{
+			Config: &consul.Config{Address: "elsewhere:1", TLS: consul.TLSConfig{ServerName: "server.dc1.consul"}},
+		})
+		if _, err := tryBuild(b, target, newConn()); err == nil || !strings.Contains(err.Error(), words) {
+			t.Errorf("%s: %v; want an error with %s", target, err, words)
+		}
+	}
+}
+
 // TestUnixSocketAgent asks an agent that serves a unix socket.
 func TestUnixSocketAgent(t *testing.T) {
 	agent := consulmock.New(t)

@@ -240,6 +240,51 @@ func TestTargetWithAndWithoutTLS(t *testing.T) {
 	}
 }
 
+// TestTLSIsNeverLost lays every kind of target over every kind of configuration. A
+// client that does not use TLS where the configuration or the target demands it would
+// send its token in clear. Only tls=false and a socket in the target say otherwise.
+func TestTLSIsNeverLost(t *testing.T) {
+	clients := 0
+	check := func(base consul.Config, in string) {
+		u, err := url.Parse(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parsed, err := parseTarget(u)
+		if err != nil {
+			return // a socket with a host or with tls, for example
+		}
+		a, err := newPool(&Options{Config: &base}).newAgent(parsed.agent)
+		if err != nil {
+			if _, baseErr := consul.NewClient(base); baseErr == nil {
+				t.Errorf("%s over %v: %v", in, base, err)
+			}
+			return
+		}
+		clients++
+		demanded := base.Scheme == "https" || strings.HasPrefix(base.Address, "https://") || parsed.agent.tls == yes
+		released := parsed.agent.tls == no || parsed.agent.socket != ""
+		if got := strings.HasPrefix(fmt.Sprint(a.client), "consul.Client{https://"); got != (demanded && !released) {
+			t.Errorf("%s over %v: %v", in, base, a.client)
+		}
+	}
+	for _, address := range []string{"", "base:1", "base/prefix", "http://base", "https://base", "https://base:1/prefix", "unix:///run/base"} {
+		for _, scheme := range []string{"", "http", "https", "HTTPS"} {
+			for _, settings := range []consul.TLSConfig{{}, {ServerName: "server.dc1.consul"}} {
+				base := consul.Config{Address: address, Scheme: scheme, TLS: settings, Token: "sesame"}
+				for _, agent := range []string{"", "h", "h:80", "[::1]", "tok@h", "me:pw@h:80"} {
+					for _, params := range []string{"", "tls=true", "tls=false", "insecure=true", "insecure=false", "tls=true&insecure=true", "socket=/run/s"} {
+						check(base, "consul://"+agent+"/s?"+params)
+					}
+				}
+			}
+		}
+	}
+	if clients < 500 {
+		t.Errorf("only %d clients were made", clients)
+	}
+}
+
 // FuzzTarget checks that no target makes the parser panic, that errors do not
 // repeat credentials, and that what is accepted makes a query.
 func FuzzTarget(f *testing.F) {

@@ -131,8 +131,9 @@ func (r *Registry) Watch(ctx context.Context, name string) (*Watcher, error) {
 // registries more than once.
 //
 // Close waits for calls of Register and Deregister that have begun. When the agent
-// hangs, it returns some 5 seconds after the Timeout at the latest. Further calls do
-// nothing. It must not be called from OnEvent.
+// hangs, it returns some 5 seconds after the Timeout at the latest, and 5 seconds
+// later for each Deregister of the same instance that waits for its turn. Further
+// calls do nothing. It must not be called from OnEvent.
 func (r *Registry) Close() error {
 	r.mu.Lock()
 	r.closed = true

@@ -194,6 +194,28 @@ func TestCloseInTime(t *testing.T) {
 	})
 }
 
+// TestCloseAfterDeregisters closes while removals of one instance wait for each other.
+func TestCloseAfterDeregisters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		agent, r := newRegistry(t, &kratos.Options{Timeout: 2 * time.Second})
+		agent.Inject(consulmock.Fault{Path: "/v1/**", Hang: make(chan struct{}), Always: true})
+		go r.Register(t.Context(), hello("1"))
+		synctest.Wait()
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		for range 3 {
+			wantError(t, r.Deregister(ended, hello("1")), "canceled")
+		}
+		begin := time.Now()
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(begin); took > (3+3*5)*time.Second {
+			t.Errorf("Close took %s; want at most the timeout and some, and 5 s for each removal", took)
+		}
+	})
+}
+
 // TestEverythingAtOnce calls all methods from many goroutines while the agent fails,
 // hangs and restarts, and closes the registry in the midst. Nothing stays registered,
 // and no goroutine is left, for which the bubble fails the test.
