@@ -226,5 +226,17 @@ func (c *Client) Catalog() *Catalog { return &Catalog{c} }
 // Status returns the endpoints about the cluster's servers.
 func (c *Client) Status() *Status { return &Status{c} }
 
+// KV returns the endpoints of the key-value store.
+func (c *Client) KV() *KV { return &KV{c} }
+
+// Session returns the endpoints of sessions.
+func (c *Client) Session() *Session { return &Session{c} }
+
+// Txn returns the endpoint of transactions.
+func (c *Client) Txn() *Txn { return &Txn{c} }
+
+// Event returns the endpoints of user events.
+func (c *Client) Event() *Event { return &Event{c} }
+
 // Raw returns the way to every other endpoint.
 func (c *Client) Raw() *Raw { return &Raw{c} }

@@ -63,6 +63,8 @@ func (d *decoder) typedNext(out any, previous *Result) (result *Result, known bo
 		return nextList(d, out, previous, (*decoder).catalogService)
 	case *[]*Node:
 		return nextList(d, out, previous, (*decoder).catalogNode)
+	case *[]*KVPair:
+		return nextList(d, out, previous, (*decoder).kvPair)
 	}
 	return nil, false
 }

@@ -41,6 +41,24 @@ var (
 	// ErrUnknownService means that the agent has no service of that ID or name.
 	ErrUnknownService = errors.New("unknown service")
 
+	// ErrUnknownSession means that there is no session of that ID, or not any more.
+	ErrUnknownSession = errors.New("unknown session")
+
+	// ErrLockHeld means that another session holds a key.
+	ErrLockHeld = errors.New("lock is held")
+
+	// ErrLockDelay means that a key cannot be acquired yet, because the session that
+	// held it has ended a short time ago.
+	ErrLockDelay = errors.New("lock-delay is not over")
+
+	// ErrStaleIndex means that a key, node, service or check has changed since the
+	// index that a write depends on.
+	ErrStaleIndex = errors.New("index is stale")
+
+	// ErrTooLarge means that what was sent is larger than the agent accepts: a value,
+	// a transaction or an event.
+	ErrTooLarge = errors.New("too large")
+
 	// ErrResponseTooLarge means that an answer was longer than
 	// [Config.MaxResponseBytes].
 	ErrResponseTooLarge = errors.New("response too large")
@@ -77,7 +95,7 @@ func (e *StatusError) Error() string {
 func (e *StatusError) Is(target error) bool {
 	switch target {
 	case ErrNotFound:
-		return e.Code == http.StatusNotFound || e.isUnknownCheck() || e.isUnknownService()
+		return e.Code == http.StatusNotFound || e.isUnknownCheck() || e.isUnknownService() || e.isUnknownSession()
 	case ErrPermissionDenied:
 		return e.Code == http.StatusForbidden
 	case ErrNoLeader:
@@ -90,6 +108,11 @@ func (e *StatusError) Is(target error) bool {
 		return e.isUnknownCheck()
 	case ErrUnknownService:
 		return e.isUnknownService()
+	case ErrUnknownSession:
+		return e.isUnknownSession()
+	case ErrTooLarge:
+		return e.Code == http.StatusRequestEntityTooLarge ||
+			e.Code == http.StatusInternalServerError && strings.Contains(e.Body, "user event exceeds configured limit")
 	}
 	return false
 }
@@ -124,6 +147,24 @@ func (e *StatusError) isUnknownService() bool {
 			strings.HasPrefix(e.Body, `ServiceID "`) && strings.HasSuffix(e.Body, "does not exist")
 	}
 	return false
+}
+
+// isUnknownSession knows the words of a renewal (404), of 1.8.7 about an ID that is
+// none (500), and of an acquisition (500).
+func (e *StatusError) isUnknownSession() bool {
+	switch e.Code {
+	case http.StatusNotFound:
+		return strings.HasPrefix(e.Body, "Session id '") && strings.HasSuffix(e.Body, "' not found")
+	case http.StatusInternalServerError:
+		return isInvalidSession(e.Body)
+	}
+	return false
+}
+
+// isInvalidSession reports whether the message of a write or of an operation is
+// about a session that does not exist. Agents say different things before it.
+func isInvalidSession(message string) bool {
+	return strings.Contains(message, "invalid session \"") || strings.Contains(message, "failed session lookup: ")
 }
 
 // fail turns what went wrong before or after the status into an error that

@@ -370,6 +370,8 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 		return fmt.Errorf("redirect that turns %s into %s refused", first.Method, req.Method)
 	case req.URL.Path == path.Clean(first.URL.Path) && req.URL.Path != first.URL.Path:
 		return errors.New("the agent does not accept the name in this path, and redirects to another path")
+	case strings.Contains(first.URL.Path, kvPath):
+		return errors.New("redirect to another key refused")
 	case len(via) >= 5:
 		return errors.New("stopped after 5 redirects")
 	}
