@@ -59,10 +59,10 @@ type KVTxnOp struct {
 type CatalogOp string
 
 const (
-	CatalogSet       CatalogOp = "set"
-	CatalogCAS       CatalogOp = "cas" // set if ModifyIndex is that of the record given
-	CatalogGet       CatalogOp = "get" // fails if there is none
-	CatalogDelete    CatalogOp = "delete"
+	CatalogSet       CatalogOp = "set"        // register, or change
+	CatalogCAS       CatalogOp = "cas"        // set if ModifyIndex is that of the record given
+	CatalogGet       CatalogOp = "get"        // fails if there is none
+	CatalogDelete    CatalogOp = "delete"     // no error if there is none
 	CatalogDeleteCAS CatalogOp = "delete-cas" // if ModifyIndex is that of the record given
 )
 
