@@ -96,8 +96,8 @@ type decodedList[T any] struct {
 }
 
 // elementBytes identifies the JSON of an element. That another text has the same
-// size and hash has a probability of 2^-64, whoever made it, because nobody else
-// knows the seed.
+// size and hash has a probability of 2^-64, even if it was made on purpose: nobody
+// else knows the seed.
 type elementBytes struct {
 	hash uint64
 	size int

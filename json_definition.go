@@ -54,7 +54,7 @@ func withFieldNames(data []byte, fields map[string]string) []byte {
 		name, isName := token.(string)
 		var value json.RawMessage
 		if err != nil || !isName || d.Decode(&value) != nil {
-			return data // encoding/json says what is wrong
+			return data // encoding/json returns what is wrong
 		}
 		if field := fields[strings.ToLower(strings.ReplaceAll(name, "_", ""))]; field != "" {
 			name = field
