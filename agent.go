@@ -11,12 +11,11 @@ import (
 	"strconv"
 )
 
-// Agent talks to the local agent about its own services and checks, and about
-// itself. The agent passes on to the servers what it is told, within
-// milliseconds if all is well.
+// Agent manages the services and checks of the local agent, and the agent itself.
+// The agent passes changes on to the servers, within milliseconds if all is well.
 //
 // While the servers have no leader, calls to an agent that is itself a server
-// may hang for up to a minute. Only the context bounds them.
+// may hang for up to a minute. Only the context limits them.
 type Agent struct {
 	c *Client
 }
@@ -73,8 +72,8 @@ func checkAddressable(what string, ids ...string) error {
 	return nil
 }
 
-// ServiceDeregister removes a service instance with its checks. Modern agents
-// answer ErrUnknownService if there is no such instance, old ones nothing.
+// ServiceDeregister removes a service instance with its checks. If there is no such
+// instance, modern agents return ErrUnknownService, old ones no error.
 //
 // PUT /v1/agent/service/deregister/{service_id}
 func (a *Agent) ServiceDeregister(ctx context.Context, serviceID string) error {
@@ -166,16 +165,16 @@ func (a *Agent) CheckRegister(ctx context.Context, r *AgentCheckRegistration) er
 	return a.c.put(ctx, at("/v1/agent/check/register"), nil, r)
 }
 
-// CheckDeregister removes a check. Modern agents answer ErrUnknownCheck if there
-// is no such check, old ones nothing.
+// CheckDeregister removes a check. If there is no such check, modern agents return
+// ErrUnknownCheck, old ones no error.
 //
 // PUT /v1/agent/check/deregister/{check_id}
 func (a *Agent) CheckDeregister(ctx context.Context, checkID string) error {
 	return a.c.put(ctx, named("/v1/agent/check/deregister/", "check ID", checkID), nil, nil)
 }
 
-// PassTTL sets a TTL check to passing and starts its time anew. The note becomes
-// the check's output. If the agent has no such TTL check, the error is
+// PassTTL marks a TTL check as passing and restarts its TTL. The note becomes the
+// check's output. If the agent has no such TTL check, the error is
 // ErrUnknownCheck.
 //
 // PUT /v1/agent/check/pass/{check_id}
@@ -183,24 +182,23 @@ func (a *Agent) PassTTL(ctx context.Context, checkID, note string) error {
 	return a.c.put(ctx, named("/v1/agent/check/pass/", "check ID", checkID), url.Values{"note": {note}}, nil)
 }
 
-// WarnTTL sets a TTL check to warning; else it is as PassTTL.
+// WarnTTL marks a TTL check as warning. Everything else is as with PassTTL.
 //
 // PUT /v1/agent/check/warn/{check_id}
 func (a *Agent) WarnTTL(ctx context.Context, checkID, note string) error {
 	return a.c.put(ctx, named("/v1/agent/check/warn/", "check ID", checkID), url.Values{"note": {note}}, nil)
 }
 
-// FailTTL sets a TTL check to critical; else it is as PassTTL.
+// FailTTL marks a TTL check as critical. Everything else is as with PassTTL.
 //
 // PUT /v1/agent/check/fail/{check_id}
 func (a *Agent) FailTTL(ctx context.Context, checkID, note string) error {
 	return a.c.put(ctx, named("/v1/agent/check/fail/", "check ID", checkID), url.Values{"note": {note}}, nil)
 }
 
-// UpdateTTL sets a TTL check to a status with an output, and starts its time
-// anew. The status is passing, warning or critical; "pass", "warn" and "fail"
+// UpdateTTL sets the status and the output of a TTL check, and restarts its TTL. The status is passing, warning or critical; "pass", "warn" and "fail"
 // mean the same, as in the official client. Agents cut the output at 4 KiB unless
-// the check says otherwise. If the agent has no such TTL check, the error is
+// the check has an OutputMaxSize. If the agent has no such TTL check, the error is
 // ErrUnknownCheck.
 //
 // PUT /v1/agent/check/update/{check_id}
@@ -267,7 +265,7 @@ func (a *Agent) Metrics(ctx context.Context) (*AgentMetrics, error) {
 	return &v, nil
 }
 
-// MembersOptions say which members of the gossip pool are meant.
+// MembersOptions select members of the gossip pool.
 type MembersOptions struct {
 	WAN     bool   // the servers of all datacenters, instead of the agents of this one
 	Segment string // Consul Enterprise only
@@ -297,7 +295,7 @@ func (a *Agent) Members(ctx context.Context, o MembersOptions) ([]*AgentMember, 
 	return members, nil
 }
 
-// JoinOptions say which gossip pool is meant.
+// JoinOptions select a gossip pool.
 type JoinOptions struct {
 	WAN bool // that of the servers of all datacenters
 }
@@ -323,14 +321,13 @@ func (a *Agent) Leave(ctx context.Context) error {
 	return a.c.put(ctx, at("/v1/agent/leave"), nil, nil)
 }
 
-// ForceLeaveOptions say how a node is removed.
+// ForceLeaveOptions are options of removing a node.
 type ForceLeaveOptions struct {
 	Prune bool // forget the node at once, instead of listing it as left
 	WAN   bool // remove it from the pool of the servers of all datacenters
 }
 
-// ForceLeave makes the cluster take a node that has failed for one that has
-// left.
+// ForceLeave makes the cluster treat a node that has failed as one that has left.
 //
 // PUT /v1/agent/force-leave/{node}
 func (a *Agent) ForceLeave(ctx context.Context, node string, o ForceLeaveOptions) error {

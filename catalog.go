@@ -7,10 +7,10 @@ import (
 	"slices"
 )
 
-// Catalog asks about all nodes and services of a datacenter, and can register
-// those without an agent. Its reads, but Datacenters, can be waited on with
-// [QueryOptions.WaitIndex]. Names match without regard to case, and an unknown
-// name gives an empty answer, not an error.
+// Catalog reads all nodes and services of a datacenter, and registers those that
+// have no agent. Its reads, except Datacenters, can be waited on with
+// [QueryOptions.WaitIndex]. Names match without regard to case. An unknown name has
+// an empty result and is no error.
 type Catalog struct {
 	c *Client
 }
@@ -46,27 +46,27 @@ func (c *Catalog) Nodes(ctx context.Context, q *QueryOptions) ([]*Node, *QueryMe
 }
 
 // Node returns a node with its services by ID. If there is no such node, the
-// Node in the answer is nil.
+// Node in the result is nil.
 //
 // GET /v1/catalog/node/{node}
 func (c *Catalog) Node(ctx context.Context, node string, q *QueryOptions) (*CatalogNode, *QueryMeta, error) {
-	answer, meta, err := get[CatalogNode](ctx, c.c, named("/v1/catalog/node/", "node", node), q)
+	found, meta, err := get[CatalogNode](ctx, c.c, named("/v1/catalog/node/", "node", node), q)
 	if err != nil {
 		return nil, meta, err
 	}
-	return &answer, meta, nil
+	return &found, meta, nil
 }
 
 // NodeServices returns a node with a list of its services. If there is no such
-// node, the Node in the answer is nil.
+// node, the Node in the result is nil.
 //
 // GET /v1/catalog/node-services/{node}
 func (c *Catalog) NodeServices(ctx context.Context, node string, q *QueryOptions) (*CatalogNodeServiceList, *QueryMeta, error) {
-	answer, meta, err := get[CatalogNodeServiceList](ctx, c.c, named("/v1/catalog/node-services/", "node", node), q)
+	found, meta, err := get[CatalogNodeServiceList](ctx, c.c, named("/v1/catalog/node-services/", "node", node), q)
 	if err != nil {
 		return nil, meta, err
 	}
-	return &answer, meta, nil
+	return &found, meta, nil
 }
 
 // GatewayServices returns the services behind a gateway.

@@ -20,7 +20,7 @@ const (
 	defaultUserAgent        = "lictor-go-consul"
 )
 
-// Client talks to one agent. Its methods may be called concurrently.
+// Client sends requests to one agent. Its methods may be called concurrently.
 type Client struct {
 	*settings
 	token *tokenSource
@@ -142,7 +142,7 @@ func newTransport(addr address, tlsConfig *tls.Config) *http.Transport {
 		TLSHandshakeTimeout: 10 * time.Second,
 
 		// The default of two would close and reopen connections whenever many
-		// queries are answered together. Agents allow a client 200 connections,
+		// queries end together. Agents allow a client 200 connections,
 		// idle ones included, so not all of them may be kept.
 		MaxIdleConnsPerHost: 100,
 		IdleConnTimeout:     90 * time.Second,
@@ -173,7 +173,7 @@ func (c Client) Format(s fmt.State, verb rune) {
 }
 
 // WithToken returns a copy of the client that sends the token, or none if it is
-// empty, whatever Config.TokenFile says. The copy shares the client's connections.
+// empty, and never reads Config.TokenFile. The copy shares the client's connections.
 func (c *Client) WithToken(token string) *Client {
 	d := *c
 	d.token = &tokenSource{token: strings.TrimSpace(token)}
@@ -225,6 +225,18 @@ func (c *Client) Catalog() *Catalog { return &Catalog{c} }
 
 // Status returns the endpoints about the cluster's servers.
 func (c *Client) Status() *Status { return &Status{c} }
+
+// KV returns the endpoints of the key-value store.
+func (c *Client) KV() *KV { return &KV{c} }
+
+// Session returns the endpoints of sessions.
+func (c *Client) Session() *Session { return &Session{c} }
+
+// Txn returns the endpoint of transactions.
+func (c *Client) Txn() *Txn { return &Txn{c} }
+
+// Event returns the endpoints of user events.
+func (c *Client) Event() *Event { return &Event{c} }
 
 // Raw returns the way to every other endpoint.
 func (c *Client) Raw() *Raw { return &Raw{c} }

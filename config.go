@@ -47,7 +47,7 @@ type Config struct {
 	Namespace  string
 	Partition  string
 
-	// WaitTime is the wait of blocking queries that do not say one. Zero leaves it
+	// WaitTime is the wait of blocking queries that have none of their own. Zero leaves it
 	// to the agent, whose default is 5 minutes.
 	WaitTime time.Duration
 
@@ -76,7 +76,7 @@ type Config struct {
 	// Token if there is none, nor a TokenFile.
 	Header http.Header `json:"-"`
 
-	// MaxResponseBytes bounds the length of an answer after decompression. A
+	// MaxResponseBytes limits the length of a response after decompression. A
 	// longer one is ErrResponseTooLarge. Zero means 64 MiB.
 	MaxResponseBytes int64
 }
@@ -88,7 +88,7 @@ func (c Config) Format(s fmt.State, verb rune) {
 		redact(c.Token != ""), redact(c.BasicAuth != nil), c.TLS)
 }
 
-// redact says whether a secret is set without saying which.
+// redact prints whether a secret is set, but not the secret.
 func redact(set bool) string {
 	if set {
 		return "[redacted]"
@@ -106,7 +106,7 @@ func redact(set bool) string {
 // A program may change fields of the result. Scheme is https if the variables
 // demand TLS, so that another Address does not lose it. TokenFile wins over Token:
 // clear it to give another token. Variables of TLS have no effect on an http
-// address, which NewClient says.
+// address: NewClient returns an error then.
 //
 // A malformed value is an error that names the variable. Files are not read
 // before NewClient.

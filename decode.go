@@ -83,6 +83,10 @@ func (d *decoder) typed(out any) (known bool) {
 		if known = *out == nil; known {
 			list(d, out, (*decoder).catalogNode)
 		}
+	case *[]*KVPair:
+		if known = *out == nil; known {
+			list(d, out, (*decoder).kvPair)
+		}
 	case *map[string][]string:
 		if known = *out == nil; known {
 			dict(d, out, (*decoder).stringsValue)
@@ -100,7 +104,7 @@ var fieldNames = sync.OnceValue(func() map[string][]byte {
 	names := map[string][]byte{}
 	for _, t := range []any{
 		ServiceEntry{}, Node{}, AgentService{}, AgentWeights{}, ServiceAddress{}, AgentServiceConnect{}, Locality{},
-		HealthCheck{}, CatalogService{},
+		HealthCheck{}, CatalogService{}, KVPair{},
 	} {
 		for _, f := range reflect.VisibleFields(reflect.TypeOf(t)) {
 			names[strings.Map(foldLetter, f.Name)] = []byte(f.Name)
@@ -452,6 +456,37 @@ func (d *decoder) catalogService(p **CatalogService) {
 			d.uint64(&s.CreateIndex)
 		case "ModifyIndex":
 			d.uint64(&s.ModifyIndex)
+		default:
+			d.unknown(name)
+		}
+	}
+}
+
+func (d *decoder) kvPair(p **KVPair) {
+	if !allocated(d, p, new(*KVPair)) {
+		return
+	}
+	k := *p
+	for name := d.object(); name != nil; name = d.nextName() {
+		switch string(name) {
+		case "Key":
+			d.text(&k.Key)
+		case "Value":
+			d.base64(&k.Value)
+		case "Flags":
+			d.uint64(&k.Flags)
+		case "Session":
+			d.text(&k.Session)
+		case "LockIndex":
+			d.uint64(&k.LockIndex)
+		case "CreateIndex":
+			d.uint64(&k.CreateIndex)
+		case "ModifyIndex":
+			d.uint64(&k.ModifyIndex)
+		case "Namespace":
+			d.text(&k.Namespace)
+		case "Partition":
+			d.text(&k.Partition)
 		default:
 			d.unknown(name)
 		}

@@ -76,6 +76,8 @@ func (d *decoder) typedNext(out any, previous *Result) (result *Result, known bo
 		return nextList(d, out, previous, (*decoder).catalogService), true
 	case *[]*Node:
 		return nextList(d, out, previous, (*decoder).catalogNode), true
+	case *[]*KVPair:
+		return nextList(d, out, previous, (*decoder).kvPair), true
 	}
 	return nil, false
 }
@@ -104,8 +106,8 @@ type decodedList[T any] struct {
 }
 
 // elementBytes identifies the JSON of an element. That another text has the same
-// size and hash has a probability of 2^-64, whoever made it, because nobody else
-// knows the seed.
+// size and hash has a probability of 2^-64, even if it was made on purpose: nobody
+// else knows the seed.
 type elementBytes struct {
 	hash uint64
 	size int

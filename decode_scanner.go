@@ -9,7 +9,7 @@ import (
 
 // decoder reads JSON once, from front to back. Every method reads one thing; the
 // first that finds something else notes it as the error and moves to the end of
-// the data, so that all later ones find nothing, and nobody has to ask in between.
+// the data, so that all later ones find nothing, and no caller has to check in between.
 //
 // What is decoded shares memory, but none with data. Strings that several elements
 // of a list have, as most do, are one string, and so are equal lists of strings and
@@ -54,7 +54,7 @@ const (
 	unnamed = -1 // in decoder.path: no name has been read yet
 )
 
-// block returns the size of a block, which is less than usual for short answers.
+// block returns the size of a block, which is smaller for short responses.
 func (d *decoder) block(size int) int {
 	return max(size/8, min(size, len(d.data)/(8<<10/size)))
 }
@@ -70,7 +70,7 @@ func (d *decoder) newElement() {
 	d.textStart = d.texts.Len()
 }
 
-// decodeError says where in an answer is what else than expected.
+// decodeError is what was found in a response in place of what was expected.
 type decodeError struct {
 	position int    // of the byte, from 1 on; 0 if unknown
 	field    string // as in Checks.Status; empty outside of objects

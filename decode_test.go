@@ -21,7 +21,7 @@ import (
 func checkDecode(t *testing.T, data []byte) (valid bool) {
 	t.Helper()
 	before := string(data)
-	for _, want := range []any{new([]*ServiceEntry), new(HealthChecks), new([]*CatalogService), new([]*Node), new(map[string][]string)} {
+	for _, want := range []any{new([]*ServiceEntry), new(HealthChecks), new([]*CatalogService), new([]*Node), new([]*KVPair), new(map[string][]string)} {
 		got := reflect.New(reflect.TypeOf(want).Elem()).Interface()
 		d := decoder{data: data}
 		known := d.typed(got)
@@ -140,7 +140,7 @@ func FuzzDecodeShapes(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, seed uint64) {
-		for _, v := range []any{[]*ServiceEntry{}, HealthChecks{}, []*CatalogService{}, map[string][]string{}} {
+		for _, v := range []any{[]*ServiceEntry{}, HealthChecks{}, []*CatalogService{}, []*KVPair{}, map[string][]string{}} {
 			s := shaper{rand.New(rand.NewPCG(seed, 1))}
 			var b strings.Builder
 			s.write(&b, reflect.TypeOf(v), 6)
@@ -177,6 +177,8 @@ func (s shaper) write(b *strings.Builder, t reflect.Type, depth int) {
 		b.WriteString("0")
 	case t == reflect.TypeFor[time.Duration]() && s.IntN(2) == 0:
 		b.WriteString(s.pick(`"10s"`, `""`, `"1h2m"`, `"\u0031s"`, `"x"`, `"9999999h"`))
+	case t == reflect.TypeFor[[]byte]() && s.IntN(8) > 0:
+		b.WriteString(s.pick(`"aGVsbG8="`, `""`, `"YQ=="`, `"YQ"`, `"\u0059Q=="`, `"Y\nQ=="`, `"!"`, `"YWI="`, "null"))
 	case t.Kind() == reflect.String:
 		s.writeString(b)
 	case t.Kind() == reflect.Bool:
@@ -267,7 +269,7 @@ func TestDecodeOdd(t *testing.T) {
 // TestDecodeEveryField decodes values with every field set, so that a field that
 // the decoder does not know is noticed.
 func TestDecodeEveryField(t *testing.T) {
-	for _, v := range []any{new([]*ServiceEntry), new(HealthChecks), new([]*CatalogService), new([]*Node)} {
+	for _, v := range []any{new([]*ServiceEntry), new(HealthChecks), new([]*CatalogService), new([]*Node), new([]*KVPair)} {
 		fill(reflect.ValueOf(v).Elem())
 		data, err := json.Marshal(v)
 		if err != nil {

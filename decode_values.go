@@ -2,6 +2,7 @@ package consul
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -304,6 +305,32 @@ func (d *decoder) raw(p *json.RawMessage) {
 		d.lastRaw = append(make(json.RawMessage, 0, len(text)), text...)
 	}
 	*p = d.lastRaw[:len(text):len(text)]
+}
+
+// base64 reads bytes, which are a string in base64, or a null, which makes them nil.
+func (d *decoder) base64(p *[]byte) {
+	switch d.next() {
+	case '"':
+		start := d.pos
+		text := d.quoted()
+		b := make([]byte, base64.StdEncoding.DecodedLen(len(text)))
+		n, err := base64.StdEncoding.Decode(b, text)
+		if err != nil {
+			d.fail(start, "want base64: "+err.Error())
+		}
+		*p = b[:n]
+	case '[': // a list of numbers, which encoding/json takes as well
+		start := d.pos
+		if err := json.Unmarshal(d.value(), p); err != nil && d.err == nil {
+			d.fail(start, err.Error())
+		}
+	default:
+		if !d.null() {
+			d.want("a string")
+			return
+		}
+		*p = nil
+	}
 }
 
 // list reads an array, or a null, which makes the slice nil. A slice that comes

@@ -39,18 +39,18 @@
 //
 // The methods are in groups:
 //
-//   - [Client.Agent] is about the services and checks of the local agent. This is
+//   - [Client.Agent] manages the services and checks of the local agent. This is
 //     where a program registers itself. The agent tells the servers.
-//   - [Client.Health] is about services, nodes and checks wherever they are, with
+//   - [Client.Health] finds services, nodes and checks wherever they are, with
 //     their health. This is where a program finds others.
-//   - [Client.Catalog] is about the same without health, and can register what
+//   - [Client.Catalog] reads the same without health, and can register what
 //     has no agent.
-//   - [Client.Status] is about the servers.
+//   - [Client.Status] describes the servers.
 //   - [Client.Raw] is for every endpoint that has no method of its own, such as
 //     the key-value store.
 //
 // Reads of Health and Catalog take [QueryOptions], of which nil is fine, and return
-// [QueryMeta]; an unknown name is an empty answer. At the agent an unknown ID is an
+// [QueryMeta]; an unknown name has an empty result. At the agent an unknown ID is an
 // error. The check of a service is called "service:" and the service's ID if it is
 // the only one and has no CheckID.
 //
@@ -59,14 +59,14 @@
 // The context bounds the time that a method takes. There are two other bounds. The
 // built-in transport takes at most 10 s to connect, and 10 s for the handshake of
 // TLS. A blocking query has a deadline of its own, so that an agent that has
-// stopped answering is an error and not a call that never returns. While the
+// stopped responding is an error and not a call that never returns. While the
 // servers have no leader, an agent may hang for up to a minute: give the context
 // a deadline. Nothing is retried, except for what package net/http does by itself
 // when the agent has closed an idle connection.
 //
 // # Blocking queries
 //
-// A read with [QueryOptions.WaitIndex] is answered when its result may have
+// A read with [QueryOptions.WaitIndex] ends when its result may have
 // changed, or when [QueryOptions.WaitTime] is over. The next one waits on
 // [QueryMeta.LastIndex]:
 //
@@ -80,7 +80,7 @@
 //		q.WaitIndex = meta.LastIndex
 //	}
 //
-// An index may go down, as above; an answer may be the same as before, which
+// An index may go down, as above; a response may be the same as before, which
 // [QueryOptions.Previous] makes cheap; and errors want a growing pause. Package
 // discovery has a loop that minds all of that.
 //

@@ -344,6 +344,141 @@ var endpointTests = []endpointTest{
 		call:   func(ctx context.Context, c *Client) (any, error) { return c.Status().Peers(ctx) },
 		method: "GET", path: "/v1/status/peers", answer: `["127.0.0.1:8300"]`, want: []string{"127.0.0.1:8300"},
 	}, {
+		name: "KV.Get",
+		call: func(ctx context.Context, c *Client) (any, error) {
+			pair, meta, err := c.KV().Get(ctx, "a b/c?d", nil)
+			return []any{pair, meta.LastIndex}, err
+		},
+		method: "GET", path: "/v1/kv/a%20b/c%3Fd", answer: `[{"LockIndex":1,"Key":"a b/c?d","Flags":18446744073709551615,"Value":"aGk=","Session":"s","CreateIndex":2,"ModifyIndex":3}]`,
+		want: []any{&KVPair{Key: "a b/c?d", Value: []byte("hi"), Flags: 1<<64 - 1, Session: "s", LockIndex: 1, CreateIndex: 2, ModifyIndex: 3}, uint64(7)},
+	}, {
+		name: "KV.Value",
+		call: func(ctx context.Context, c *Client) (any, error) {
+			v, err := c.KV().Value(ctx, "a", &QueryOptions{AllowStale: true})
+			return string(v), err
+		},
+		method: "GET", path: "/v1/kv/a", query: "raw=&stale=", answer: "as it is", want: "as it is",
+	}, {
+		name: "KV.List",
+		call: func(ctx context.Context, c *Client) (any, error) {
+			pairs, _, err := c.KV().List(ctx, "", nil)
+			return pairs, err
+		},
+		method: "GET", path: "/v1/kv/", query: "recurse=", answer: `[{"Key":"a","Value":null}]`, want: []*KVPair{{Key: "a"}},
+	}, {
+		name: "KV.Keys",
+		call: func(ctx context.Context, c *Client) (any, error) {
+			keys, _, err := c.KV().Keys(ctx, "d/", "/", nil)
+			return keys, err
+		},
+		method: "GET", path: "/v1/kv/d/", query: "keys=&separator=%2F", answer: `["d/a","d/e/"]`, want: []string{"d/a", "d/e/"},
+	}, {
+		name: "KV.Put",
+		call: func(ctx context.Context, c *Client) (any, error) {
+			return only(c.KV().Put(ctx, &KVPair{Key: "a", Value: []byte("<v>"), Flags: 5, Session: "not sent", ModifyIndex: 9}, &WriteOptions{Datacenter: "dc2"}))
+		},
+		method: "PUT", path: "/v1/kv/a", query: "dc=dc2&flags=5", body: "<v>", answer: "true",
+	}, {
+		name: "KV.CAS",
+		call: func(ctx context.Context, c *Client) (any, error) {
+			return c.KV().CAS(ctx, &KVPair{Key: "a"}, nil)
+		},
+		method: "PUT", path: "/v1/kv/a", query: "cas=0", answer: "false", want: false,
+	}, {
+		name: "KV.Acquire",
+		call: func(ctx context.Context, c *Client) (any, error) {
+			return c.KV().Acquire(ctx, &KVPair{Key: "a", Value: []byte("v"), Session: "s"}, nil)
+		},
+		method: "PUT", path: "/v1/kv/a", query: "acquire=s", body: "v", answer: "true", want: true,
+	}, {
+		name: "KV.Release",
+		call: func(ctx context.Context, c *Client) (any, error) {
+			return c.KV().Release(ctx, &KVPair{Key: "a", Session: "s"}, nil)
+		},
+		method: "PUT", path: "/v1/kv/a", query: "release=s", answer: "true", want: true,
+	}, {
+		name:   "KV.Delete",
+		call:   func(ctx context.Context, c *Client) (any, error) { return only(c.KV().Delete(ctx, "d/", nil)) },
+		method: "DELETE", path: "/v1/kv/d/", answer: "true",
+	}, {
+		name: "KV.DeleteCAS",
+		call: func(ctx context.Context, c *Client) (any, error) {
+			return c.KV().DeleteCAS(ctx, &KVPair{Key: "a", ModifyIndex: 3}, nil)
+		},
+		method: "DELETE", path: "/v1/kv/a", query: "cas=3", answer: "true", want: true,
+	}, {
+		name:   "KV.DeleteTree",
+		call:   func(ctx context.Context, c *Client) (any, error) { return only(c.KV().DeleteTree(ctx, "d", nil)) },
+		method: "DELETE", path: "/v1/kv/d", query: "recurse=", answer: "true",
+	}, {
+		name: "Session.Create",
+		call: func(ctx context.Context, c *Client) (any, error) {
+			return c.Session().Create(ctx, &SessionEntry{ID: "not sent", Name: "n", Node: "node1", TTL: 15 * time.Second, LockDelay: NoLockDelay,
+				Behavior: SessionDelete, NodeChecks: []string{}, ServiceChecks: []SessionServiceCheck{{ID: "service:web"}}, CreateIndex: 9}, nil)
+		},
+		method: "PUT", path: "/v1/session/create", answer: `{"ID":"s"}`, want: "s",
+		body: `{"Name":"n","Node":"node1","TTL":"15s","LockDelay":"0s","Behavior":"delete","NodeChecks":[],"ServiceChecks":[{"ID":"service:web"}]}`,
+	}, {
+		name:   "Session.Create, defaults",
+		call:   func(ctx context.Context, c *Client) (any, error) { return c.Session().Create(ctx, nil, nil) },
+		method: "PUT", path: "/v1/session/create", answer: `{"ID":"s"}`, want: "s", body: `{}`,
+	}, {
+		name:   "Session.Renew",
+		call:   func(ctx context.Context, c *Client) (any, error) { return c.Session().Renew(ctx, "s", nil) },
+		method: "PUT", path: "/v1/session/renew/s",
+		answer: `[{"ID":"s","Node":"n","LockDelay":15000000000,"Behavior":"release","TTL":"10s","NodeChecks":null,"ServiceChecks":null,"CreateIndex":1,"ModifyIndex":2}]`,
+		want: &SessionEntry{ID: "s", Node: "n", LockDelay: 15 * time.Second, Behavior: SessionRelease, TTL: 10 * time.Second,
+			NodeChecks: []string{}, CreateIndex: 1, ModifyIndex: 2},
+	}, {
+		name:   "Session.Destroy",
+		call:   func(ctx context.Context, c *Client) (any, error) { return only(c.Session().Destroy(ctx, "s", nil)) },
+		method: "PUT", path: "/v1/session/destroy/s", answer: "true",
+	}, {
+		name: "Session.Info",
+		call: func(ctx context.Context, c *Client) (any, error) {
+			s, meta, err := c.Session().Info(ctx, "s", nil)
+			return []any{s, meta.LastIndex}, err
+		},
+		method: "GET", path: "/v1/session/info/s", answer: `[]`, want: []any{(*SessionEntry)(nil), uint64(7)},
+	}, {
+		name: "Session.List",
+		call: func(ctx context.Context, c *Client) (any, error) {
+			s, _, err := c.Session().List(ctx, nil)
+			return s, err
+		},
+		method: "GET", path: "/v1/session/list", answer: `[{"ID":"s","LockDelay":0}]`,
+		want: []*SessionEntry{{ID: "s", LockDelay: NoLockDelay, NodeChecks: []string{}}},
+	}, {
+		name: "Session.Node",
+		call: func(ctx context.Context, c *Client) (any, error) {
+			s, _, err := c.Session().Node(ctx, "n/1", nil)
+			return len(s), err
+		},
+		method: "GET", path: "/v1/session/node/n%2F1", answer: `[]`, want: 0,
+	}, {
+		name: "Txn.Apply",
+		call: func(ctx context.Context, c *Client) (any, error) {
+			resp, err := c.Txn().Apply(ctx, []TxnOp{{KV: &KVTxnOp{Verb: KVSet, Key: "/a", Value: []byte("v")}}}, &QueryOptions{RequireConsistent: true})
+			return resp, err
+		},
+		method: "PUT", path: "/v1/txn", query: "consistent=", body: `[{"KV":{"Verb":"set","Key":"/a","Value":"dg=="}}]`,
+		answer: `{"Results":[{"KV":{"Key":"/a","Value":null,"ModifyIndex":3}}],"Errors":null,"Index":1,"LastContact":5,"KnownLeader":true}`,
+		want:   &TxnResponse{Results: []TxnResult{{KV: &KVPair{Key: "/a", ModifyIndex: 3}}}, Index: 1, LastContact: 5, KnownLeader: true},
+	}, {
+		name: "Event.Fire",
+		call: func(ctx context.Context, c *Client) (any, error) {
+			return c.Event().Fire(ctx, &UserEvent{Name: "a/b", Payload: []byte("p"), NodeFilter: "n", ServiceFilter: "s", TagFilter: "t"}, nil)
+		},
+		method: "PUT", path: "/v1/event/fire/a%2Fb", query: "node=n&service=s&tag=t", body: "p", answer: `{"ID":"e"}`, want: "e",
+	}, {
+		name: "Event.List",
+		call: func(ctx context.Context, c *Client) (any, error) {
+			events, _, err := c.Event().List(ctx, "a", nil)
+			return events, err
+		},
+		method: "GET", path: "/v1/event/list", query: "name=a", answer: `[{"ID":"e","Name":"a","Payload":"cA==","Version":1,"LTime":3}]`,
+		want: []*UserEvent{{ID: "e", Name: "a", Payload: []byte("p"), Version: 1, LTime: 3}},
+	}, {
 		name: "Raw.Query",
 		call: func(ctx context.Context, c *Client) (any, error) {
 			var out []struct{ Key string }
@@ -406,7 +541,7 @@ func TestEndpoints(t *testing.T) {
 				t.Errorf("body\n got %s\nwant %s", asked.Body, tt.body)
 			}
 			wantType := ""
-			if strings.HasPrefix(tt.body, "{") {
+			if strings.HasPrefix(tt.body, "{") || strings.HasPrefix(tt.body, "[") {
 				wantType = "application/json"
 			}
 			if got := asked.Header.Get("Content-Type"); got != wantType {
@@ -420,8 +555,8 @@ func TestEndpoints(t *testing.T) {
 // the method sends.
 func TestEndpointComments(t *testing.T) {
 	said := map[string]bool{}
-	line := regexp.MustCompile(`(?m)^//\n// (GET|PUT|DELETE) (/v1/\S+)\nfunc `)
-	for _, file := range []string{"agent.go", "agent_health.go", "health.go", "catalog.go", "status.go"} {
+	line := regexp.MustCompile(`(?m)^//\n// (GET|PUT|DELETE) (/v1/[^\s?]+)\S*\nfunc `)
+	for _, file := range []string{"agent.go", "agent_health.go", "health.go", "catalog.go", "status.go", "kv.go", "session.go", "txn.go", "event.go"} {
 		src, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -437,6 +572,7 @@ func TestEndpointComments(t *testing.T) {
 		found := false
 		for s := range said {
 			pattern := regexp.MustCompile(`\\\{\w+\\\}`).ReplaceAllString(regexp.QuoteMeta(s), "[^/]+")
+			pattern = regexp.MustCompile(`/kv/.*`).ReplaceAllString(pattern, "/kv/.*") // a key has slashes
 			if ok, _ := regexp.MatchString("^"+pattern+"$", tt.method+" "+tt.path); ok {
 				found = true
 			}

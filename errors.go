@@ -13,10 +13,10 @@ import (
 )
 
 // The conditions that callers branch on, for use with [errors.Is]. They mean
-// the same on all agents, although agents of different versions say them with
-// different status codes and words.
+// the same on all agents, although agents of different versions use different
+// status codes and words.
 var (
-	// ErrNotFound means that what was asked for does not exist: an ID, a key, or
+	// ErrNotFound means that what was requested does not exist: an ID, a key, or
 	// an endpoint that the agent does not have. An unknown check or service is
 	// also ErrNotFound.
 	ErrNotFound = errors.New("not found")
@@ -30,18 +30,36 @@ var (
 
 	// ErrRateLimited means that the agent refused the request because there are
 	// too many of them, or too many connections. Old agents close a connection
-	// that is one too many without an answer, which cannot be told from other
+	// that is one too many without a response, which cannot be told from other
 	// failures of the connection.
 	ErrRateLimited = errors.New("rate limited")
 
 	// ErrUnknownCheck means that the agent has no TTL check of that ID. Old agents
-	// do not say whether it has another kind of check of that ID.
+	// do not tell whether it has another kind of check of that ID.
 	ErrUnknownCheck = errors.New("unknown check")
 
 	// ErrUnknownService means that the agent has no service of that ID or name.
 	ErrUnknownService = errors.New("unknown service")
 
-	// ErrResponseTooLarge means that an answer was longer than
+	// ErrUnknownSession means that there is no session of that ID, or not any more.
+	ErrUnknownSession = errors.New("unknown session")
+
+	// ErrLockHeld means that another session holds a key.
+	ErrLockHeld = errors.New("lock is held")
+
+	// ErrLockDelay means that a key cannot be acquired yet, because the session that
+	// held it has ended a short time ago.
+	ErrLockDelay = errors.New("lock-delay is not over")
+
+	// ErrStaleIndex means that a key, node, service or check has changed since the
+	// index that a write depends on.
+	ErrStaleIndex = errors.New("index is stale")
+
+	// ErrTooLarge means that what was sent is larger than the agent accepts: a value,
+	// a transaction or an event.
+	ErrTooLarge = errors.New("too large")
+
+	// ErrResponseTooLarge means that a response was longer than
 	// [Config.MaxResponseBytes].
 	ErrResponseTooLarge = errors.New("response too large")
 )
@@ -51,14 +69,14 @@ const (
 	maxErrorMessage = 512     // of the body and of the path, in StatusError.Error
 )
 
-// StatusError is an answer with a status code that is not a success.
+// StatusError is a response with a status code other than success.
 type StatusError struct {
 	Method     string        // GET, PUT or DELETE
 	Address    string        // the agent's: http://host:port, https://host:port or unix:///path
 	Path       string        // as it was sent, escaped, without the query
 	Code       int           // HTTP status code
 	Body       string        // the agent's message, at most 4 KiB of it
-	RetryAfter time.Duration // how long the agent asks to wait; 0 if it does not
+	RetryAfter time.Duration // from the header Retry-After; 0 without one
 }
 
 // Error returns one line with the method, the agent's address, the path, the code
@@ -72,24 +90,29 @@ func (e *StatusError) Error() string {
 		e.Method, e.Address, shorten(e.Path, maxErrorMessage), e.Code, abridge(said))
 }
 
-// Is reports whether the answer means the condition target, which is one of
+// Is reports whether the response means the condition target, which is one of
 // this package's errors.
 func (e *StatusError) Is(target error) bool {
 	switch target {
 	case ErrNotFound:
-		return e.Code == http.StatusNotFound || e.isUnknownCheck() || e.isUnknownService()
+		return e.Code == http.StatusNotFound || e.isUnknownCheck() || e.isUnknownService() || e.isUnknownSession()
 	case ErrPermissionDenied:
 		return e.Code == http.StatusForbidden
 	case ErrNoLeader:
 		return e.Code == http.StatusInternalServerError && strings.Contains(e.Body, "No cluster leader")
 	case ErrRateLimited:
-		// A leader that refuses a write says 503, because no other server can take it.
+		// A leader that refuses a write responds with 503, because no other server can take it.
 		return e.Code == http.StatusTooManyRequests ||
 			e.Code == http.StatusServiceUnavailable && strings.HasPrefix(e.Body, "rate limit exceeded")
 	case ErrUnknownCheck:
 		return e.isUnknownCheck()
 	case ErrUnknownService:
 		return e.isUnknownService()
+	case ErrUnknownSession:
+		return e.isUnknownSession()
+	case ErrTooLarge:
+		return e.Code == http.StatusRequestEntityTooLarge ||
+			e.Code == http.StatusInternalServerError && strings.Contains(e.Body, "user event exceeds configured limit")
 	}
 	return false
 }
@@ -126,10 +149,28 @@ func (e *StatusError) isUnknownService() bool {
 	return false
 }
 
+// isUnknownSession knows the words of a renewal (404), of 1.8.7 about an ID that is
+// none (500), and of an acquisition (500).
+func (e *StatusError) isUnknownSession() bool {
+	switch e.Code {
+	case http.StatusNotFound:
+		return strings.HasPrefix(e.Body, "Session id '") && strings.HasSuffix(e.Body, "' not found")
+	case http.StatusInternalServerError:
+		return isInvalidSession(e.Body)
+	}
+	return false
+}
+
+// isInvalidSession reports whether the message of a write or of an operation is
+// about a session that does not exist. What agents write before it differs.
+func isInvalidSession(message string) bool {
+	return strings.Contains(message, "invalid session \"") || strings.Contains(message, "failed session lookup: ")
+}
+
 // fail turns what went wrong before or after the status into an error that
 // stands alone.
 func (c *Client) fail(ctx context.Context, r *call, err error) error {
-	var outer *url.Error // says the URL again, query included
+	var outer *url.Error // repeats the URL with its query
 	if errors.As(err, &outer) {
 		err = outer.Err
 	}
@@ -137,7 +178,7 @@ func (c *Client) fail(ctx context.Context, r *call, err error) error {
 	case ended == nil && r.lost != nil && r.lost.Load():
 		err = fmt.Errorf("the connection ended before the response: %w", io.ErrUnexpectedEOF)
 	case ended != nil && !errors.Is(err, ended):
-		// Package net/http says the cause of the end instead, if there is one.
+		// Package net/http returns the cause of the end instead, if there is one.
 		err = fmt.Errorf("%w: %w", ended, err)
 	case ended == nil && r.timeout > 0 && errors.Is(err, context.DeadlineExceeded):
 		err = fmt.Errorf("no response within %s, which is the wait and %s more: %w", r.timeout, waitSlack, err)
@@ -171,7 +212,7 @@ func (c *Client) statusError(r *call, status int, header http.Header, body []byt
 		said += ellipsis // there may be more, and half of a secret before it
 	}
 	if reason := header.Get("X-Consul-Reason"); reason != "" {
-		// The local health endpoints answer with JSON that does not say what is wrong.
+		// The local health endpoints respond with JSON in which the reason is missing.
 		said = reason
 	}
 	return &StatusError{
@@ -214,7 +255,7 @@ func shorten(s string, n int) string {
 }
 
 // abridge cuts out the middle of a long message. Agents quote what they refuse
-// before they say why.
+// before they give the reason.
 func abridge(message string) string {
 	if len(message) <= maxErrorMessage {
 		return message

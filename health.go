@@ -2,9 +2,9 @@ package consul
 
 import "context"
 
-// Health asks about the health of nodes and services. Its reads can be waited
+// Health reads the health of nodes and services. Its reads can be waited
 // on with [QueryOptions.WaitIndex]. Names match without regard to case, and an
-// unknown name gives an empty answer, not an error.
+// unknown name has an empty result and is no error.
 type Health struct {
 	c *Client
 }

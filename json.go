@@ -239,7 +239,7 @@ func (r *AgentCheckRegistration) UnmarshalJSON(data []byte) error {
 }
 
 // catalogServiceWire is a service in a catalog registration: without what only
-// agents say about a service, and without weights that are not set.
+// agents return of a service, and without weights that are not set.
 type catalogServiceWire struct {
 	*AgentService
 	Weights     *AgentWeights `json:",omitempty"`

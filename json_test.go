@@ -19,7 +19,7 @@ func fill(v reflect.Value) {
 		v.SetInt(int64(90 * time.Second))
 	case reflect.Float64:
 		v.SetFloat(1.5)
-	case reflect.Uint64:
+	case reflect.Uint8, reflect.Uint64:
 		v.SetUint(7)
 	case reflect.Struct:
 		for i := 0; i < v.NumField(); i++ {

@@ -22,7 +22,7 @@ type QueryOptions struct {
 	Namespace  string // the client's if empty; Consul Enterprise only
 	Partition  string // the client's if empty; Consul Enterprise only
 
-	// Peer asks for what a peered cluster exports.
+	// Peer selects what a peered cluster exports.
 	Peer string
 
 	// SamenessGroup exists in Consul Enterprise only.
@@ -31,17 +31,17 @@ type QueryOptions struct {
 	// Token replaces the client's token for this request.
 	Token string `json:"-"`
 
-	// Near sorts the answer by the distance from the named node, or from the
+	// Near sorts the result by the distance from the named node, or from the
 	// agent itself if it is "_agent". Such queries are not streamed, which costs
 	// the servers more.
 	Near string
 
-	// Filter is an expression of Consul's filter language about what is answered,
+	// Filter is an expression of Consul's filter language that selects results,
 	// such as Service.Meta.zone == "a" for [Health.Service]. One that the agent
 	// does not understand is a [*StatusError].
 	Filter string
 
-	// NodeMeta asks for nodes with all of these pairs.
+	// NodeMeta selects nodes with all of these pairs.
 	NodeMeta map[string]string
 
 	// Tags selects the instances that have all of these tags; an empty tag is
@@ -68,7 +68,7 @@ type QueryOptions struct {
 	// MergeCentralConfig merges the central configuration into the services.
 	MergeCentralConfig bool
 
-	// WaitIndex makes this a blocking query: the agent answers when the index
+	// WaitIndex makes this a blocking query: the agent responds when the index
 	// of the result has passed it, or after WaitTime. WaitHash does so for
 	// [Agent.Service], until the hash has changed. WaitTime is Config.WaitTime if
 	// zero, and the agent's default if that is zero too. It is sent in milliseconds,
@@ -141,28 +141,28 @@ type QueryMeta struct {
 	// LastContentHash is what to wait on in [QueryOptions.WaitHash].
 	LastContentHash string
 
-	// LastContact is how long ago the server that answered heard from the leader.
+	// LastContact is how long ago the server that responded heard from the leader.
 	LastContact time.Duration
 
-	// KnownLeader says that the server knew a leader. Modern agents answer
+	// KnownLeader reports that the server knew a leader. Modern agents serve
 	// blocking and cached queries for the instances of a service by streaming, and
 	// then it is always false: conclude nothing from it.
 	KnownLeader bool
 
-	// RequestTime is how long it took until the header of the answer had arrived.
+	// RequestTime is how long it took until the header of the response had arrived.
 	RequestTime time.Duration
 
-	// CacheHit says that the agent answered from its cache with what is CacheAge
+	// CacheHit reports that the agent responded from its cache with what is CacheAge
 	// old.
 	CacheHit bool
 	CacheAge time.Duration
 
-	// AddressTranslationEnabled says that the agent replaces addresses by those
+	// AddressTranslationEnabled reports that the agent replaces addresses by those
 	// of the wide area network where it sees fit.
 	AddressTranslationEnabled bool
 
-	// ResultsFilteredByACLs says that the token was not allowed to see everything.
-	// Agents say so since 1.11, and never to requests without a token.
+	// ResultsFilteredByACLs reports that the token was not allowed to see everything.
+	// Agents report it since 1.11, and never to requests without a token.
 	ResultsFilteredByACLs bool
 
 	// Result stands for the response in [QueryOptions.Previous] of the next query. It
@@ -175,7 +175,7 @@ type QueryMeta struct {
 	EffectiveConsistency string // leader, stale or consistent
 }
 
-// Times that bound a blocking query whose agent does not answer any more.
+// Times that bound a blocking query whose agent does not respond any more.
 const (
 	// A query without a wait of its own waits for the agent's default, which is
 	// 5 minutes; but that is configurable, the maximum being 10 unless that was
@@ -186,8 +186,8 @@ const (
 	// together.
 	waitJitterFraction = 16
 
-	// Without a leader, an agent holds a query for up to 18 s before it says so.
-	// That answer is better than our own error.
+	// Without a leader, an agent holds a query for up to 18 s before it responds.
+	// Its error is better than our own.
 	waitSlack = 20 * time.Second
 )
 
@@ -297,7 +297,7 @@ func (q *QueryOptions) cacheControl() string {
 	return strings.Join(directives, ", ")
 }
 
-// parseMeta reads the headers of an answer. What is missing is zero.
+// parseMeta reads the headers of a response. What is missing is zero.
 func parseMeta(h http.Header) (*QueryMeta, error) {
 	var firstErr error
 	number := func(name string, bits int) uint64 {

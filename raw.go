@@ -28,7 +28,7 @@ type Raw struct {
 	c *Client
 }
 
-// Query reads an endpoint. The answer is written to out as it is if out is a
+// Query reads an endpoint. The body of the response is written to out as it is if out is a
 // *[]byte or an [io.Writer], dropped if out is nil, and else decoded from JSON.
 //
 // GET {path}

@@ -18,10 +18,10 @@ import (
 )
 
 const (
-	maxDrain        = 256 << 10 // read from an answer that nobody wants, so that its connection can be used again
-	maxErrorRead    = 64 << 10  // of an answer with an error
-	maxErrorSnippet = 64        // of an answer that cannot be decoded
-	maxBodyTrust    = 1 << 20   // set aside for an answer that only says that it is so long
+	maxDrain        = 256 << 10 // read of a body that nobody wants, so that its connection can be used again
+	maxErrorRead    = 64 << 10  // of the body of an error
+	maxErrorSnippet = 64        // of a body that cannot be decoded
+	maxBodyTrust    = 1 << 20   // allocated for a body because of its Content-Length alone
 	maxBuffered     = 1 << 20   // of a body to send whose length is unknown
 )
 
@@ -35,8 +35,8 @@ type endpoint struct {
 // at returns an endpoint without a name in its path.
 func at(path string) endpoint { return endpoint{path: path} }
 
-// named returns an endpoint with a name in its path, which it escapes. What the
-// name stands for is said in the error about a name that cannot be sent.
+// named returns an endpoint with a name in its path, which it escapes. what is
+// the noun for the name in the error about one that cannot be sent.
 func named(prefix, what, name string) endpoint {
 	switch {
 	case name == "":
@@ -368,8 +368,8 @@ func (c *Client) tokenOf(r *call) string {
 	return c.token.get()
 }
 
-// checkRedirect lets a redirect pass only if it stays on the same host and asks
-// for the same thing. The headers of a request, and with them the token, go
+// checkRedirect lets a redirect pass only if it stays on the same host and requests
+// the same thing. The headers of a request, and with them the token, go
 // wherever a redirect leads to.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	first := via[0]
@@ -380,6 +380,8 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 		return fmt.Errorf("redirect that turns %s into %s refused", first.Method, req.Method)
 	case req.URL.Path == path.Clean(first.URL.Path) && req.URL.Path != first.URL.Path:
 		return errors.New("the agent does not accept the name in this path, and redirects to another path")
+	case strings.Contains(first.URL.Path, kvPath):
+		return errors.New("redirect to another key refused")
 	case len(via) >= 5:
 		return errors.New("stopped after 5 redirects")
 	}

@@ -45,7 +45,7 @@ func (c *Client) readBody(resp *http.Response, r *call) (*Result, error) {
 	}
 	buf := buffers.Get().(*bytes.Buffer)
 	defer release(buf)
-	// What an agent says about the length may be wrong, so it counts up to a limit.
+	// The Content-Length may be wrong, so it counts up to a limit.
 	buf.Grow(int(min(max(resp.ContentLength, 0), maxBodyTrust)) + bytes.MinRead)
 	_, err := buf.ReadFrom(limited)
 	if err := c.checkRead(err, limited); err != nil {

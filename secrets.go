@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// This file keeps credentials out of errors, whoever echoes them: the agent, a
+// This file keeps credentials out of errors, in which they are echoed by the agent, a
 // proxy on the way, or the transport.
 
 const redacted = "[redacted]"
@@ -56,7 +56,7 @@ func forms(s string) []string {
 	return []string{s, inJSON, inner(strconv.Quote(s)), inner(strconv.Quote(inJSON)), url.PathEscape(s), url.QueryEscape(s)}
 }
 
-// holdsSecret reports whether the name of a header says that its value is a
+// holdsSecret reports whether the name of a header is that of a
 // credential.
 func holdsSecret(name string) bool {
 	name = strings.ToLower(name)

@@ -2,7 +2,7 @@ package consul
 
 import "context"
 
-// Status asks about the cluster's servers. Its answers cannot be waited on, and
+// Status describes the cluster's servers. Its reads cannot be waited on, and
 // agents give them without a token.
 type Status struct {
 	c *Client

@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// TLSConfig says how to authenticate the agent, and oneself to it. The zero
+// TLSConfig configures TLS: which certificates to trust and which to present. The zero
 // TLSConfig trusts the authorities that the system trusts, and has no client
 // certificate.
 //
@@ -21,7 +21,7 @@ import (
 // new requests use new connections; those under way end on the connections that
 // they have. Files that cannot be used (missing, unreadable, a certificate without
 // its key) leave all of those in use that were read together before; when a
-// request fails then, its error says so. Only regular files are read again.
+// request fails then, its error mentions it. Only regular files are read again.
 type TLSConfig struct {
 	// Base is what the other fields are laid over, for a configuration that
 	// exists already: those that are set win over it, and its NextProtos are not
@@ -49,7 +49,7 @@ type TLSConfig struct {
 	ServerName string
 
 	// InsecureSkipVerify accepts every certificate. Tokens are then sent to
-	// whoever answers.
+	// whoever responds.
 	InsecureSkipVerify bool
 }
 

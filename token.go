@@ -62,7 +62,7 @@ func (s *tokenSource) get() string {
 }
 
 // refused is told what a request with the token failed with. If the token may be
-// the reason, the file is read again for the next request, and the error says so
+// the reason, the file is read again for the next request, and the error mentions it
 // if that could not be done the last time.
 func (s *tokenSource) refused(err *StatusError) error {
 	if s.file == "" || err.Code != http.StatusForbidden && err.Code != http.StatusUnauthorized {

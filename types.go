@@ -58,7 +58,7 @@ type ServiceAddress struct {
 	Port    int
 }
 
-// AgentWeights are the weights of a service instance in DNS answers and in
+// AgentWeights are the weights of a service instance in DNS responses and in
 // balancers that look at them: one for when all its checks pass, one for when
 // some of them warn.
 type AgentWeights struct {
@@ -94,16 +94,16 @@ type AgentService struct {
 	// Datacenter is filled by the local agent only.
 	Datacenter string `json:",omitempty"`
 
-	// CreateIndex and ModifyIndex are zero in answers of the local agent.
+	// CreateIndex and ModifyIndex are zero in responses of the local agent.
 	CreateIndex uint64 `json:",omitempty"`
 	ModifyIndex uint64 `json:",omitempty"`
 }
 
-// AgentServiceConnect says how a service takes part in the service mesh.
+// AgentServiceConnect is how a service takes part in the service mesh.
 type AgentServiceConnect struct {
 	Native         bool            `json:",omitempty"`
 	SidecarService json.RawMessage `json:",omitempty"` // a service definition; registration only
-	PeerMeta       json.RawMessage `json:",omitempty"` // answers about imported services only
+	PeerMeta       json.RawMessage `json:",omitempty"` // responses about imported services only
 }
 
 // HealthCheck is a check: in the catalog, or as the local agent holds it.
@@ -140,7 +140,7 @@ type HealthCheck struct {
 // for it as the health endpoints do; its indexes are zero.
 type AgentCheck = HealthCheck
 
-// HealthCheckDefinition says how a check of the catalog is to be run, for
+// HealthCheckDefinition is how a check of the catalog is to be run, for
 // external monitors that run the checks of nodes without an agent.
 type HealthCheckDefinition struct {
 	HTTP                           string              `json:",omitempty"`
@@ -250,7 +250,7 @@ type CatalogNodeServiceList struct {
 	Services []*AgentService
 }
 
-// ServiceName names a service in answers that may span namespaces.
+// ServiceName names a service in responses that may span namespaces.
 type ServiceName struct {
 	Name      string
 	Namespace string `json:",omitempty"`
@@ -328,7 +328,7 @@ type AgentServiceRegistration struct {
 
 	// Check and Checks count together. An agent calls the only check of a
 	// service "service:<ID>", and several "service:<ID>:1", "service:<ID>:2"
-	// and so on, but for those with a CheckID of their own.
+	// and so on, except those with a CheckID of their own.
 	Check  *AgentServiceCheck   `json:",omitempty"`
 	Checks []*AgentServiceCheck `json:",omitempty"`
 
@@ -525,10 +525,10 @@ type MemberStatus int
 
 const (
 	MemberNone    MemberStatus = 0 // not known
-	MemberAlive   MemberStatus = 1 // answers
-	MemberLeaving MemberStatus = 2 // says that it is about to leave
+	MemberAlive   MemberStatus = 1 // responds
+	MemberLeaving MemberStatus = 2 // announces that it is about to leave
 	MemberLeft    MemberStatus = 3 // has left in order
-	MemberFailed  MemberStatus = 4 // does not answer any more
+	MemberFailed  MemberStatus = 4 // does not respond any more
 )
 
 // String returns the word that Consul's own tools print for the status.
