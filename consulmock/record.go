@@ -59,7 +59,7 @@ type Recorder struct {
 	seq     int
 	err     error // the first failure to write
 
-	http   *http.Server // nil until a port is asked for
+	http   *http.Server // nil until a port is needed
 	addr   string
 	closed bool
 	busy   sync.WaitGroup

@@ -266,13 +266,13 @@ func TestReplayMiss(t *testing.T) {
 		name, method, path, body string
 		want                     []string
 	}{
-		{"again", "GET", "/v1/status/leader", "", []string{"has no answer for GET /v1/status/leader: it was recorded once, and has been answered"}},
-		{"parameter", "GET", "/v1/status/leader?dc=x", "", []string{"the nearest is e5 GET /v1/status/leader", `dc: recorded none, asked "x"`}},
-		{"body", "PUT", "/v1/agent/service/register", `{"Name":"web","Port":81}`, []string{"nearest is e3 PUT", `body: recorded {"Name":"web"`, `asked {"Name":"web","Port":81}`}},
-		{"path", "PUT", "/v1/agent/service/registers", "{}", []string{"nearest is e3", "path: recorded /v1/agent/service/register, asked /v1/agent/service/registers"}},
-		{"method", "POST", "/v1/status/leader", "", []string{"nearest is e5", "method: recorded GET, asked POST"}},
-		{"index of nowhere", "GET", "/v1/health/service/web?index=55", "", []string{`index: recorded "7", asked "55"`}},
-		{"token", "GET", "/v1/none?token=secret", "", []string{"has no answer for GET /v1/none;"}},
+		{"again", "GET", "/v1/status/leader", "", []string{"has no response for GET /v1/status/leader: it was recorded once, and has been used"}},
+		{"parameter", "GET", "/v1/status/leader?dc=x", "", []string{"the nearest is e5 GET /v1/status/leader", `dc: recorded none, requested "x"`}},
+		{"body", "PUT", "/v1/agent/service/register", `{"Name":"web","Port":81}`, []string{"nearest is e3 PUT", `body: recorded {"Name":"web"`, `requested {"Name":"web","Port":81}`}},
+		{"path", "PUT", "/v1/agent/service/registers", "{}", []string{"nearest is e3", "path: recorded /v1/agent/service/register, requested /v1/agent/service/registers"}},
+		{"method", "POST", "/v1/status/leader", "", []string{"nearest is e5", "method: recorded GET, requested POST"}},
+		{"index of nowhere", "GET", "/v1/health/service/web?index=55", "", []string{`index: recorded "7", requested "55"`}},
+		{"token", "GET", "/v1/none?token=secret", "", []string{"has no response for GET /v1/none;"}},
 		{"escaped slash", "GET", "/v1/status%2Fleader", "", []string{"nearest is e5"}},
 		{"malformed", "GET", "/v1/status/leader?%zz", "", []string{"nearest is e5"}},
 	}
@@ -334,7 +334,7 @@ func TestReplayFailsTheTest(t *testing.T) {
 	if len(fake.errors) != 1 || !strings.Contains(fake.errors[0], "GET /v1/agent/self") {
 		t.Errorf("errors %q", fake.errors)
 	}
-	if len(fake.logs) != 1 || !strings.Contains(fake.logs[0], "not asked for: ") {
+	if len(fake.logs) != 1 || !strings.Contains(fake.logs[0], "not requested: ") {
 		t.Errorf("logs %q", fake.logs)
 	}
 }

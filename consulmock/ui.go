@@ -52,7 +52,7 @@ const (
 // isUI reports whether the path is one of the page's.
 func isUI(path string) bool { return path == "/ui" || strings.HasPrefix(path, "/ui/") }
 
-// serveUI answers for the paths below /ui/.
+// serveUI serves the paths below /ui/.
 func (s *Server) serveUI(w http.ResponseWriter, r *http.Request) {
 	part := ""
 	switch {
@@ -85,7 +85,7 @@ func (s *Server) serveUI(w http.ResponseWriter, r *http.Request) {
 type uiState struct {
 	Node, Version, Datacenter string
 	Index                     uint64
-	Replay                    string   // the recording, if the server answers from one
+	Replay                    string   // the recording, if the server replays one
 	Leftovers                 []string // the first of them
 	MoreLeftovers             int
 	Services                  []uiService
@@ -203,7 +203,7 @@ func (l *requestLog) newest(n int) []uiRequest {
 	var list []uiRequest
 	for i := len(l.kept) - 1; i >= 0 && len(list) < n; i-- {
 		r := l.kept[i]
-		shown := uiRequest{Time: r.Time.Format("15:04:05.000"), Method: r.Method, URL: uiURL(&r.Request), Status: "no answer", Class: "critical"}
+		shown := uiRequest{Time: r.Time.Format("15:04:05.000"), Method: r.Method, URL: uiURL(&r.Request), Status: "no response", Class: "critical"}
 		switch {
 		case r.open && r.Status == 0:
 			shown.Status, shown.Class = "waiting for "+time.Since(r.Time).Truncate(time.Second).String(), "waiting"

@@ -55,7 +55,7 @@ func playReplay(t *testing.T, run *report, rec *recording.Recording) {
 		for _, left := range s.Leftovers() {
 			id, _, _ := strings.Cut(left, " ")
 			if !strings.Contains(unreached[rec.Scenario], id) {
-				t.Errorf("not asked for: %s", left)
+				t.Errorf("not requested: %s", left)
 			}
 		}
 	})
