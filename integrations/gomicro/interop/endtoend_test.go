@@ -17,10 +17,10 @@ import (
 	"go-micro.dev/v4/server"
 
 	"github.com/lictor-go/consul"
-	"github.com/lictor-go/consul/conformance/outage"
 	"github.com/lictor-go/consul/consulmock"
 	"github.com/lictor-go/consul/integrations/gomicro"
-	"github.com/lictor-go/consul/internal/agent"
+	"github.com/lictor-go/consul/internal/agenttest"
+	"github.com/lictor-go/consul/internal/outage"
 )
 
 // The variables that make the test program a go-micro server.
@@ -134,7 +134,7 @@ func TestCalls(t *testing.T) {
 		test(t, fake.Client(), u.Host)
 	})
 	t.Run("real agent", func(t *testing.T) {
-		a := agent.Start(t, agent.Options{})
+		a := agenttest.Start(t, agenttest.Options{})
 		test(t, a.Client(), a.Addr)
 	})
 }
@@ -147,7 +147,7 @@ func TestKill(t *testing.T) {
 	}
 	const runs = 10
 	for _, s := range scenarios {
-		a := agent.Start(t, agent.Options{})
+		a := agenttest.Start(t, agenttest.Options{})
 		// For some seconds after its start an agent does not pass on what its
 		// checks find.
 		time.Sleep(5 * time.Second)

@@ -19,12 +19,12 @@ import (
 	"google.golang.org/grpc/resolver"
 
 	"github.com/lictor-go/consul"
-	"github.com/lictor-go/consul/conformance/outage"
 	"github.com/lictor-go/consul/consulmock"
 	"github.com/lictor-go/consul/discovery"
 	"github.com/lictor-go/consul/integrations/grpcresolver"
 	"github.com/lictor-go/consul/integrations/grpcresolver/weighted"
-	"github.com/lictor-go/consul/internal/agent"
+	"github.com/lictor-go/consul/internal/agenttest"
+	"github.com/lictor-go/consul/internal/outage"
 )
 
 // The variables that make the test program a server.
@@ -131,7 +131,7 @@ func TestPolicies(t *testing.T) {
 		}
 	}
 	t.Run("fake", func(t *testing.T) { test(t, consulmock.New(t).Client()) })
-	t.Run("real", func(t *testing.T) { test(t, agent.Start(t, agent.Options{}).Client()) })
+	t.Run("real", func(t *testing.T) { test(t, agenttest.Start(t, agenttest.Options{}).Client()) })
 }
 
 var killPolicies = []string{"round_robin", "pick_first"}
@@ -161,7 +161,7 @@ func TestCalls(t *testing.T) {
 		test(t, fake.Client(), fake.URL())
 	})
 	t.Run("real", func(t *testing.T) {
-		a := agent.Start(t, agent.Options{})
+		a := agenttest.Start(t, agenttest.Options{})
 		test(t, a.Client(), a.Addr)
 	})
 }
@@ -172,7 +172,7 @@ func TestKill(t *testing.T) {
 	if os.Getenv(envKill) == "" {
 		t.Skip("takes half a minute: set " + envKill + "=1")
 	}
-	a := agent.Start(t, agent.Options{})
+	a := agenttest.Start(t, agenttest.Options{})
 	client := a.Client()
 	const runs = 10
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -18,9 +18,9 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/lictor-go/consul"
-	"github.com/lictor-go/consul/conformance/outage"
 	"github.com/lictor-go/consul/consulmock"
-	"github.com/lictor-go/consul/internal/agent"
+	"github.com/lictor-go/consul/internal/agenttest"
+	"github.com/lictor-go/consul/internal/outage"
 )
 
 // The variables that make the test program a server.
@@ -105,7 +105,7 @@ func TestCalls(t *testing.T) {
 		test(t, fake.Client(), fake.URL())
 	})
 	t.Run("real", func(t *testing.T) {
-		a := agent.Start(t, agent.Options{})
+		a := agenttest.Start(t, agenttest.Options{})
 		test(t, a.Client(), "http://"+a.Addr)
 	})
 }
@@ -117,7 +117,7 @@ func TestKill(t *testing.T) {
 	if os.Getenv(envKill) == "" {
 		t.Skip("takes a minute and a half: set " + envKill + "=1")
 	}
-	a := agent.Start(t, agent.Options{})
+	a := agenttest.Start(t, agenttest.Options{})
 	const runs = 10
 	both := []string{"ours", "theirs"}
 	for n, s := range killings {
