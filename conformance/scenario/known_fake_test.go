@@ -24,7 +24,6 @@ var knownOfFake = []knownDifference{
 	{target: "fake", scenario: "check-kinds", entries: "e046", field: "body [].CreateIndex", reason: chance, bychance: true},
 	{target: "fake", scenario: "check-kinds", entries: "e034 e035", field: "body service:http*", reason: chance, bychance: true},
 	{target: "fake", scenario: "check-kinds", entries: "e034 e035", field: "body service:alias*", reason: chance, bychance: true},
-	{target: "fake", scenario: "check-kinds", field: "body *", reason: chance, bychance: true},
 	{target: "fake", scenario: "check-kinds", field: "X-Consul-Index", reason: chance, bychance: true},
 
 	{target: "fake", version: "1.8.7", scenario: "check-ttl-expiry", entries: "e003", field: "timing",
