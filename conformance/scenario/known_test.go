@@ -67,8 +67,12 @@ var knownOfAgents = []knownDifference{
 		reason: "how soon the leader has the checks again, and what expires until then"},
 	{target: "agent", scenario: "restart-datadir", entries: "e041 e042", bychance: true, field: "body [].Output",
 		reason: "how soon the leader has the checks again, and what expires until then"},
+	{target: "agent", scenario: "restart-datadir", entries: "e041 e042", bychance: true, field: "body [].Status",
+		reason: "how soon the leader has the checks again, and what expires until then"},
 	{target: "agent", scenario: "restart-datadir", entries: "e041 e042", bychance: true, field: "body [].ModifyIndex",
 		reason: "how soon the leader has the checks again, and what expires until then"},
+	{target: "agent", scenario: "service-connect", bychance: true, field: "body *Index",
+		reason: "in which order services reach the catalog"},
 	{target: "agent", scenario: "service-replace-checks", entries: "e019", bychance: true, field: "body *",
 		reason: "which of several checks reaches the catalog first"},
 }
