@@ -332,6 +332,9 @@ func BenchmarkResult(b *testing.B) {
 			b.Run(fmt.Sprintf("%d/%s", n, name), func(b *testing.B) {
 				var out []*ServiceEntry
 				result, err := decodeNext(data, "", &call{out: &out, shared: true})
+				if err != nil {
+					b.Fatal(err)
+				}
 				b.ReportAllocs()
 				b.SetBytes(int64(len(data)))
 				for i := range b.N {

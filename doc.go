@@ -68,21 +68,10 @@
 //
 // A read with [QueryOptions.WaitIndex] ends when its result may have
 // changed, or when [QueryOptions.WaitTime] is over. The next one waits on
-// [QueryMeta.LastIndex]:
-//
-//	q := &consul.QueryOptions{PassingOnly: true}
-//	for {
-//		entries, meta, err := client.Health().Service(ctx, "db", q)
-//		...
-//		if meta.LastIndex < q.WaitIndex {
-//			meta.LastIndex = 0
-//		}
-//		q.WaitIndex = meta.LastIndex
-//	}
-//
-// An index may go down, as above; a response may be the same as before, which
-// [QueryOptions.Previous] makes cheap; and errors want a growing pause. Package
-// discovery has a loop that minds all of that.
+// [QueryMeta.LastIndex], or on 0 if the index went down. A response may be the same
+// as before, which [QueryOptions.Previous] makes cheap, and errors want a growing
+// pause. The example of [QueryMeta] is such a loop. Package discovery has one that
+// minds all of that.
 //
 // # Errors
 //
@@ -101,10 +90,4 @@
 // context.DeadlineExceeded. What is left are failures of the network, in the words
 // of package net/http. Every error of a request names the agent. No error, and
 // nothing that is printed, has a token or another credential in it.
-//
-// # Everything else
-//
-// [Raw] reaches every endpoint that has no method of its own. What goes beyond a
-// request (staying registered, watching, resolving) is in package discovery, and
-// a fake agent for tests in package consulmock.
 package consul

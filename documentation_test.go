@@ -134,6 +134,91 @@ func TestLinks(t *testing.T) {
 	}
 }
 
+// TestMap checks the map in CONTRIBUTING.md: that each path in it exists, that each
+// file.go:name in it is declared in that file, and that the folder of every package
+// is in its table, or is below one that is.
+func TestMap(t *testing.T) {
+	if _, err := os.Stat("conformance"); err != nil {
+		t.Skip("the modules inside this one are not here: ", err)
+	}
+	_, chart, _ := strings.Cut(text(t, "CONTRIBUTING.md"), "\n## The map\n")
+	chart, _, _ = strings.Cut(chart, "\n## ")
+	names := 0
+	for _, m := range regexp.MustCompile("`([\\w.-][\\w./-]*)(?::([\\w.]+))?`").FindAllStringSubmatch(chart, -1) {
+		path, name := m[1], m[2]
+		switch {
+		case name != "":
+			names++
+			if !slices.Contains(declarations(t, path), name) {
+				t.Errorf("%s does not declare %s", path, name)
+			}
+		case strings.ContainsAny(path, "/"), strings.HasSuffix(path, ".go"):
+			if _, err := os.Stat(path); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if names < 20 {
+		t.Errorf("the map names %d functions", names)
+	}
+	var rows []string
+	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllStringSubmatch(chart, -1) {
+		rows = append(rows, m[1])
+	}
+	for _, file := range filesBelow(t, ".go", func(string) bool { return true }) {
+		dir := filepath.ToSlash(filepath.Dir(file))
+		if !slices.ContainsFunc(rows, func(row string) bool { return dir == row || strings.HasPrefix(dir, row+"/") }) {
+			t.Errorf("no row for %s", dir)
+		}
+	}
+}
+
+// declarations returns the names that a Go file declares: functions, types, variables,
+// and methods as Type.Method.
+func declarations(t *testing.T, file string) (names []string) {
+	t.Helper()
+	f, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	for _, decl := range f.Decls {
+		switch d := decl.(type) {
+		case *ast.FuncDecl:
+			name := d.Name.Name
+			if d.Recv != nil {
+				name = receiver(d.Recv.List[0].Type) + "." + name
+			}
+			names = append(names, name)
+		case *ast.GenDecl:
+			for _, spec := range d.Specs {
+				switch s := spec.(type) {
+				case *ast.TypeSpec:
+					names = append(names, s.Name.Name)
+				case *ast.ValueSpec:
+					for _, name := range s.Names {
+						names = append(names, name.Name)
+					}
+				}
+			}
+		}
+	}
+	return names
+}
+
+// receiver returns the name of the type of a receiver.
+func receiver(expr ast.Expr) string {
+	switch e := expr.(type) {
+	case *ast.StarExpr:
+		return receiver(e.X)
+	case *ast.IndexExpr: // of a generic type
+		return receiver(e.X)
+	case *ast.Ident:
+		return e.Name
+	}
+	return ""
+}
+
 // anchors returns the names by which headings can be linked to.
 func anchors(page string) (list []string) {
 	for _, m := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllStringSubmatch(page, -1) {
@@ -177,7 +262,7 @@ func undescribed(decl ast.Decl) (names []*ast.Ident) {
 	}
 	switch d := decl.(type) {
 	case *ast.FuncDecl:
-		if d.Recv == nil || isExportedType(d.Recv.List[0].Type) {
+		if d.Recv == nil || ast.IsExported(receiver(d.Recv.List[0].Type)) {
 			add(d.Name, d.Doc)
 		}
 	case *ast.GenDecl:
@@ -193,19 +278,6 @@ func undescribed(decl ast.Decl) (names []*ast.Ident) {
 		}
 	}
 	return names
-}
-
-// isExportedType reports whether the type of a receiver is exported.
-func isExportedType(expr ast.Expr) bool {
-	switch e := expr.(type) {
-	case *ast.StarExpr:
-		return isExportedType(e.X)
-	case *ast.IndexExpr: // of a generic type
-		return isExportedType(e.X)
-	case *ast.Ident:
-		return e.IsExported()
-	}
-	return true
 }
 
 // TestExamplesAreTested checks that every program below a folder examples, those of

@@ -60,7 +60,7 @@ func TestRawMissingKey(t *testing.T) {
 		t.Fatalf("got %q, %+v", value, meta)
 	}
 	agent.Inject(consulmock.Fault{Body: "now"})
-	meta, err = raw.Query(ctx, "/v1/kv/none?raw", &value, &consul.QueryOptions{WaitIndex: meta.LastIndex})
+	_, err = raw.Query(ctx, "/v1/kv/none?raw", &value, &consul.QueryOptions{WaitIndex: meta.LastIndex})
 	succeed(t, err)
 	want(t, "value", string(value), "now")
 	sent := agent.Requests()

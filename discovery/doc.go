@@ -29,14 +29,11 @@
 //
 // # Staying registered
 //
-// A service without a check gets a TTL check, and reports that it is well three
-// times in each TTL. [Registration.SetStatus] says something else, at once, and
-// [RegisterOptions.Health] is asked before each report. When the agent has lost
-// the service, it is registered again. [Registration.Update] changes what is
-// registered.
-//
-// [Registration.Close] deregisters. A server that shuts down sets its status to
-// critical first, and waits until its clients have seen that.
+// [Register] adds a TTL check to a service without a check, sends its heartbeats, and
+// registers the service again when the agent has lost it. The program reports its
+// status with [Registration.SetStatus] or [RegisterOptions.Health]. A server that
+// shuts down sets its status to critical first, waits until its clients have seen
+// that, and then calls [Registration.Close], which deregisters.
 //
 // # Finding instances
 //
@@ -64,12 +61,10 @@
 //
 // # Connections
 //
-// Agents allow one client address 200 connections by default, and each query
-// that waits for a change holds one. A resolver uses at most
-// [ResolverOptions.MaxQueries] of them, however many services it follows, so that
-// heartbeats get through. A watch uses one. A registration uses one for a moment
-// at each heartbeat, and shares it with others of the same client. Use one
-// client in a program, and one resolver for each set of [ResolverOptions].
+// A resolver uses at most [ResolverOptions.MaxQueries] connections to the agent, a
+// watch uses one, and a registration one for a moment at each heartbeat, which it
+// shares with others of the same client. Use one client in a program, and one
+// resolver for each set of [ResolverOptions].
 //
 // # When the agent is away
 //

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
-	"github.com/lictor-go/consul/internal/agent"
+	"github.com/lictor-go/consul/internal/agenttest"
 )
 
 // newToken makes a token with a policy of the rules.
@@ -21,7 +21,7 @@ func newToken(t *testing.T, c *consul.Client, name, rules string) string {
 
 func TestACL(t *testing.T) {
 	t.Parallel()
-	a := agent.Start(t, agent.Options{ACL: true})
+	a := agenttest.Start(t, agenttest.Options{ACL: true})
 	c, ctx := a.Client(), limit(t)
 	anonymous := c.WithToken("")
 	writer := c.WithToken(newToken(t, c, "web-writer", `service "web" { policy = "write" } node_prefix "" { policy = "read" }`))
@@ -89,19 +89,19 @@ func TestACL(t *testing.T) {
 	})
 
 	t.Run("token of a request", func(t *testing.T) {
-		entries, _, err := anonymous.Health().Service(ctx, "web", &consul.QueryOptions{Token: agent.ManagementToken})
+		entries, _, err := anonymous.Health().Service(ctx, "web", &consul.QueryOptions{Token: agenttest.ManagementToken})
 		check(t, err)
 		want(t, "instances", len(entries), 1)
-		check(t, anonymous.Raw().Write(ctx, "/v1/kv/x", []byte("y"), nil, &consul.WriteOptions{Token: agent.ManagementToken}))
+		check(t, anonymous.Raw().Write(ctx, "/v1/kv/x", []byte("y"), nil, &consul.WriteOptions{Token: agenttest.ManagementToken}))
 		cfg := a.Config()
 		cfg.Token = ""
-		cfg.Header = map[string][]string{"X-Consul-Token": {agent.ManagementToken}}
+		cfg.Header = map[string][]string{"X-Consul-Token": {agenttest.ManagementToken}}
 		other, err := consul.NewClient(cfg)
 		check(t, err)
 		_, err = other.Agent().Self(ctx)
 		check(t, err)
 		fromFile, err := consul.NewClient(consul.Config{Address: a.Addr, Token: "wrong",
-			TokenFile: write(t, t.TempDir(), "token", []byte(agent.ManagementToken+"\n"))})
+			TokenFile: write(t, t.TempDir(), "token", []byte(agenttest.ManagementToken+"\n"))})
 		check(t, err)
 		_, err = fromFile.Agent().Self(ctx)
 		check(t, err)

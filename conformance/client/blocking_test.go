@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
-	"github.com/lictor-go/consul/internal/agent"
+	"github.com/lictor-go/consul/internal/agenttest"
 )
 
 // reads are all reads that can be waited on, about the service web and node1.
@@ -64,7 +64,7 @@ func reads(c *consul.Client) map[string]func(context.Context, *consul.QueryOptio
 
 func TestBlockingWakes(t *testing.T) {
 	t.Parallel()
-	c := agent.Start(t, agent.Options{}).Client()
+	c := agenttest.Start(t, agenttest.Options{}).Client()
 	for name, read := range reads(c) {
 		t.Run(name, func(t *testing.T) {
 			ctx := limit(t)
@@ -96,7 +96,7 @@ func TestBlockingWakes(t *testing.T) {
 
 func TestBlockingTimesOut(t *testing.T) {
 	t.Parallel()
-	a := agent.Start(t, agent.Options{})
+	a := agenttest.Start(t, agenttest.Options{})
 	c := a.Client()
 	cfg := a.Config()
 	cfg.WaitTime = 150 * time.Millisecond
@@ -126,7 +126,7 @@ func TestBlockingTimesOut(t *testing.T) {
 
 func TestWaitHash(t *testing.T) {
 	t.Parallel()
-	c := agent.Start(t, agent.Options{}).Client()
+	c := agenttest.Start(t, agenttest.Options{}).Client()
 	ctx := limit(t)
 	web := &consul.AgentServiceRegistration{Name: "web", Port: 1}
 	register(t, c, web)
@@ -166,7 +166,7 @@ func TestWaitHash(t *testing.T) {
 
 func TestCancellation(t *testing.T) {
 	t.Parallel()
-	c := agent.Start(t, agent.Options{}).Client()
+	c := agenttest.Start(t, agenttest.Options{}).Client()
 	ctx := limit(t)
 	_, meta, err := c.Catalog().Nodes(ctx, nil)
 	check(t, err)
@@ -194,7 +194,7 @@ func TestCancellation(t *testing.T) {
 // stay open, and nothing ever comes.
 func TestFrozen(t *testing.T) {
 	t.Parallel()
-	a := agent.Start(t, agent.Options{})
+	a := agenttest.Start(t, agenttest.Options{})
 	c, ctx := a.Client(), limit(t)
 	_, meta, err := c.Catalog().Nodes(ctx, nil)
 	check(t, err)

@@ -8,12 +8,12 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
-	"github.com/lictor-go/consul/internal/agent"
+	"github.com/lictor-go/consul/internal/agenttest"
 )
 
 func TestKV(t *testing.T) {
 	t.Parallel()
-	kv := agent.Start(t, agent.Options{}).Client().KV()
+	kv := agenttest.Start(t, agenttest.Options{}).Client().KV()
 	ctx := limit(t)
 
 	none, meta, err := kv.Get(ctx, "app/config", nil)
@@ -85,7 +85,7 @@ func TestKV(t *testing.T) {
 
 func TestWaitForKey(t *testing.T) {
 	t.Parallel()
-	kv := agent.Start(t, agent.Options{}).Client().KV()
+	kv := agenttest.Start(t, agenttest.Options{}).Client().KV()
 	ctx := limit(t)
 	check(t, kv.Put(ctx, &consul.KVPair{Key: "other"}, nil))
 	_, meta, err := kv.Get(ctx, "app", nil)
@@ -107,7 +107,7 @@ func TestWaitForKey(t *testing.T) {
 
 func TestSessionAndLock(t *testing.T) {
 	t.Parallel()
-	c := agent.Start(t, agent.Options{}).Client()
+	c := agenttest.Start(t, agenttest.Options{}).Client()
 	ctx := limit(t)
 	kv, session := c.KV(), c.Session()
 
@@ -175,7 +175,7 @@ func second[T any](_ T, err error) error { return err }
 
 func TestTransaction(t *testing.T) {
 	t.Parallel()
-	c := agent.Start(t, agent.Options{}).Client()
+	c := agenttest.Start(t, agenttest.Options{}).Client()
 	ctx := limit(t)
 	txn := c.Txn()
 	set := func(key, value string) consul.TxnOp {
@@ -247,7 +247,7 @@ func TestTransaction(t *testing.T) {
 
 func TestUserEvents(t *testing.T) {
 	t.Parallel()
-	event := agent.Start(t, agent.Options{}).Client().Event()
+	event := agenttest.Start(t, agenttest.Options{}).Client().Event()
 	ctx := limit(t)
 	_, meta, err := event.List(ctx, "", nil)
 	check(t, err)

@@ -14,10 +14,10 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
-	"github.com/lictor-go/consul/internal/agent"
+	"github.com/lictor-go/consul/internal/agenttest"
 )
 
-func TestMain(m *testing.M) { os.Exit(agent.Main(m)) }
+func TestMain(m *testing.M) { os.Exit(agenttest.Main(m)) }
 
 // limit bounds every test's calls, far beyond what they take.
 func limit(t *testing.T) context.Context {

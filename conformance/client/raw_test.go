@@ -7,13 +7,13 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
-	"github.com/lictor-go/consul/internal/agent"
+	"github.com/lictor-go/consul/internal/agenttest"
 )
 
 // TestMissingKey waits for a key that does not exist yet.
 func TestMissingKey(t *testing.T) {
 	t.Parallel()
-	c, ctx := agent.Start(t, agent.Options{}).Client(), limit(t)
+	c, ctx := agenttest.Start(t, agenttest.Options{}).Client(), limit(t)
 	var value []byte
 	meta, err := c.Raw().Query(ctx, "/v1/kv/app/size?raw", &value, nil)
 	wantError(t, err, consul.ErrNotFound, "/v1/kv/app/size: 404")
@@ -39,7 +39,7 @@ func TestMissingKey(t *testing.T) {
 // The agent would drop it if it came in chunks.
 func TestPayloadOfUnknownLength(t *testing.T) {
 	t.Parallel()
-	c, ctx := agent.Start(t, agent.Options{}).Client(), limit(t)
+	c, ctx := agenttest.Start(t, agenttest.Options{}).Client(), limit(t)
 	var event struct{ Payload []byte }
 	check(t, c.Raw().Write(ctx, "/v1/event/fire/deploy", io.MultiReader(strings.NewReader("v1"), strings.NewReader(".2")), &event, nil))
 	want(t, "payload", string(event.Payload), "v1.2")

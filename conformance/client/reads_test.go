@@ -7,14 +7,14 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
-	"github.com/lictor-go/consul/internal/agent"
+	"github.com/lictor-go/consul/internal/agenttest"
 )
 
 // TestReads looks at what the catalog and the health endpoints say, with every
 // option that changes it.
 func TestReads(t *testing.T) {
 	t.Parallel()
-	a := agent.Start(t, agent.Options{Config: []string{`node_meta { rack = "1" }`}})
+	a := agenttest.Start(t, agenttest.Options{Config: []string{`node_meta { rack = "1" }`}})
 	c, ctx := a.Client(), limit(t)
 	for id, tags := range map[string][]string{"web-1": {"v1", "blue"}, "web-2": {"v2", "blue"}} {
 		register(t, c, &consul.AgentServiceRegistration{ID: id, Name: "web", Port: 80, Tags: tags, Meta: map[string]string{"id": id},
@@ -118,7 +118,7 @@ func testHealthReads(t *testing.T, c *consul.Client) {
 	want(t, "instances of nope", len(entries), 0)
 }
 
-func testCatalogReads(t *testing.T, a *agent.Agent, c *consul.Client) {
+func testCatalogReads(t *testing.T, a *agenttest.Agent, c *consul.Client) {
 	ctx := limit(t)
 	services, _, err := c.Catalog().Services(ctx, nil)
 	check(t, err)
@@ -155,7 +155,7 @@ func testCatalogReads(t *testing.T, a *agent.Agent, c *consul.Client) {
 	}
 }
 
-func testOptions(t *testing.T, a *agent.Agent, c *consul.Client) {
+func testOptions(t *testing.T, a *agenttest.Agent, c *consul.Client) {
 	ctx := limit(t)
 	service := func(q *consul.QueryOptions) ([]string, *consul.QueryMeta) {
 		t.Helper()
@@ -241,7 +241,7 @@ func testOptions(t *testing.T, a *agent.Agent, c *consul.Client) {
 // datacenters, and says so.
 func TestAddressTranslation(t *testing.T) {
 	t.Parallel()
-	c := agent.Start(t, agent.Options{Config: []string{"translate_wan_addrs = true"}}).Client()
+	c := agenttest.Start(t, agenttest.Options{Config: []string{"translate_wan_addrs = true"}}).Client()
 	_, meta, err := c.Catalog().Nodes(limit(t), nil)
 	check(t, err)
 	want(t, "address translation", meta.AddressTranslationEnabled, true)

@@ -5,14 +5,14 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
-	"github.com/lictor-go/consul/internal/agent"
+	"github.com/lictor-go/consul/internal/agenttest"
 )
 
 // TestPrevious waits twice for what does not change, and then for what does. Only
 // what has changed is decoded.
 func TestPrevious(t *testing.T) {
 	t.Parallel()
-	c := agent.Start(t, agent.Options{}).Client()
+	c := agenttest.Start(t, agenttest.Options{}).Client()
 	ctx := limit(t)
 	register(t, c, &consul.AgentServiceRegistration{ID: "web-1", Name: "web"})
 	_, first, err := c.Health().Service(ctx, "web", nil)

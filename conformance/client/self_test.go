@@ -8,13 +8,13 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
-	"github.com/lictor-go/consul/internal/agent"
+	"github.com/lictor-go/consul/internal/agenttest"
 )
 
 // TestSelf asks an agent about itself.
 func TestSelf(t *testing.T) {
 	t.Parallel()
-	a := agent.Start(t, agent.Options{})
+	a := agenttest.Start(t, agenttest.Options{})
 	c, ctx := a.Client(), limit(t)
 	self, err := c.Agent().Self(ctx)
 	check(t, err)
@@ -59,7 +59,7 @@ func TestSelf(t *testing.T) {
 
 func TestMonitor(t *testing.T) {
 	t.Parallel()
-	c := agent.Start(t, agent.Options{}).Client()
+	c := agenttest.Start(t, agenttest.Options{}).Client()
 	ctx := limit(t)
 	// The agent logs each request at the level debug, this one's included.
 	stop := make(chan struct{})
@@ -109,8 +109,8 @@ func TestMonitor(t *testing.T) {
 // TestCluster joins a client to a server, and takes it away in three ways.
 func TestCluster(t *testing.T) {
 	t.Parallel()
-	server := agent.Start(t, agent.Options{Node: "server1", Role: agent.Server})
-	client := agent.Start(t, agent.Options{Node: "client1", Role: agent.Client, NoLeader: true})
+	server := agenttest.Start(t, agenttest.Options{Node: "server1", Role: agenttest.Server})
+	client := agenttest.Start(t, agenttest.Options{Node: "client1", Role: agenttest.Client, NoLeader: true})
 	s, c, ctx := server.Client(), client.Client(), limit(t)
 	status := func() consul.MemberStatus {
 		members, err := s.Agent().Members(ctx, consul.MembersOptions{})
@@ -178,8 +178,8 @@ func TestCluster(t *testing.T) {
 // TestDatacenters joins two datacenters and asks one about the other.
 func TestDatacenters(t *testing.T) {
 	t.Parallel()
-	a := agent.Start(t, agent.Options{Node: "node1"})
-	b := agent.Start(t, agent.Options{Node: "node2", Config: []string{`datacenter = "dc2"`}})
+	a := agenttest.Start(t, agenttest.Options{Node: "node1"})
+	b := agenttest.Start(t, agenttest.Options{Node: "node2", Config: []string{`datacenter = "dc2"`}})
 	c, ctx := a.Client(), limit(t)
 	check(t, b.Client().Agent().ServiceRegister(ctx, &consul.AgentServiceRegistration{Name: "far"}))
 	check(t, c.Agent().Join(ctx, b.SerfWAN, consul.JoinOptions{WAN: true}))

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
-	"github.com/lictor-go/consul/internal/agent"
+	"github.com/lictor-go/consul/internal/agenttest"
 )
 
 // TestUnknown asks for what is not there. The conditions are the same on all
@@ -17,7 +17,7 @@ func TestUnknown(t *testing.T) {
 	for name, acl := range map[string]bool{"no ACLs": false, "ACLs": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a := agent.Start(t, agent.Options{ACL: acl})
+			a := agenttest.Start(t, agenttest.Options{ACL: acl})
 			c, ctx := a.Client(), limit(t)
 			unknown := func(what string, err, target error, oldSaysNothing bool) {
 				t.Helper()
@@ -58,7 +58,7 @@ func TestUnknown(t *testing.T) {
 // TestNoLeader asks a server that waits in vain for others.
 func TestNoLeader(t *testing.T) {
 	t.Parallel()
-	a := agent.Start(t, agent.Options{Role: agent.Server, Expect: 3, NoLeader: true,
+	a := agenttest.Start(t, agenttest.Options{Role: agenttest.Server, Expect: 3, NoLeader: true,
 		Config: []string{`performance { rpc_hold_timeout = "100ms" }`}})
 	c, ctx := a.Client(), limit(t)
 	leader, err := c.Status().Leader(ctx)
@@ -81,7 +81,7 @@ func TestNoLeader(t *testing.T) {
 // TestConnectionLimit opens more connections than the agent allows.
 func TestConnectionLimit(t *testing.T) {
 	t.Parallel()
-	a := agent.Start(t, agent.Options{Config: []string{"limits { http_max_conns_per_client = 3 }"}})
+	a := agenttest.Start(t, agenttest.Options{Config: []string{"limits { http_max_conns_per_client = 3 }"}})
 	c, ctx := a.Client(), limit(t)
 	var err, healthErr error
 	eventually(t, "the agent refuses connections", func() bool {
@@ -107,7 +107,7 @@ func TestConnectionLimit(t *testing.T) {
 // TestGone asks an agent that has ended.
 func TestGone(t *testing.T) {
 	t.Parallel()
-	a := agent.Start(t, agent.Options{})
+	a := agenttest.Start(t, agenttest.Options{})
 	c, ctx := a.Client(), limit(t)
 	_, meta, err := c.Catalog().Nodes(ctx, nil)
 	check(t, err)
@@ -136,10 +136,10 @@ func TestGone(t *testing.T) {
 // something else of writes than of reads.
 func TestRequestLimit(t *testing.T) {
 	t.Parallel()
-	if agent.IsOld(agent.Version(t)) {
+	if agenttest.IsOld(agenttest.Version(t)) {
 		t.Skip("1.8 has no limit of requests")
 	}
-	a := agent.Start(t, agent.Options{Config: []string{`limits { request_limits { mode = "enforcing" read_rate = 1 write_rate = 1 } }`}})
+	a := agenttest.Start(t, agenttest.Options{Config: []string{`limits { request_limits { mode = "enforcing" read_rate = 1 write_rate = 1 } }`}})
 	c, ctx := a.Client(), limit(t)
 	var err error
 	eventually(t, "a read is refused", func() bool {

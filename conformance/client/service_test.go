@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
-	"github.com/lictor-go/consul/internal/agent"
+	"github.com/lictor-go/consul/internal/agenttest"
 )
 
 // fullService is a registration with every field that all agents take.
@@ -27,7 +27,7 @@ func fullService() *consul.AgentServiceRegistration {
 
 func TestServices(t *testing.T) {
 	t.Parallel()
-	a := agent.Start(t, agent.Options{})
+	a := agenttest.Start(t, agenttest.Options{})
 	c, ctx := a.Client(), limit(t)
 
 	t.Run("full", func(t *testing.T) {
@@ -149,7 +149,7 @@ func TestServices(t *testing.T) {
 
 func TestChecks(t *testing.T) {
 	t.Parallel()
-	a := agent.Start(t, agent.Options{Config: []string{"enable_local_script_checks = true", "enable_script_checks = true"}})
+	a := agenttest.Start(t, agenttest.Options{Config: []string{"enable_local_script_checks = true", "enable_script_checks = true"}})
 	c, ctx := a.Client(), limit(t)
 	status := func(t *testing.T, id string) *consul.AgentCheck {
 		t.Helper()
@@ -256,7 +256,7 @@ func kinds(addr string) []kind {
 
 func TestLocalHealth(t *testing.T) {
 	t.Parallel()
-	a := agent.Start(t, agent.Options{})
+	a := agenttest.Start(t, agenttest.Options{})
 	c, ctx := a.Client(), limit(t)
 	for _, id := range []string{"web-1", "web-2"} {
 		register(t, c, &consul.AgentServiceRegistration{ID: id, Name: "web", Check: &consul.AgentServiceCheck{CheckID: "c-" + id, TTL: time.Minute, Status: consul.HealthPassing}})

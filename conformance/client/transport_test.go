@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
-	"github.com/lictor-go/consul/internal/agent"
+	"github.com/lictor-go/consul/internal/agenttest"
 )
 
 // write puts data into a file of the test's.
@@ -35,8 +35,8 @@ func leader(t *testing.T, cfg consul.Config) error {
 
 func TestTLS(t *testing.T) {
 	t.Parallel()
-	ca, otherCA := agent.NewCA(t, "right"), agent.NewCA(t, "other")
-	a := agent.Start(t, agent.Options{TLS: &agent.TLS{Cert: ca.Issue("agent"), Clients: ca.CertPEM, VerifyClients: true}})
+	ca, otherCA := agenttest.NewCA(t, "right"), agenttest.NewCA(t, "other")
+	a := agenttest.Start(t, agenttest.Options{TLS: &agenttest.TLS{Cert: ca.Issue("agent"), Clients: ca.CertPEM, VerifyClients: true}})
 	cert, otherCert := ca.Issue("client"), otherCA.Issue("client")
 	dir, caDir := t.TempDir(), t.TempDir()
 	write(t, caDir, "ca1.pem", otherCA.CertPEM)
@@ -89,7 +89,7 @@ func TestTLS(t *testing.T) {
 }
 
 // tlsFiles writes the files of a client of the authority into a folder.
-func tlsFiles(t *testing.T, dir string, ca *agent.CA) {
+func tlsFiles(t *testing.T, dir string, ca *agenttest.CA) {
 	t.Helper()
 	cert := ca.Issue("client")
 	write(t, dir, "ca.pem", ca.CertPEM)
@@ -102,11 +102,11 @@ func tlsFiles(t *testing.T, dir string, ca *agent.CA) {
 // those of the new authority.
 func TestNewCertificates(t *testing.T) {
 	t.Parallel()
-	certificates := func(ca *agent.CA) *agent.TLS {
-		return &agent.TLS{Cert: ca.Issue("agent"), Clients: ca.CertPEM, VerifyClients: true}
+	certificates := func(ca *agenttest.CA) *agenttest.TLS {
+		return &agenttest.TLS{Cert: ca.Issue("agent"), Clients: ca.CertPEM, VerifyClients: true}
 	}
-	ca := agent.NewCA(t, "first")
-	a := agent.Start(t, agent.Options{TLS: certificates(ca)})
+	ca := agenttest.NewCA(t, "first")
+	a := agenttest.Start(t, agenttest.Options{TLS: certificates(ca)})
 	dir := t.TempDir()
 	tlsFiles(t, dir, ca)
 	requests := 0
@@ -136,7 +136,7 @@ func TestNewCertificates(t *testing.T) {
 		{"restart", func() { a.Restart(false) }},
 	} {
 		t.Run(way.name, func(t *testing.T) {
-			ca := agent.NewCA(t, way.name)
+			ca := agenttest.NewCA(t, way.name)
 			a.SetTLS(certificates(ca))
 			way.by()
 			c.CloseIdleConnections()
@@ -160,7 +160,7 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 // TestNewToken replaces the token in a file and deletes the one from before.
 func TestNewToken(t *testing.T) {
 	t.Parallel()
-	a := agent.Start(t, agent.Options{ACL: true})
+	a := agenttest.Start(t, agenttest.Options{ACL: true})
 	management, ctx, dir := a.Client(), limit(t), t.TempDir()
 	type token struct{ AccessorID, SecretID string }
 	create := func() (created token) {
@@ -193,8 +193,8 @@ func TestNewToken(t *testing.T) {
 // TestServerName talks to an agent whose certificate has a name, not an address.
 func TestServerName(t *testing.T) {
 	t.Parallel()
-	ca := agent.NewCA(t, "right")
-	a := agent.Start(t, agent.Options{TLS: &agent.TLS{Cert: ca.Issue("agent", "server.dc1.consul"), Clients: ca.CertPEM}})
+	ca := agenttest.NewCA(t, "right")
+	a := agenttest.Start(t, agenttest.Options{TLS: &agenttest.TLS{Cert: ca.Issue("agent", "server.dc1.consul"), Clients: ca.CertPEM}})
 	cfg := consul.Config{Address: "https://" + a.HTTPS, TLS: consul.TLSConfig{CAPEM: ca.CertPEM}}
 	wantError(t, leader(t, cfg), nil, "cannot validate certificate for 127.0.0.1")
 	cfg.TLS.ServerName = "server.dc1.consul"
@@ -203,14 +203,14 @@ func TestServerName(t *testing.T) {
 
 // TestEnvironment configures the client as Consul's own tools are configured.
 func TestEnvironment(t *testing.T) {
-	ca := agent.NewCA(t, "right")
+	ca := agenttest.NewCA(t, "right")
 	cert := ca.Issue("client")
-	a := agent.Start(t, agent.Options{ACL: true, TLS: &agent.TLS{Cert: ca.Issue("agent", "server.dc1.consul"), Clients: ca.CertPEM, VerifyClients: true}})
+	a := agenttest.Start(t, agenttest.Options{ACL: true, TLS: &agenttest.TLS{Cert: ca.Issue("agent", "server.dc1.consul"), Clients: ca.CertPEM, VerifyClients: true}})
 	dir := t.TempDir()
 	for name, value := range map[string]string{
 		"CONSUL_HTTP_ADDR":       a.HTTPS,
 		"CONSUL_HTTP_SSL":        "true",
-		"CONSUL_HTTP_TOKEN_FILE": write(t, dir, "token", []byte(agent.ManagementToken+"\n")),
+		"CONSUL_HTTP_TOKEN_FILE": write(t, dir, "token", []byte(agenttest.ManagementToken+"\n")),
 		"CONSUL_CACERT":          write(t, dir, "ca", ca.CertPEM),
 		"CONSUL_CLIENT_CERT":     write(t, dir, "cert", cert.CertPEM),
 		"CONSUL_CLIENT_KEY":      write(t, dir, "key", cert.KeyPEM),
@@ -230,7 +230,7 @@ func TestEnvironment(t *testing.T) {
 
 func TestUnixSocket(t *testing.T) {
 	t.Parallel()
-	a := agent.Start(t, agent.Options{Unix: true})
+	a := agenttest.Start(t, agenttest.Options{Unix: true})
 	c, ctx := a.Client(), limit(t)
 	check(t, c.Agent().ServiceRegister(ctx, &consul.AgentServiceRegistration{Name: "web", Check: &consul.AgentServiceCheck{TTL: time.Hour}}))
 	check(t, c.Agent().PassTTL(ctx, "service:web", ""))
@@ -263,7 +263,7 @@ func (c *compressed) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func TestGzip(t *testing.T) {
 	t.Parallel()
-	a := agent.Start(t, agent.Options{})
+	a := agenttest.Start(t, agenttest.Options{})
 	ctx := limit(t)
 	plain := a.Client()
 	base := &http.Transport{}
@@ -299,7 +299,7 @@ func TestGzip(t *testing.T) {
 // TestRaw uses endpoints that have no methods of their own.
 func TestRaw(t *testing.T) {
 	t.Parallel()
-	a := agent.Start(t, agent.Options{ACL: true})
+	a := agenttest.Start(t, agenttest.Options{ACL: true})
 	c, ctx := a.Client(), limit(t)
 	raw := c.Raw()
 

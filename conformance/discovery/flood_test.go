@@ -10,7 +10,7 @@ import (
 
 	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/discovery"
-	"github.com/lictor-go/consul/internal/agent"
+	"github.com/lictor-go/consul/internal/agenttest"
 )
 
 // TestManyServices follows 300 services from one process through an agent that
@@ -18,7 +18,7 @@ import (
 // its own registered at the same time.
 func TestManyServices(t *testing.T) {
 	t.Parallel()
-	a := agent.Start(t, agent.Options{})
+	a := agenttest.Start(t, agenttest.Options{})
 	c, connections := client(t, a)
 	ctx := context.Background()
 	const watched, kept = 300, 20

@@ -15,7 +15,7 @@ import (
 
 	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/discovery"
-	"github.com/lictor-go/consul/internal/agent"
+	"github.com/lictor-go/consul/internal/agenttest"
 )
 
 var runs = flag.Int("runs", 1, "how often TestHealing repeats each scenario")
@@ -30,9 +30,9 @@ const slack = 5 * time.Second
 // scenario is something that happens to an agent or to what it holds.
 type scenario struct {
 	name   string
-	role   agent.Role
+	role   agenttest.Role
 	tcp    bool // the service has a TCP check, which the agent runs every second
-	breaks func(t *testing.T, a *agent.Agent)
+	breaks func(t *testing.T, a *agenttest.Agent)
 
 	// What the registration recovers from: for the table, and to be checked
 	// where it is certain.
@@ -43,35 +43,35 @@ type scenario struct {
 // Times are counted from the moment at which the agent answers again and, if it
 // was restarted, has a leader.
 var scenarios = []scenario{
-	{"agent killed, restarted at once without its data", agent.Dev, false,
-		func(t *testing.T, a *agent.Agent) { a.Restart(false) }, []discovery.HealReason{discovery.HealLost}, ttl/2 + time.Second},
-	{"agent killed, restarted at once with its data", agent.Server, false,
-		func(t *testing.T, a *agent.Agent) { a.Restart(true) }, nil, ttl/2 + time.Second},
-	{"agent away for 20 s, restarted without its data", agent.Dev, false,
-		func(t *testing.T, a *agent.Agent) { a.Kill(); time.Sleep(2 * ttl); a.Restart(false) }, []discovery.HealReason{discovery.HealLost}, ttl + 2*time.Second},
-	{"agent away for 20 s, restarted with its data", agent.Server, false,
-		func(t *testing.T, a *agent.Agent) { a.Kill(); time.Sleep(2 * ttl); a.Restart(true) }, []discovery.HealReason{discovery.HealFailing}, ttl + 2*time.Second},
-	{"agent stopped (SIGSTOP) for 20 s", agent.Dev, false,
-		func(t *testing.T, a *agent.Agent) {
+	{"agent killed, restarted at once without its data", agenttest.Dev, false,
+		func(t *testing.T, a *agenttest.Agent) { a.Restart(false) }, []discovery.HealReason{discovery.HealLost}, ttl/2 + time.Second},
+	{"agent killed, restarted at once with its data", agenttest.Server, false,
+		func(t *testing.T, a *agenttest.Agent) { a.Restart(true) }, nil, ttl/2 + time.Second},
+	{"agent away for 20 s, restarted without its data", agenttest.Dev, false,
+		func(t *testing.T, a *agenttest.Agent) { a.Kill(); time.Sleep(2 * ttl); a.Restart(false) }, []discovery.HealReason{discovery.HealLost}, ttl + 2*time.Second},
+	{"agent away for 20 s, restarted with its data", agenttest.Server, false,
+		func(t *testing.T, a *agenttest.Agent) { a.Kill(); time.Sleep(2 * ttl); a.Restart(true) }, []discovery.HealReason{discovery.HealFailing}, ttl + 2*time.Second},
+	{"agent stopped (SIGSTOP) for 20 s", agenttest.Dev, false,
+		func(t *testing.T, a *agenttest.Agent) {
 			a.Signal(syscall.SIGSTOP)
 			time.Sleep(2 * ttl)
 			a.Signal(syscall.SIGCONT)
 		}, []discovery.HealReason{discovery.HealFailing}, ttl/2 + time.Second},
-	{"service deregistered by somebody else", agent.Dev, false,
-		func(t *testing.T, a *agent.Agent) { deregister(t, a) }, []discovery.HealReason{discovery.HealLost}, ttl/2 + time.Second},
-	{"check deregistered by somebody else", agent.Dev, false,
-		func(t *testing.T, a *agent.Agent) {
+	{"service deregistered by somebody else", agenttest.Dev, false,
+		func(t *testing.T, a *agenttest.Agent) { deregister(t, a) }, []discovery.HealReason{discovery.HealLost}, ttl/2 + time.Second},
+	{"check deregistered by somebody else", agenttest.Dev, false,
+		func(t *testing.T, a *agenttest.Agent) {
 			if err := a.Client().Agent().CheckDeregister(context.Background(), "service:web-1"); err != nil {
 				t.Fatal(err)
 			}
 		}, []discovery.HealReason{discovery.HealLost}, ttl/2 + time.Second},
-	{"service with a TCP check deregistered by somebody else", agent.Dev, true,
-		func(t *testing.T, a *agent.Agent) { deregister(t, a) }, []discovery.HealReason{discovery.HealLost}, 15 * time.Second},
-	{"service with a TCP check, agent restarted without its data", agent.Dev, true,
-		func(t *testing.T, a *agent.Agent) { a.Restart(false) }, []discovery.HealReason{discovery.HealLost}, 15 * time.Second},
+	{"service with a TCP check deregistered by somebody else", agenttest.Dev, true,
+		func(t *testing.T, a *agenttest.Agent) { deregister(t, a) }, []discovery.HealReason{discovery.HealLost}, 15 * time.Second},
+	{"service with a TCP check, agent restarted without its data", agenttest.Dev, true,
+		func(t *testing.T, a *agenttest.Agent) { a.Restart(false) }, []discovery.HealReason{discovery.HealLost}, 15 * time.Second},
 }
 
-func deregister(t *testing.T, a *agent.Agent) {
+func deregister(t *testing.T, a *agenttest.Agent) {
 	t.Helper()
 	if err := a.Client().Agent().ServiceDeregister(context.Background(), "web-1"); err != nil {
 		t.Fatal(err)
@@ -82,7 +82,7 @@ func deregister(t *testing.T, a *agent.Agent) {
 // a resolver see it passing again in time. With -v it prints the table of
 // healing times, medians and extremes of -runs runs.
 func TestHealing(t *testing.T) {
-	agent.Binary(t)
+	agenttest.Binary(t)
 	t.Run("scenarios", func(t *testing.T) {
 		for n, s := range scenarios {
 			for run := range *runs {
@@ -103,7 +103,7 @@ func TestHealing(t *testing.T) {
 	defer table.Unlock()
 	slices.SortFunc(table.rows, func(a, b row) int { return a.order - b.order })
 	var b strings.Builder
-	fmt.Fprintf(&b, "Consul %s, TTL %s:\n\n| what happened | agent sees it passing after | resolver sees it after | how |\n|---|---|---|---|\n", agent.Version(t), ttl)
+	fmt.Fprintf(&b, "Consul %s, TTL %s:\n\n| what happened | agent sees it passing after | resolver sees it after | how |\n|---|---|---|---|\n", agenttest.Version(t), ttl)
 	for _, r := range table.rows {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", r.scenario, span(r.agent), span(r.resolver), r.how)
 	}
@@ -113,7 +113,7 @@ func TestHealing(t *testing.T) {
 }
 
 func (s *scenario) run(t *testing.T, order int) {
-	a := agent.Start(t, agent.Options{Role: s.role})
+	a := agenttest.Start(t, agenttest.Options{Role: s.role})
 	check := &consul.AgentServiceCheck{TTL: ttl}
 	if s.tcp {
 		check = &consul.AgentServiceCheck{TCP: listener(t), Interval: time.Second, Status: consul.HealthPassing}
@@ -201,9 +201,9 @@ func note(order int, scenario, how string, inAgent, inResolver time.Duration) {
 // resolver on one of the others. It measures the time from the kill until that
 // server, asked for the consistent state, has the service passing.
 func leaderKilled(t *testing.T, order int) {
-	var servers []*agent.Agent
+	var servers []*agenttest.Agent
 	for _, name := range []string{"server1", "server2", "server3"} {
-		servers = append(servers, agent.Prepare(t, agent.Options{Node: name, Role: agent.Server, Expect: 3, Join: servers}))
+		servers = append(servers, agenttest.Prepare(t, agenttest.Options{Node: name, Role: agenttest.Server, Expect: 3, Join: servers}))
 	}
 	for _, s := range servers {
 		s.Launch()
@@ -215,7 +215,7 @@ func leaderKilled(t *testing.T, order int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := slices.IndexFunc(servers, func(s *agent.Agent) bool { return s.RPC == leader })
+	at := slices.IndexFunc(servers, func(s *agenttest.Agent) bool { return s.RPC == leader })
 	if at < 0 {
 		t.Fatalf("no server has the address %s of the leader", leader)
 	}

@@ -17,7 +17,7 @@ import (
 
 	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/discovery"
-	"github.com/lictor-go/consul/internal/agent"
+	"github.com/lictor-go/consul/internal/agenttest"
 )
 
 // TestMain lets tests run at once: they mostly wait.
@@ -137,7 +137,7 @@ func listener(t *testing.T) string {
 }
 
 // client returns a client of an agent that counts its connections.
-func client(t *testing.T, a *agent.Agent) (c *consul.Client, connections *atomic.Int32) {
+func client(t *testing.T, a *agenttest.Agent) (c *consul.Client, connections *atomic.Int32) {
 	connections = new(atomic.Int32)
 	dialer := &net.Dialer{}
 	transport := newTransport(func(ctx context.Context, network, address string) (net.Conn, error) {

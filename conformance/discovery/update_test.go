@@ -7,14 +7,14 @@ import (
 
 	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/discovery"
-	"github.com/lictor-go/consul/internal/agent"
+	"github.com/lictor-go/consul/internal/agenttest"
 )
 
 // TestUpdate has a real agent refuse a definition, accept another one, and forget
 // the checks and the maintenance mode that are not in it.
 func TestUpdate(t *testing.T) {
 	t.Parallel()
-	a := agent.Start(t, agent.Options{})
+	a := agenttest.Start(t, agenttest.Options{})
 	c, ctx := a.Client(), context.Background()
 	kept := keep(t, c, &consul.AgentServiceCheck{TTL: 2 * time.Second})
 	definition := func(checks ...*consul.AgentServiceCheck) *consul.AgentServiceRegistration {

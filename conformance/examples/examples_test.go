@@ -20,7 +20,7 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul/consulmock"
-	"github.com/lictor-go/consul/internal/agent"
+	"github.com/lictor-go/consul/internal/agenttest"
 )
 
 // onAgents runs a test on the fake and on a real agent, each with its address.
@@ -31,7 +31,7 @@ func onAgents(t *testing.T, test func(t *testing.T, address string)) {
 	})
 	t.Run("real", func(t *testing.T) {
 		t.Parallel()
-		test(t, agent.Start(t, agent.Options{}).Addr)
+		test(t, agenttest.Start(t, agenttest.Options{}).Addr)
 	})
 }
 
@@ -71,7 +71,7 @@ func TestMeshCertificates(t *testing.T) {
 		slices.Sort(lines)
 		return strings.Join(lines, "")
 	}
-	got, want := run(t, "mesh-certificates", agent.Start(t, agent.Options{}).Addr), expected(t, "mesh-certificates")
+	got, want := run(t, "mesh-certificates", agenttest.Start(t, agenttest.Options{}).Addr), expected(t, "mesh-certificates")
 	if sorted(got) != sorted(want) {
 		t.Errorf("printed\n%s\nthe README has\n%s", got, want)
 	}
@@ -80,7 +80,7 @@ func TestMeshCertificates(t *testing.T) {
 // TestMeshRotation changes the authority of the mesh while the example follows it.
 func TestMeshRotation(t *testing.T) {
 	t.Parallel()
-	a := agent.Start(t, agent.Options{})
+	a := agenttest.Start(t, agenttest.Options{})
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, build(t, "mesh-certificates"), "-follow")

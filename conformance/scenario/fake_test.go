@@ -15,7 +15,7 @@ import (
 
 	"github.com/lictor-go/consul/conformance/recording"
 	"github.com/lictor-go/consul/consulmock"
-	"github.com/lictor-go/consul/internal/agent"
+	"github.com/lictor-go/consul/internal/agenttest"
 )
 
 // unplayable are the scenarios that the fake cannot play, with the reason.
@@ -81,7 +81,7 @@ func fakeOptions(a recording.Agent) []consulmock.Option {
 		switch {
 		case strings.HasPrefix(c, "acl "):
 			opts = append(opts, consulmock.WithTokens(consulmock.Token{
-				SecretID:   agent.ManagementToken,
+				SecretID:   agenttest.ManagementToken,
 				AccessorID: "aaaaaaaa-1111-1111-1111-111111111111",
 				Rules:      everything,
 			}))

@@ -4,7 +4,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/lictor-go/consul/internal/agent"
+	"github.com/lictor-go/consul/internal/agenttest"
 )
 
-func TestMain(m *testing.M) { os.Exit(agent.Main(m)) }
+func TestMain(m *testing.M) { os.Exit(agenttest.Main(m)) }

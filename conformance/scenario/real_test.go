@@ -14,14 +14,14 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul/conformance/recording"
-	"github.com/lictor-go/consul/internal/agent"
+	"github.com/lictor-go/consul/internal/agenttest"
 )
 
 // realTarget is real agents of the recording's version.
 type realTarget struct {
 	t       *testing.T
 	rec     *recording.Recording
-	agents  map[string]*agent.Agent
+	agents  map[string]*agenttest.Agent
 	addrs   *strings.Replacer // from recorded addresses to ours
 	idle    idleConns
 	started bool
@@ -35,12 +35,12 @@ const (
 )
 
 func newRealTarget(t *testing.T, rec *recording.Recording) *realTarget {
-	r := &realTarget{t: t, rec: rec, agents: map[string]*agent.Agent{}}
+	r := &realTarget{t: t, rec: rec, agents: map[string]*agenttest.Agent{}}
 	t.Cleanup(r.idle.close)
 	var pairs []string
-	var before []*agent.Agent
+	var before []*agenttest.Agent
 	for _, recorded := range rec.Agents {
-		a := agent.Prepare(t, options(t, recorded, before))
+		a := agenttest.Prepare(t, options(t, recorded, before))
 		before = append(before, a)
 		r.agents[recorded.Name] = a
 		host, port, err := net.SplitHostPort(recorded.Addr)
@@ -63,13 +63,13 @@ func newRealTarget(t *testing.T, rec *recording.Recording) *realTarget {
 }
 
 // options are those of a recorded agent. Agents join those before them.
-func options(t *testing.T, recorded recording.Agent, before []*agent.Agent) agent.Options {
-	o := agent.Options{Node: recorded.Name}
+func options(t *testing.T, recorded recording.Agent, before []*agenttest.Agent) agenttest.Options {
+	o := agenttest.Options{Node: recorded.Name}
 	switch recorded.Role {
 	case "server":
-		o.Role = agent.Server
+		o.Role = agenttest.Server
 	case "client":
-		o.Role = agent.Client
+		o.Role = agenttest.Client
 	}
 	for _, c := range recorded.Config {
 		switch {
@@ -160,7 +160,7 @@ const plays = 3
 // agents' behaviour a matter of chance, or the comparison too strict, it would
 // fail.
 func TestAgent(t *testing.T) {
-	version := agent.Version(t)
+	version := agenttest.Version(t)
 	recordings, err := recording.Load(version)
 	if err != nil {
 		t.Skipf("%v; CONSUL_BIN is a version that was never recorded", err)

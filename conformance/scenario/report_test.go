@@ -147,8 +147,9 @@ func (k *knownDifference) matches(d difference) bool {
 	if k.entries != "" && !strings.Contains(" "+k.entries+" ", " "+d.entry.ID+" ") {
 		return false
 	}
-	if prefix, ok := strings.CutSuffix(k.field, "*"); ok {
-		return strings.HasPrefix(d.field, prefix)
+	before, after, star := strings.Cut(k.field, "*")
+	if !star {
+		return d.field == k.field
 	}
-	return d.field == k.field
+	return len(d.field) >= len(before)+len(after) && strings.HasPrefix(d.field, before) && strings.HasSuffix(d.field, after)
 }

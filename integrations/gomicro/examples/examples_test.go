@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul/consulmock"
-	"github.com/lictor-go/consul/internal/agent"
+	"github.com/lictor-go/consul/internal/agenttest"
 )
 
 // TestExamples runs the programs on the fake, and on a real agent if there is
@@ -24,7 +24,7 @@ func TestExamples(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	t.Run("fake", func(t *testing.T) { walk(t, bin, consulmock.New(t).URL()) })
-	t.Run("real agent", func(t *testing.T) { walk(t, bin, agent.Start(t, agent.Options{}).Addr) })
+	t.Run("real agent", func(t *testing.T) { walk(t, bin, agenttest.Start(t, agenttest.Options{}).Addr) })
 }
 
 func walk(t *testing.T, bin, address string) {

@@ -17,10 +17,10 @@ import (
 	"go-micro.dev/v4/server"
 
 	"github.com/lictor-go/consul"
-	"github.com/lictor-go/consul/conformance/outage"
 	"github.com/lictor-go/consul/consulmock"
 	"github.com/lictor-go/consul/integrations/gomicro"
-	"github.com/lictor-go/consul/internal/agent"
+	"github.com/lictor-go/consul/internal/agenttest"
+	"github.com/lictor-go/consul/internal/outage"
 )
 
 // The variables that make the test program a go-micro server.
@@ -30,8 +30,6 @@ const (
 	envName    = "GOMICRO_TEST_NAME"
 	envID      = "GOMICRO_TEST_ID"
 	envCheck   = "GOMICRO_TEST_CHECK" // ttl or tcp
-
-	envKill = "INTEROP_KILL" // for TestKill
 )
 
 // adapter is one of the two registries.
@@ -134,32 +132,29 @@ func TestCalls(t *testing.T) {
 		test(t, fake.Client(), u.Host)
 	})
 	t.Run("real agent", func(t *testing.T) {
-		a := agent.Start(t, agent.Options{})
+		a := agenttest.Start(t, agenttest.Options{})
 		test(t, a.Client(), a.Addr)
 	})
 }
 
-// TestKill does so several times with each registry and in each scenario, and
-// prints for how long calls failed.
-func TestKill(t *testing.T) {
-	if os.Getenv(envKill) == "" {
-		t.Skip("takes two minutes: set " + envKill + "=1")
-	}
+// BenchmarkKill does so several times with each registry and in each scenario, and
+// prints for how long calls failed. It takes two minutes.
+func BenchmarkKill(b *testing.B) {
 	const runs = 10
 	for _, s := range scenarios {
-		a := agent.Start(t, agent.Options{})
+		a := agenttest.Start(b, agenttest.Options{})
 		// For some seconds after its start an agent does not pass on what its
 		// checks find.
 		time.Sleep(5 * time.Second)
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
-		all := outage.Repeat(t, 2*runs, func(run int) (map[string]outage.Result, error) {
+		all := outage.Repeat(b, 2*runs, func(run int) (map[string]outage.Result, error) {
 			name := []string{"ours", "theirs"}[run%2]
 			// The kills are spread over the time between two refreshes.
 			after := time.Duration(run/2) * interval / runs
 			return killOne(ctx, name, fmt.Sprintf("greeter-%d", run), s, after, a.Client(), a.Addr)
 		})
-		t.Logf("%s, %d kills each, Consul %s\n%s", s.name, runs, a.Version, outage.Table(all))
+		fmt.Printf("%s, %d kills each, Consul %s\n%s", s.name, runs, a.Version, outage.Table(all))
 	}
 }
 

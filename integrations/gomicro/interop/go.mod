@@ -6,7 +6,6 @@ require (
 	github.com/go-micro/plugins/v4/registry/consul v1.2.1
 	github.com/hashicorp/consul/api v1.9.0
 	github.com/lictor-go/consul v0.1.0
-	github.com/lictor-go/consul/conformance v0.1.0
 	github.com/lictor-go/consul/integrations/gomicro v0.1.0
 	go-micro.dev/v4 v4.11.0
 )
@@ -64,6 +63,5 @@ require (
 
 replace (
 	github.com/lictor-go/consul => ../../../
-	github.com/lictor-go/consul/conformance => ../../../conformance
 	github.com/lictor-go/consul/integrations/gomicro => ../
 )

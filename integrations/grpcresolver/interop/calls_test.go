@@ -19,12 +19,12 @@ import (
 	"google.golang.org/grpc/resolver"
 
 	"github.com/lictor-go/consul"
-	"github.com/lictor-go/consul/conformance/outage"
 	"github.com/lictor-go/consul/consulmock"
 	"github.com/lictor-go/consul/discovery"
 	"github.com/lictor-go/consul/integrations/grpcresolver"
 	"github.com/lictor-go/consul/integrations/grpcresolver/weighted"
-	"github.com/lictor-go/consul/internal/agent"
+	"github.com/lictor-go/consul/internal/agenttest"
+	"github.com/lictor-go/consul/internal/outage"
 )
 
 // The variables that make the test program a server.
@@ -34,8 +34,6 @@ const (
 	envID    = "INTEROP_ID"
 
 	envInterval = "INTEROP_INTERVAL" // of checks, as time.Duration writes it
-
-	envKill = "INTEROP_KILL" // for TestKill
 )
 
 const checkInterval = 10 * time.Second
@@ -81,7 +79,7 @@ func serve(c *consul.Client, name, id string, weights *consul.AgentWeights, inte
 	}, err
 }
 
-func dial(t *testing.T, b resolver.Builder, target, policy string) grpc_health_v1.HealthClient {
+func dial(t testing.TB, b resolver.Builder, target, policy string) grpc_health_v1.HealthClient {
 	t.Helper()
 	conn, err := grpc.NewClient(target, grpc.WithResolvers(b), grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultServiceConfig(fmt.Sprintf(`{"loadBalancingConfig":[{%q:{}}]}`, policy)))
@@ -131,7 +129,7 @@ func TestPolicies(t *testing.T) {
 		}
 	}
 	t.Run("fake", func(t *testing.T) { test(t, consulmock.New(t).Client()) })
-	t.Run("real", func(t *testing.T) { test(t, agent.Start(t, agent.Options{}).Client()) })
+	t.Run("real", func(t *testing.T) { test(t, agenttest.Start(t, agenttest.Options{}).Client()) })
 }
 
 var killPolicies = []string{"round_robin", "pick_first"}
@@ -161,33 +159,30 @@ func TestCalls(t *testing.T) {
 		test(t, fake.Client(), fake.URL())
 	})
 	t.Run("real", func(t *testing.T) {
-		a := agent.Start(t, agent.Options{})
+		a := agenttest.Start(t, agenttest.Options{})
 		test(t, a.Client(), a.Addr)
 	})
 }
 
-// TestKill does so several times with each resolver, and prints for how long calls
-// failed.
-func TestKill(t *testing.T) {
-	if os.Getenv(envKill) == "" {
-		t.Skip("takes half a minute: set " + envKill + "=1")
-	}
-	a := agent.Start(t, agent.Options{})
+// BenchmarkKill does so several times with each resolver, and prints for how long
+// calls failed. It takes half a minute.
+func BenchmarkKill(b *testing.B) {
+	a := agenttest.Start(b, agenttest.Options{})
 	client := a.Client()
 	const runs = 10
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
 	defer cancel()
-	all := outage.Repeat(t, runs, func(run int) (map[string]outage.Result, error) {
+	all := outage.Repeat(b, runs, func(run int) (map[string]outage.Result, error) {
 		name := fmt.Sprintf("web-%d", run)
 		callers := map[string]grpc_health_v1.HealthClient{}
 		for _, policy := range killPolicies {
-			callers[policy+", ours"] = dial(t, grpcresolver.New(&grpcresolver.Options{Client: client}), "consul:///"+name, policy)
-			callers[policy+", theirs"] = dial(t, theirs, "consul://"+a.Addr+"/"+name+"?healthy=true", policy)
+			callers[policy+", ours"] = dial(b, grpcresolver.New(&grpcresolver.Options{Client: client}), "consul:///"+name, policy)
+			callers[policy+", theirs"] = dial(b, theirs, "consul://"+a.Addr+"/"+name+"?healthy=true", policy)
 		}
 		// The kills are spread over the time between two checks.
 		return killOne(ctx, client, a.Addr, name, checkInterval, time.Duration(run)*checkInterval/runs, callers)
 	})
-	t.Logf("%d kills, Consul %s\n%s", runs, a.Version, outage.Table(all))
+	fmt.Printf("%d kills, Consul %s\n%s", runs, a.Version, outage.Table(all))
 }
 
 // killOne starts two servers and kills the one that pick_first has chosen.

@@ -4,7 +4,6 @@ go 1.26.0
 
 require (
 	github.com/lictor-go/consul v0.1.0
-	github.com/lictor-go/consul/conformance v0.1.0
 	github.com/lictor-go/consul/integrations/grpcresolver v0.1.0
 	github.com/mbobakov/grpc-consul-resolver v1.5.3
 	google.golang.org/genproto v0.0.0-20260511170946-3700d4141b60
@@ -37,6 +36,5 @@ require (
 
 replace (
 	github.com/lictor-go/consul => ../../../
-	github.com/lictor-go/consul/conformance => ../../../conformance
 	github.com/lictor-go/consul/integrations/grpcresolver => ../
 )

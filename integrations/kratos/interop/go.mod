@@ -8,7 +8,6 @@ require (
 	github.com/go-kratos/kratos/v3 v3.0.0
 	github.com/hashicorp/consul/api v1.34.1
 	github.com/lictor-go/consul v0.1.0
-	github.com/lictor-go/consul/conformance v0.1.0
 	github.com/lictor-go/consul/integrations/kratos v0.1.0
 	github.com/lictor-go/consul/integrations/kratos/kratosv2 v0.1.0
 	github.com/lictor-go/consul/integrations/kratos/kratosv3 v0.1.0
@@ -47,7 +46,6 @@ require (
 
 replace (
 	github.com/lictor-go/consul => ../../../
-	github.com/lictor-go/consul/conformance => ../../../conformance
 	github.com/lictor-go/consul/integrations/kratos => ../
 	github.com/lictor-go/consul/integrations/kratos/kratosv2 => ../kratosv2
 	github.com/lictor-go/consul/integrations/kratos/kratosv3 => ../kratosv3

@@ -18,9 +18,9 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/lictor-go/consul"
-	"github.com/lictor-go/consul/conformance/outage"
 	"github.com/lictor-go/consul/consulmock"
-	"github.com/lictor-go/consul/internal/agent"
+	"github.com/lictor-go/consul/internal/agenttest"
+	"github.com/lictor-go/consul/internal/outage"
 )
 
 // The variables that make the test program a server.
@@ -31,8 +31,6 @@ const (
 	envID      = "INTEROP_ID"
 
 	envInterval = "INTEROP_INTERVAL" // of checks, as time.Duration writes it
-
-	envKill = "INTEROP_KILL" // for TestKill
 )
 
 // runServer runs a kratos app if this process is to be a server.
@@ -105,28 +103,25 @@ func TestCalls(t *testing.T) {
 		test(t, fake.Client(), fake.URL())
 	})
 	t.Run("real", func(t *testing.T) {
-		a := agent.Start(t, agent.Options{})
+		a := agenttest.Start(t, agenttest.Options{})
 		test(t, a.Client(), "http://"+a.Addr)
 	})
 }
 
-// TestKill does so several times, and prints for how long calls failed. There are
-// clients with both adapters for each kill, so that it is the same for them; the
-// servers have the one or the other.
-func TestKill(t *testing.T) {
-	if os.Getenv(envKill) == "" {
-		t.Skip("takes a minute and a half: set " + envKill + "=1")
-	}
-	a := agent.Start(t, agent.Options{})
+// BenchmarkKill does so several times, and prints for how long calls failed. There
+// are clients with both adapters for each kill, so that it is the same for them; the
+// servers have the one or the other. It takes a minute and a half.
+func BenchmarkKill(b *testing.B) {
+	a := agenttest.Start(b, agenttest.Options{})
 	const runs = 10
 	both := []string{"ours", "theirs"}
 	for n, s := range killings {
-		all := outage.Repeat(t, runs, func(run int) (map[string]outage.Result, error) {
+		all := outage.Repeat(b, runs, func(run int) (map[string]outage.Result, error) {
 			// The kills are spread over the time between two checks.
 			after := time.Duration(run) * s.interval / runs
-			return killOne(testContext(t), a.Client(), "http://"+a.Addr, fmt.Sprintf("web-%d-%d", n, run), both[run%2], both, s, after)
+			return killOne(testContext(b), a.Client(), "http://"+a.Addr, fmt.Sprintf("web-%d-%d", n, run), both[run%2], both, s, after)
 		})
-		t.Logf("%s, %d kills, Consul %s\n%s", s.name, runs, a.Version, outage.Table(all))
+		fmt.Printf("%s, %d kills, Consul %s\n%s", s.name, runs, a.Version, outage.Table(all))
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/lictor-go/consul/consulmock"
 	"github.com/lictor-go/consul/integrations/kratos"
 	"github.com/lictor-go/consul/integrations/kratos/kratosv3"
-	"github.com/lictor-go/consul/internal/agent"
+	"github.com/lictor-go/consul/internal/agenttest"
 )
 
 // TestWire registers through each adapter and reads through each: kratos's own one,
@@ -45,7 +45,7 @@ func TestWire(t *testing.T) {
 		}
 	}
 	t.Run("fake", func(t *testing.T) { test(t, consulmock.New(t).URL()) })
-	t.Run("real", func(t *testing.T) { test(t, "http://"+agent.Start(t, agent.Options{}).Addr) })
+	t.Run("real", func(t *testing.T) { test(t, "http://"+agenttest.Start(t, agenttest.Options{}).Addr) })
 }
 
 func roundTrip(t *testing.T, writer, reader adapter, name string) {

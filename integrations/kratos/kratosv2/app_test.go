@@ -22,7 +22,7 @@ import (
 	"github.com/lictor-go/consul/consulmock"
 	"github.com/lictor-go/consul/integrations/kratos"
 	"github.com/lictor-go/consul/integrations/kratos/kratosv2"
-	"github.com/lictor-go/consul/internal/agent"
+	"github.com/lictor-go/consul/internal/agenttest"
 )
 
 const (
@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 // onEachAgent runs the test with the fake and with a real agent, if there is one.
 func onEachAgent(t *testing.T, test func(t *testing.T, c *consul.Client)) {
 	t.Run("fake", func(t *testing.T) { test(t, consulmock.New(t).Client()) })
-	t.Run("real", func(t *testing.T) { test(t, agent.Start(t, agent.Options{}).Client()) })
+	t.Run("real", func(t *testing.T) { test(t, agenttest.Start(t, agenttest.Options{}).Client()) })
 }
 
 // serve runs an app with an HTTP and a gRPC server, which says its ID on HTTP.

@@ -10,13 +10,13 @@ import (
 	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/consulmock"
 	"github.com/lictor-go/consul/integrations/kratos/kratosv3"
-	"github.com/lictor-go/consul/internal/agent"
+	"github.com/lictor-go/consul/internal/agenttest"
 )
 
 // onEachAgent runs the test with the fake and with a real agent, if there is one.
 func onEachAgent(t *testing.T, test func(t *testing.T, c *consul.Client)) {
 	t.Run("fake", func(t *testing.T) { test(t, consulmock.New(t).Client()) })
-	t.Run("real", func(t *testing.T) { test(t, agent.Start(t, agent.Options{}).Client()) })
+	t.Run("real", func(t *testing.T) { test(t, agenttest.Start(t, agenttest.Options{}).Client()) })
 }
 
 // TestRegistry has every method do its work. The example is about whole apps.

@@ -6,7 +6,7 @@ import (
 
 	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/consulmock"
-	"github.com/lictor-go/consul/internal/agent"
+	"github.com/lictor-go/consul/internal/agenttest"
 )
 
 // OnAgents runs a test on the fakes of both versions, and on a real agent if there
@@ -21,7 +21,7 @@ func OnAgents(t *testing.T, test func(t *testing.T, c *consul.Client, address st
 		})
 	}
 	t.Run("real agent", func(t *testing.T) {
-		a := agent.Start(t, agent.Options{})
+		a := agenttest.Start(t, agenttest.Options{})
 		test(t, a.Client(), a.Addr)
 	})
 }

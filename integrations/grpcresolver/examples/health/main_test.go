@@ -9,13 +9,13 @@ import (
 	"testing"
 
 	"github.com/lictor-go/consul/consulmock"
-	"github.com/lictor-go/consul/internal/agent"
+	"github.com/lictor-go/consul/internal/agenttest"
 )
 
 func TestHealth(t *testing.T) {
 	for name, start := range map[string]func(t *testing.T) string{
 		"fake": func(t *testing.T) string { return consulmock.New(t).URL() },
-		"real": func(t *testing.T) string { return agent.Start(t, agent.Options{}).Addr },
+		"real": func(t *testing.T) string { return agenttest.Start(t, agenttest.Options{}).Addr },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("CONSUL_HTTP_ADDR", start(t))

@@ -1,4 +1,4 @@
-// Package agent starts real Consul agents for tests: one dev agent in a line, or
+// Package agenttest starts real Consul agents for tests: one dev agent in a line, or
 // servers and clients that form a cluster, with ACLs, TLS or a unix socket. It
 // finds the program through the variable CONSUL_BIN, or as consul in PATH; where
 // there is none, the test is skipped.
@@ -6,7 +6,7 @@
 // An agent listens on the loopback interface only, on ports that no other test
 // process uses, keeps its data in a directory of the test's, and is killed when
 // the test ends. A test that fails shows the agent's log.
-package agent
+package agenttest
 
 import (
 	"bytes"
