@@ -46,7 +46,12 @@ func (c *Client) readBody(resp *http.Response, r *call) (*Result, error) {
 	buf := buffers.Get().(*bytes.Buffer)
 	defer release(buf)
 	// What an agent says about the length may be wrong, so it counts up to a limit.
-	buf.Grow(int(min(max(resp.ContentLength, 0), maxBodyTrust)) + bytes.MinRead)
+	// It says nothing about that of a long body.
+	size := int(min(max(resp.ContentLength, 0), maxBodyTrust))
+	if resp.ContentLength < 0 && r.previous != nil {
+		size = int(min(int64(r.previous.size+r.previous.size/16), c.maxBytes))
+	}
+	buf.Grow(size + bytes.MinRead)
 	_, err := buf.ReadFrom(limited)
 	if err := c.checkRead(err, limited); err != nil {
 		return nil, err
