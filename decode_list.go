@@ -20,6 +20,8 @@ type Result struct {
 	// Of any other response, its bytes, and what they were decoded into.
 	bytes elementBytes
 	value any
+
+	size int // of the response; the next one is about as long
 }
 
 // decodeNext decodes a response into the out of a call that keeps a result. It
@@ -40,9 +42,12 @@ func decodeNext(data []byte, media string, r *call) (*Result, error) {
 	}
 	d := decoder{data: data}
 	if result, known := d.typedNext(r.out, previous); known {
+		if result != nil && result != previous {
+			result.size = len(data)
+		}
 		return result, d.problem(media)
 	}
-	result := &Result{bytes: bytesOf(data)}
+	result := &Result{bytes: bytesOf(data), size: len(data)}
 	out := reflect.ValueOf(r.out).Elem()
 	if v := reflect.ValueOf(previous.value); result.bytes == previous.bytes && v.IsValid() && v.Type() == out.Type() {
 		out.Set(ownSlice(v))

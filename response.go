@@ -45,8 +45,13 @@ func (c *Client) readBody(resp *http.Response, r *call) (*Result, error) {
 	}
 	buf := buffers.Get().(*bytes.Buffer)
 	defer release(buf)
-	// The Content-Length may be wrong, so it counts up to a limit.
-	buf.Grow(int(min(max(resp.ContentLength, 0), maxBodyTrust)) + bytes.MinRead)
+	// The Content-Length may be wrong, so it counts up to a limit. Long bodies have
+	// none.
+	size := int(min(max(resp.ContentLength, 0), maxBodyTrust))
+	if resp.ContentLength < 0 && r.previous != nil {
+		size = int(min(int64(r.previous.size+r.previous.size/16), c.maxBytes))
+	}
+	buf.Grow(size + bytes.MinRead)
 	_, err := buf.ReadFrom(limited)
 	if err := c.checkRead(err, limited); err != nil {
 		return nil, err

@@ -2,14 +2,17 @@ package benchmarks
 
 import (
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 )
 
-func newRig(b *testing.B, body []byte) *Rig {
+func newRig(b *testing.B, body []byte) *Rig { return newRigAt(b, Answer{Index: 7, Body: body}) }
+
+func newRigAt(b *testing.B, agent http.Handler) *Rig {
 	b.Helper()
-	s := httptest.NewServer(Answer{Index: 7, Body: body})
+	s := httptest.NewServer(agent)
 	b.Cleanup(s.Close)
 	b.Cleanup(s.CloseClientConnections)
 	r, err := NewRig(strings.TrimPrefix(s.URL, "http://"))
@@ -60,6 +63,32 @@ func BenchmarkWake(b *testing.B) {
 		b.Fatal(err)
 	}
 	run(b, t)
+}
+
+// BenchmarkChange follows a service of which some instances change each time.
+func BenchmarkChange(b *testing.B) {
+	for _, size := range []struct{ instances, change int }{
+		{100, 1}, {1000, 1}, {10000, 1}, {1000, 10}, {1000, 100}, {1000, 1000},
+	} {
+		b.Run(fmt.Sprintf("%d of %d", size.change, size.instances), func(b *testing.B) {
+			c, err := newRigAt(b, NewChanging(size.instances, size.change)).NewChanges(size.instances)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer c.Close()
+			for _, way := range []struct {
+				name string
+				op   Op
+			}{{"loop", c.Loop}, {"watch", c.Watch}, {"resolver", c.Resolver}, {"api", c.API}, {"floor", c.Floor}} {
+				b.Run(way.name, func(b *testing.B) {
+					if err := way.op(); err != nil {
+						b.Fatal(err)
+					}
+					loop(b, way.op)
+				})
+			}
+		})
+	}
 }
 
 // BenchmarkGzip reads instances from an agent on the same machine with and

@@ -125,48 +125,38 @@ func equalInstance(a, b *Instance) bool {
 // isSame reports whether two instances are made of the same entry.
 func isSame(a, b *Instance) bool { return a.entry != nil && a.entry == b.entry }
 
-// instancesChanged returns a function that reports whether a list differs from that
-// of the call before. It keeps the list.
-func instancesChanged() func([]Instance) bool {
-	var last []Instance
+// instancesChanged returns a function that reports whether the instances that
+// entries describe differ from those of the call before. It keeps the list.
+func instancesChanged() func([]*consul.ServiceEntry) bool {
+	var last []*consul.ServiceEntry
 	first := true
-	return func(instances []Instance) bool {
-		changed := first || len(instances) != len(last)
-		for i := 0; i < len(instances) && !changed; i++ {
-			changed = !isSame(&instances[i], &last[i]) && !equalInstance(&instances[i], &last[i])
+	return func(entries []*consul.ServiceEntry) bool {
+		changed := first || len(entries) != len(last)
+		for i := 0; i < len(entries) && !changed; i++ {
+			if entries[i] != last[i] {
+				was, is := newInstance(last[i]), newInstance(entries[i])
+				changed = !equalInstance(&was, &is)
+			}
 		}
-		first, last = false, instances
+		first, last = false, entries
 		return changed
 	}
 }
 
-// instanceList is a list of instances with the entries that they are made of.
-type instanceList struct {
-	entries   []*consul.ServiceEntry
-	instances []Instance
-}
-
-// next returns the list of the instances that entries describe and whose status is
-// admitted. What is in l is not made again.
-func (l instanceList) next(entries []*consul.ServiceEntry, admits func(consul.HealthStatus) bool) instanceList {
-	next := instanceList{make([]*consul.ServiceEntry, 0, len(entries)), make([]Instance, 0, len(entries))}
-	add := func(e *consul.ServiceEntry, i Instance) {
-		next.entries, next.instances = append(next.entries, e), append(next.instances, i)
-	}
-	expected := 0
+// nextInstances returns the instances that entries describe. Those that are made
+// of the same entries in old are copied from there.
+func nextInstances(old []Instance, entries []*consul.ServiceEntry) []Instance {
+	list := make([]Instance, 0, len(entries))
 	var index map[*consul.ServiceEntry]int // made if one that is there is not where it is expected
-	for n, e := range entries {
-		if e == nil {
-			continue
-		}
-		i := expected
-		if i >= len(l.entries) || l.entries[i] != e {
-			replaced := i+1 < len(l.entries) && n+1 < len(entries) && l.entries[i+1] == entries[n+1]
+	for n, expected := 0, 0; n < len(entries); n++ {
+		e, i := entries[n], expected
+		if i >= len(old) || old[i].entry != e {
+			replaced := i+1 < len(old) && n+1 < len(entries) && old[i+1].entry == entries[n+1]
 			if i = -1; !replaced {
 				if index == nil {
-					index = make(map[*consul.ServiceEntry]int, len(l.entries))
-					for i, e := range l.entries {
-						index[e] = i
+					index = make(map[*consul.ServiceEntry]int, len(old))
+					for i := range old {
+						index[old[i].entry] = i
 					}
 				}
 				if known, ok := index[e]; ok {
@@ -175,17 +165,16 @@ func (l instanceList) next(entries []*consul.ServiceEntry, admits func(consul.He
 			}
 		}
 		if i >= 0 {
-			add(e, l.instances[i])
+			list = append(list, old[i])
 			expected = i + 1
 			continue
 		}
-		if i := newInstance(e); admits(i.Status) {
-			i.entry = e
-			add(e, i)
-		}
+		is := newInstance(e)
+		is.entry = e
+		list = append(list, is)
 		expected++
 	}
-	return next
+	return list
 }
 
 // difference counts what has changed from one list to another. Order does not
@@ -209,23 +198,19 @@ func difference(from, to []*Instance) (added, removed, changed int) {
 }
 
 // unmatched returns the instances of two lists that are not made of the same entry
-// in both, as far as they are where they are expected. same is called for the
-// others.
-func unmatched(old, list []Instance, same func(was, is *Instance)) (from, to []*Instance) {
+// in both, as far as they are where they are expected.
+func unmatched(old, list []Instance) (from, to []*Instance) {
 	start := 0
 	for start < min(len(old), len(list)) && isSame(&old[start], &list[start]) {
-		same(&old[start], &list[start])
 		start++
 	}
 	endOld, end := len(old), len(list)
 	for endOld > start && end > start && isSame(&old[endOld-1], &list[end-1]) {
 		endOld, end = endOld-1, end-1
-		same(&old[endOld], &list[end])
 	}
 	old, list = old[start:endOld], list[start:end]
 	for i := range max(len(old), len(list)) {
 		if len(old) == len(list) && isSame(&old[i], &list[i]) {
-			same(&old[i], &list[i])
 			continue
 		}
 		if i < len(old) {

@@ -51,9 +51,9 @@ type view struct {
 	superseded chan struct{} // closed when there is a newer view
 }
 
-// list is the content of a response. Another list is another content, or was seen
-// by another watch.
-type list struct{ instances []Instance }
+// list is the content of a response: the entries of the instances that count.
+// Another list is another content, or was seen by another watch.
+type list struct{ entries []*consul.ServiceEntry }
 
 // dcWatch is the watch of a service in one datacenter. It is guarded by entry.mu.
 type dcWatch struct {
@@ -78,7 +78,7 @@ func (w *dcWatch) isDown() bool { return w.failures >= maxFailures }
 func (w *dcWatch) isSettled() bool { return w.list != nil || w.isDown() }
 
 // hasInstances reports whether the last response had instances.
-func (w *dcWatch) hasInstances() bool { return w.list != nil && len(w.list.instances) > 0 }
+func (w *dcWatch) hasInstances() bool { return w.list != nil && len(w.list.entries) > 0 }
 
 // newEntry returns the entry of a service whose first datacenter is being queried.
 func newEntry(r *Resolver, service string) *entry {
@@ -124,7 +124,7 @@ func (e *entry) start(w *dcWatch) {
 	ctx, w.cancel = context.WithCancel(e.ctx)
 	w.retry = make(chan struct{}, 1)
 	number := w.number // w is not for the goroutine
-	loop := &watcher[[]Instance]{
+	loop := &watcher[[]*consul.ServiceEntry]{
 		query: e.query(),
 		opts:  e.r.watch,
 		acquire: func(ctx context.Context, wait bool) (func(), bool) {
@@ -140,7 +140,7 @@ func (e *entry) start(w *dcWatch) {
 	e.r.wg.Add(1)
 	go func() {
 		defer e.r.wg.Done()
-		loop.run(ctx, func(r result[[]Instance]) bool {
+		loop.run(ctx, func(r result[[]*consul.ServiceEntry]) bool {
 			e.update(ctx, w, r)
 			return true
 		})
@@ -162,23 +162,39 @@ func (e *entry) retry() {
 	}
 }
 
-// query returns a [Query] for the instances that count.
-func (e *entry) query() Query[[]Instance] {
+// query returns a [Query] for the entries of the instances that count.
+func (e *entry) query() Query[[]*consul.ServiceEntry] {
 	read := e.r.client.Health().Service
 	if e.r.opts.Connect {
 		read = e.r.client.Health().Connect
 	}
-	var last instanceList
-	return func(ctx context.Context, q *consul.QueryOptions) ([]Instance, *consul.QueryMeta, error) {
+	var last []*consul.ServiceEntry
+	return func(ctx context.Context, q *consul.QueryOptions) ([]*consul.ServiceEntry, *consul.QueryMeta, error) {
 		entries, meta, err := read(ctx, e.service, q)
 		if err != nil {
 			return nil, nil, err
 		}
 		if meta.Result != q.Previous {
-			last = last.next(entries, e.r.opts.admits)
+			last = e.r.opts.admitted(entries, last)
 		}
-		return last.instances, meta, nil
+		return last, meta, nil
 	}
+}
+
+// admitted returns the entries of the instances that count. It does not look into
+// those that counted last time, if they are where they are expected.
+func (o *ResolverOptions) admitted(entries, last []*consul.ServiceEntry) []*consul.ServiceEntry {
+	at, others := 0, 0 // the place in last, and entries since that are not there
+	return slices.DeleteFunc(entries, func(e *consul.ServiceEntry) bool {
+		for _, i := range [...]int{at, at + others, at + 1} {
+			if e != nil && i < len(last) && last[i] == e {
+				at, others = i+1, 0
+				return false
+			}
+		}
+		others++
+		return e == nil || !o.admits(e.Checks.AggregatedStatus())
+	})
 }
 
 // admits reports whether instances with the status count.
@@ -193,7 +209,7 @@ func (o *ResolverOptions) admits(status consul.HealthStatus) bool {
 }
 
 // update takes the result of a query of a watch that was started with ctx.
-func (e *entry) update(ctx context.Context, w *dcWatch, r result[[]Instance]) {
+func (e *entry) update(ctx context.Context, w *dcWatch, r result[[]*consul.ServiceEntry]) {
 	e.mu.Lock()
 	// If ctx has ended, the watch was stopped, and perhaps started again.
 	if ctx.Err() == nil && w.take(r) {
@@ -205,7 +221,7 @@ func (e *entry) update(ctx context.Context, w *dcWatch, r result[[]Instance]) {
 
 // take notes the result of a query. It reports whether more than the time of the
 // last response has changed.
-func (w *dcWatch) take(r result[[]Instance]) bool {
+func (w *dcWatch) take(r result[[]*consul.ServiceEntry]) bool {
 	before := w.err
 	w.err = r.err
 	if r.err != nil {
@@ -297,11 +313,10 @@ func (e *entry) publish(source *dcWatch, err error, settled bool) {
 	switch {
 	case source != nil && (source != e.source || source.list != e.list):
 		e.source, e.list = source, source.list
-		// A copy, because the list may have been published before.
-		v.instances, v.held = hold(old.instances, slices.Clone(source.list.instances), e.r.opts.MinInstances)
+		v.instances, v.held = hold(old.instances, nextInstances(old.instances, source.list.entries), e.r.opts.MinInstances)
 		v.datacenter, v.answered = source.datacenter, true
 		v.generation++
-		from, to := unmatched(old.instances, v.instances, func(was, is *Instance) { is.stats = was.stats })
+		from, to := unmatched(old.instances, v.instances)
 		e.attachStats(from, to)
 		added, removed, changed := difference(from, to)
 		if added+removed+changed > 0 {

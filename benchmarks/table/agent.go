@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,6 +19,8 @@ import (
 type cannedAgent struct {
 	Instances int  // of each service
 	Services  int  // if more than 0, all answers are a catalog of so many services
+	Each      int  // if more than 0, so many instances change from one answer to the next
+	TLS       bool // serve https, and HTTP/2 to clients that want it
 	Waits     bool // let queries with an index wait for a change
 	Limit     int  // connections that it allows; 0 for any number
 }
@@ -27,9 +30,9 @@ type agentQuestion struct {
 	Change bool // change the services that change, before answering; once
 }
 
-// changes reports whether the service that a path ends with is one that changes: a
+// isChanging reports whether the service that a path ends with is one that changes: a
 // tenth of those that are numbered.
-func changes(path string) bool { return strings.HasSuffix(path, "0") }
+func isChanging(path string) bool { return strings.HasSuffix(path, "0") }
 
 // agentCounts is what it answers.
 type agentCounts struct {
@@ -48,7 +51,8 @@ type agent struct {
 	counts agentCounts
 }
 
-// startAgentProcess starts an agent and returns its address.
+// startAgentProcess starts an agent and returns its address, with https:// in
+// front if it speaks that only.
 func startAgentProcess(details cannedAgent) (*process, string, error) {
 	p, err := start("agent", details)
 	if err != nil {
@@ -68,14 +72,15 @@ func beAgent(in *json.Decoder, out *json.Encoder) error {
 	if err := in.Decode(&a.cannedAgent); err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
+	server := httptest.NewUnstartedServer(a.handler())
+	server.Config.ConnState = a.count
+	if server.EnableHTTP2 = true; a.TLS {
+		server.StartTLS() // with a certificate that nobody trusts
+	} else {
+		server.Start()
 	}
-	server := &http.Server{Handler: a.handler(), ConnState: a.count}
-	go server.Serve(listener)
-	defer server.Close()
-	if err := out.Encode(listener.Addr().String()); err != nil {
+	defer server.Listener.Close() // and not the server, which would wait for its queries
+	if err := out.Encode(strings.TrimPrefix(server.URL, "http://")); err != nil {
 		return err
 	}
 	return serve(in, out, a.answer)
@@ -94,6 +99,9 @@ func (a *agent) answer(q agentQuestion) agentCounts {
 
 // handler answers at once, or after the change if the query waits for it.
 func (a *agent) handler() http.Handler {
+	if a.Each > 0 {
+		return benchmarks.NewChanging(a.Instances, a.Each)
+	}
 	body := benchmarks.Instances(a.Instances)
 	if a.Services > 0 {
 		body = benchmarks.ServiceMap(a.Services)
@@ -105,7 +113,7 @@ func (a *agent) handler() http.Handler {
 		a.counts.Queries++
 		a.mu.Unlock()
 		answer, changed := before, a.changed
-		if !changes(r.URL.Path) {
+		if !isChanging(r.URL.Path) {
 			changed = nil // never
 		}
 		select {

@@ -45,7 +45,8 @@ func turns(s scale, pace benchmarks.Op, ops ...benchmarks.Op) ([][]cost, error) 
 	}
 	n := max(3, int(s.turn/warm.time))
 	all := make([][]cost, len(ops))
-	for range s.rounds {
+	for round := range s.rounds {
+		progress("round %d of %d", round+1, s.rounds)
 		for i, op := range ops {
 			c, err := measure(op, n)
 			if err != nil {

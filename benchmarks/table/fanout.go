@@ -5,28 +5,28 @@ import (
 	"time"
 )
 
-// fan is a number of services, and of subscribers that each has in one process.
-type fan struct{ services, each int }
+// load is a number of services, and of subscribers that each has in one process.
+type load struct{ services, each int }
 
-func (f fan) subscribers() int { return f.services * f.each }
+func (l load) subscribers() int { return l.services * l.each }
 
 // affected is the number of subscribers whose service changes when some do.
-func (f fan) affected() int {
+func (l load) affected() int {
 	n := 0
-	for i := range f.services {
-		if changes(serviceName(i)) {
-			n += f.each
+	for i := range l.services {
+		if isChanging(serviceName(i)) {
+			n += l.each
 		}
 	}
 	return n
 }
 
-func (f fan) String() string { return fmt.Sprintf("%d of %d services", f.subscribers(), f.services) }
+func (l load) String() string { return fmt.Sprintf("%d of %d services", l.subscribers(), l.services) }
 
 func serviceName(i int) string { return fmt.Sprint("service-", i) }
 
-// fanWays are the ways that are compared.
-var fanWays = []way{resolver, watchService, apiPlan, apiLoop, kratos}
+// ways are the ways to follow services that are compared.
+var ways = []way{resolver, watchService, apiPlan, apiLoop, kratos}
 
 // maxConnections is the number of subscribers up to which ways are measured that
 // open a connection for each.
@@ -34,7 +34,7 @@ const maxConnections = 1000
 
 // running is a process of subscribers, and the agent that it follows.
 type running struct {
-	fan
+	load
 	way
 	agent       *process
 	subscribers *process
@@ -47,17 +47,18 @@ type running struct {
 // rows are measured at the same time: once they have their answers they hardly do
 // anything.
 func fanout(s scale) error {
-	all, err := startFans(s.fans, 0)
-	defer stopFans(all)
+	all, err := startAll(s.loads, 0)
+	defer stopAll(all)
 	if err != nil {
 		return err
 	}
 	for _, r := range all {
+		progress("%s, %s", r.load, r.name)
 		report, err := r.report(subscribersQuestion{Port: 8080, Patience: time.Minute})
 		if err != nil {
 			return err
 		}
-		if n := r.fan.subscribers(); report.Reached < n {
+		if n := r.load.subscribers(); report.Reached < n {
 			return fmt.Errorf("%s: %d of %d subscribers have an answer", r.name, report.Reached, n)
 		}
 	}
@@ -67,6 +68,7 @@ func fanout(s scale) error {
 			return err
 		}
 	}
+	progress("at rest for %s", s.quiet)
 	time.Sleep(s.quiet)
 	fmt.Printf("| subscribers | with | goroutines | KiB a subscriber | connections | queries to begin with | queries in %.0f s at rest |\n"+
 		"|---|---|---|---|---|---|---|\n", s.quiet.Seconds())
@@ -79,8 +81,8 @@ func fanout(s scale) error {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("| %s | %s | %d | %.1f | %d | %d | %d |\n", r.fan, r.name, report.Goroutines,
-			float64(report.Memory)/1024/float64(r.fan.subscribers()), counts.Connections, r.begin.Queries, counts.Queries-r.begin.Queries)
+		fmt.Printf("| %s | %s | %d | %.1f | %d | %d | %d |\n", r.load, r.name, report.Goroutines,
+			float64(report.Memory)/1024/float64(r.load.subscribers()), counts.Connections, r.begin.Queries, counts.Queries-r.begin.Queries)
 	}
 	return nil
 }
@@ -88,8 +90,8 @@ func fanout(s scale) error {
 // limit measures what becomes of subscribers when the agent allows fewer
 // connections than there are subscribers.
 func limit(s scale) error {
-	all, err := startFans(s.limitedFans, s.limit)
-	defer stopFans(all)
+	all, err := startAll(s.limitedLoads, s.limit)
+	defer stopAll(all)
 	if err != nil {
 		return err
 	}
@@ -111,27 +113,21 @@ func limit(s scale) error {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("| %s | %s | %d | %d | %d | %d | %d of %d |\n", r.fan, r.name, r.first.Reached,
-			r.begin.Connections, r.begin.Refused, r.first.Heartbeats, report.Reached, r.fan.affected())
+		fmt.Printf("| %s | %s | %d | %d | %d | %d | %d of %d |\n", r.load, r.name, r.first.Reached,
+			r.begin.Connections, r.begin.Refused, r.first.Heartbeats, report.Reached, r.load.affected())
 	}
 	return nil
 }
 
-// startFans starts all subscribers, in each of the ways.
-func startFans(fans []fan, limit int) (all []*running, err error) {
-	for _, f := range fans {
-		for _, w := range fanWays {
-			if !w.shares && f.subscribers() > maxConnections {
+// startAll starts all subscribers, in each of the ways.
+func startAll(loads []load, limit int) (all []*running, err error) {
+	for _, l := range loads {
+		for _, w := range ways {
+			if !w.shares && l.subscribers() > maxConnections {
 				continue
 			}
-			r := &running{fan: f, way: w}
-			var addr string
-			r.agent, addr, err = startAgentProcess(cannedAgent{Instances: 3, Waits: true, Limit: limit})
-			if err != nil {
-				return all, err
-			}
+			r, err := startRunning(l, w, cannedAgent{Instances: 3, Waits: true, Limit: limit})
 			all = append(all, r)
-			r.subscribers, err = start("subscribers", subscribers{Way: w.name, Address: addr, Services: f.services, Each: f.each})
 			if err != nil {
 				return all, err
 			}
@@ -140,12 +136,26 @@ func startFans(fans []fan, limit int) (all []*running, err error) {
 	return all, nil
 }
 
-func stopFans(all []*running) {
+// startRunning starts subscribers and their agent. They have to be stopped, also if
+// there is an error.
+func startRunning(l load, w way, details cannedAgent) (*running, error) {
+	r := &running{load: l, way: w}
+	var addr string
+	var err error
+	if r.agent, addr, err = startAgentProcess(details); err != nil {
+		return r, err
+	}
+	r.subscribers, err = start("subscribers", subscribers{Way: w.name, Address: addr, Services: l.services, Each: l.each})
+	return r, err
+}
+
+func stopAll(all []*running) {
 	for _, r := range all {
-		if r.subscribers != nil {
-			r.subscribers.stop()
+		for _, p := range []*process{r.subscribers, r.agent} {
+			if p != nil {
+				p.stop()
+			}
 		}
-		r.agent.stop()
 	}
 }
 

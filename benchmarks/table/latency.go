@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	trainPause = 50 * time.Millisecond
-	stormPause = 20 * time.Millisecond
+	burstPause = 50 * time.Millisecond
+	floodPause = 20 * time.Millisecond
 )
 
 // follower follows a service of its own, which is changed to see how soon it
@@ -25,7 +25,7 @@ type follower struct {
 	ended   chan error // from follow
 
 	first, third, last []float64 // seconds until changes were seen
-	lists              []float64 // seen during storms
+	lists              []float64 // seen during floods
 }
 
 // latency measures how soon a change of a service at a real agent arrives at a
@@ -64,14 +64,14 @@ func latencyAt(s scale, addr string) error {
 		}
 		all = append(all, f)
 	}
-	if err := inTurns(all, s.trains, s.trainEvery, func(f *follower) error { return f.train(ctx) }); err != nil {
+	if err := inTurns(all, s.bursts, s.burstEvery, func(f *follower) error { return f.burst(ctx) }); err != nil {
 		return err
 	}
-	if err := inTurns(all, s.storms, s.stormEvery, func(f *follower) error { return f.storm(ctx, s.stormChanges) }); err != nil {
+	if err := inTurns(all, s.floods, s.floodEvery, func(f *follower) error { return f.flood(ctx, s.floodChanges) }); err != nil {
 		return err
 	}
 	fmt.Printf("| from a change to the subscriber, agent %s | median | 90th percentile | times that of WatchService | third of three changes, %s apart "+
-		"| last of %d changes, %s apart | lists seen of these |\n|---|---|---|---|---|---|---|\n", self.Config.Version, trainPause, s.stormChanges, stormPause)
+		"| last of %d changes, %s apart | lists seen of these |\n|---|---|---|---|---|---|---|\n", self.Config.Version, burstPause, s.floodChanges, floodPause)
 	for _, f := range all {
 		fmt.Printf("| %s | %s | %s | %.1f | %s | %s | %.0f |\n", f.name, us(seconds(median(f.first))), us(seconds(quantile(f.first, 0.9))),
 			median(ratios(f.first, all[0].first)), us(seconds(median(f.third))), us(seconds(median(f.last))), median(f.lists))
@@ -112,11 +112,11 @@ func (f *follower) start(ctx context.Context, addr string) error {
 	return err
 }
 
-// train measures three changes, each soon after the one before was seen.
-func (f *follower) train(ctx context.Context) error {
+// burst measures three changes, each soon after the one before was seen.
+func (f *follower) burst(ctx context.Context) error {
 	var took []float64
 	for range 3 {
-		time.Sleep(trainPause)
+		time.Sleep(burstPause)
 		start := time.Now()
 		if err := f.change(ctx); err != nil {
 			return err
@@ -130,11 +130,11 @@ func (f *follower) train(ctx context.Context) error {
 	return nil
 }
 
-// storm measures the last of many changes that wait for nobody.
-func (f *follower) storm(ctx context.Context, changes int) error {
+// flood measures the last of many changes that wait for nobody.
+func (f *follower) flood(ctx context.Context, changes int) error {
 	var start time.Time
 	for range changes {
-		time.Sleep(stormPause)
+		time.Sleep(floodPause)
 		start = time.Now()
 		if err := f.change(ctx); err != nil {
 			return err

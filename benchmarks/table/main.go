@@ -27,6 +27,9 @@ type scale struct {
 	rounds    int           // how often clients take turns
 	turn      time.Duration // how long the turn of the slowest takes, about
 	instances []int         // of the services that are read
+	changes   []change      // of the services that change
+	followed  []int         // services, to count connections
+	figures   string        // the folder that they are written to
 	waits     []int         // instances of the services that are waited on
 	services  []int         // of the catalogs that are read
 	zipped    []int         // instances of the services that are read with compression
@@ -34,25 +37,28 @@ type scale struct {
 	coldBuilds int // with an empty cache
 	warmBuilds int // with a cache that has the standard library
 
-	fans        []fan         // whose cost is measured
-	quiet       time.Duration // how long their queries at rest are counted
-	limit       int           // connections that an agent allows
-	limitedFans []fan         // that want more than that
-	patience    time.Duration // what those have for their first answers, and for a change
+	loads        []load        // whose cost is measured
+	quiet        time.Duration // how long their queries at rest are counted
+	limit        int           // connections that an agent allows
+	limitedLoads []load        // that want more than that
+	patience     time.Duration // what those have for their first answers, and for a change
 
-	trains       int           // of three changes each
-	trainEvery   time.Duration // from the start of one to the start of the next
-	storms       int
-	stormChanges int // of a storm
-	stormEvery   time.Duration
+	bursts       int           // of three changes each
+	burstEvery   time.Duration // from the start of one to the start of the next
+	floods       int
+	floodChanges int // of a flood
+	floodEvery   time.Duration
 }
 
 // full is the scale of the published tables. Our watches ask once a second in the
-// long run, ten times at once: that decides how often trains and storms come.
+// long run, ten times at once: that decides how often bursts and floods come.
 var full = scale{
 	rounds:    11,
 	turn:      50 * time.Millisecond,
 	instances: []int{1, 10, 100, 1000, 10000},
+	changes:   []change{{100, 1}, {1000, 1}, {10000, 1}, {1000, 10}, {1000, 100}, {1000, 1000}},
+	followed:  []int{1, 10, 100, 1000},
+	figures:   "figures",
 	waits:     []int{1, 100, 1000, 10000},
 	services:  []int{10, 100, 1000, 10000},
 	zipped:    []int{10, 100, 1000},
@@ -60,17 +66,17 @@ var full = scale{
 	coldBuilds: 3,
 	warmBuilds: 3,
 
-	fans:        []fan{{10, 1}, {100, 1}, {1000, 1}, {100, 10}, {100, 100}},
-	quiet:       time.Minute,
-	limit:       200,
-	limitedFans: []fan{{300, 1}, {100, 10}},
-	patience:    10 * time.Second,
+	loads:        []load{{10, 1}, {100, 1}, {1000, 1}, {100, 10}, {100, 100}},
+	quiet:        time.Minute,
+	limit:        200,
+	limitedLoads: []load{{300, 1}, {100, 10}},
+	patience:     10 * time.Second,
 
-	trains:       20,
-	trainEvery:   3 * time.Second,
-	storms:       3,
-	stormChanges: 30,
-	stormEvery:   12 * time.Second,
+	bursts:       20,
+	burstEvery:   3 * time.Second,
+	floods:       3,
+	floodChanges: 30,
+	floodEvery:   12 * time.Second,
 }
 
 // parts are what the command measures, in this order.
@@ -78,8 +84,9 @@ var parts = []struct {
 	name string
 	run  func(scale) error
 }{
-	{"reads", reads}, {"services", services}, {"wakes", wakes}, {"writes", writes}, {"retained", retained}, {"gzip", gzipped},
-	{"imports", imports}, {"fanout", fanout}, {"limit", limit}, {"fake", fake}, {"latency", latency},
+	{"reads", reads}, {"services", services}, {"wakes", wakes}, {"changes", changes}, {"single", single},
+	{"writes", writes}, {"retained", retained}, {"gzip", gzipped},
+	{"imports", imports}, {"connections", connections}, {"fanout", fanout}, {"limit", limit}, {"fake", fake}, {"latency", latency},
 }
 
 // role is what a process is that was started by another one of this program.
@@ -93,6 +100,7 @@ func main() {
 	}
 	s := full
 	flag.IntVar(&s.rounds, "rounds", s.rounds, "how often clients take turns")
+	flag.StringVar(&s.figures, "figures", s.figures, "the folder to write the figures to")
 	only := flag.String("only", "", "the only part to run, of "+strings.Join(names, ", "))
 	flag.Parse()
 	if *role != "" {
@@ -106,11 +114,15 @@ func main() {
 	fmt.Printf("Measured on %s with `%s`: %s, %s/%s, %d CPUs.\n\n",
 		time.Now().UTC().Format("2006-01-02"), command, runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
 	failed := false
-	for _, p := range parts {
+	for i, p := range parts {
 		if *only != "" && *only != p.name {
 			continue
 		}
-		if err := p.run(s); err != nil {
+		progressPart = fmt.Sprintf("part %d of %d, %s", i+1, len(parts), p.name)
+		progress("starting")
+		err := p.run(s)
+		progress("")
+		if err != nil {
 			log.Printf("%s: %v", p.name, err)
 			failed = true
 		}

@@ -64,7 +64,7 @@ func beSubscribers(in *json.Decoder, out *json.Encoder) error {
 // subscribe starts the subscribers, and returns the ports that they see.
 func subscribe(ctx context.Context, details subscribers) ([]atomic.Int64, error) {
 	var follow follow
-	for _, w := range fanWays {
+	for _, w := range append(ways, connectionWays...) {
 		if w.name == details.Way {
 			var err error
 			if follow, err = w.open(ctx, details.Address); err != nil {

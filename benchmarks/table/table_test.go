@@ -16,21 +16,23 @@ var quick = scale{
 	rounds:    1,
 	turn:      time.Millisecond,
 	instances: []int{1, 10},
+	changes:   []change{{10, 1}, {10, 10}},
+	followed:  []int{1, 10},
 	waits:     []int{1},
 	services:  []int{10},
 	zipped:    []int{10},
 
 	warmBuilds: 1,
 
-	fans:        []fan{{2, 2}},
-	quiet:       10 * time.Millisecond,
-	limit:       2,
-	limitedFans: []fan{{4, 1}},
-	patience:    300 * time.Millisecond,
+	loads:        []load{{2, 2}},
+	quiet:        10 * time.Millisecond,
+	limit:        2,
+	limitedLoads: []load{{4, 1}},
+	patience:     300 * time.Millisecond,
 
-	trains:       1,
-	storms:       1,
-	stormChanges: 3,
+	bursts:       1,
+	floods:       1,
+	floodChanges: 3,
 }
 
 func TestMain(m *testing.M) {
@@ -45,6 +47,7 @@ func TestMain(m *testing.M) {
 // TestParts runs all parts once, so that none of them rots. What they print is of no
 // interest.
 func TestParts(t *testing.T) {
+	quick.figures = t.TempDir()
 	for _, p := range parts {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"fmt"
+	"time"
+)
+
+// connectionWays are the ways whose connections are compared.
+var connectionWays = []way{resolver, watchService, apiLoop}
+
+// connections measures how many connections it takes to follow services, by http and
+// by https to an agent that speaks HTTP/2 too, as agents do.
+func connections(s scale) error {
+	fmt.Print("| connections to follow so many services |")
+	f := figure{title: "Connections to an agent", x: "services followed", y: "connections"}
+	var all [][]*running // by service count
+	defer func() {
+		for _, row := range all {
+			stopAll(row)
+		}
+	}()
+	for range connectionWays {
+		for range 2 {
+			f.lines = append(f.lines, line{})
+		}
+	}
+	i := 0
+	for _, scheme := range []string{"http", "https"} {
+		for _, w := range connectionWays {
+			fmt.Printf(" %s, %s |", w.name, scheme)
+			f.lines[i].name = w.name + ", " + scheme
+			i++
+		}
+	}
+	fmt.Print("\n|---|")
+	for range f.lines {
+		fmt.Print("---|")
+	}
+	fmt.Println()
+	for _, n := range s.followed {
+		progress("%d services", n)
+		fmt.Printf("| %d |", n)
+		row, err := startFollowers(n)
+		all = append(all, row)
+		if err != nil {
+			return err
+		}
+		for i, r := range row {
+			if _, err := r.report(subscribersQuestion{Port: 8080, Patience: time.Minute}); err != nil {
+				return err
+			}
+			counts, err := r.count(agentQuestion{})
+			if err != nil {
+				return err
+			}
+			fmt.Printf(" %d |", counts.Connections)
+			f.lines[i].add(float64(n), float64(counts.Connections))
+		}
+		fmt.Println()
+		stopAll(row)
+		all = nil
+	}
+	return f.write(s.figures, "connections.svg")
+}
+
+// startFollowers starts a process for each way and each scheme that follows n
+// services.
+func startFollowers(n int) (all []*running, err error) {
+	for _, tls := range []bool{false, true} {
+		for _, w := range connectionWays {
+			r, err := startRunning(load{n, 1}, w, cannedAgent{Instances: 3, Waits: true, TLS: tls})
+			all = append(all, r)
+			if err != nil {
+				return all, err
+			}
+		}
+	}
+	return all, nil
+}
