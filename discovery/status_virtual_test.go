@@ -231,7 +231,9 @@ func TestHealthIsCalledAfterUpdates(t *testing.T) {
 			}
 			return consul.HealthCritical, ""
 		}})
-		if err := reg.Update(t.Context(), webHTTP()); err != nil {
+		http := webHTTP()
+		http.Check.CheckID = "http" // a TTL goes on running if its check becomes another one under its ID
+		if err := reg.Update(t.Context(), http); err != nil {
 			t.Fatal(err)
 		}
 		calls.Store(1)
