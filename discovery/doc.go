@@ -31,9 +31,10 @@
 //
 // [Register] adds a TTL check to a service without a check, sends its heartbeats, and
 // registers the service again when the agent has lost it. The program reports its
-// status with [Registration.SetStatus] or [RegisterOptions.Health]. A server that
-// shuts down sets its status to critical first, waits until its clients have seen
-// that, and then calls [Registration.Close], which deregisters.
+// status with [Registration.SetStatus] or [RegisterOptions.Health], and changes the
+// definition with [Registration.Update]. A server that shuts down sets its status to
+// critical first, waits until its clients have seen that, and then calls
+// [Registration.Close], which deregisters.
 //
 // # Finding instances
 //
