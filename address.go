@@ -49,6 +49,9 @@ func parseAddress(s, unnamed string) (address, error) {
 	default:
 		return fail("unknown scheme %q", scheme)
 	}
+	if !hasScheme && strings.HasPrefix(rest, "/") {
+		return fail("no host (the path of a socket comes after unix://)")
+	}
 	if strings.ContainsAny(rest, "?#") {
 		return fail("a query or fragment is not allowed")
 	}

@@ -46,6 +46,8 @@ func TestMalformedAddress(t *testing.T) {
 		"http://":                    "no host",
 		"https://:8501":              "no host",
 		"unix://":                    "no path",
+		"/var/run/consul.sock":       "no host (the path of a socket comes after unix://)",
+		"/":                          "no host",
 		"tcp://consul:8500":          `unknown scheme "tcp"`,
 		"://consul":                  `unknown scheme ""`,
 		"consul:http":                `port "http"`,

@@ -77,6 +77,10 @@ type StatusError struct {
 	Code       int           // HTTP status code
 	Body       string        // the agent's message, at most 4 KiB of it
 	RetryAfter time.Duration // from the header Retry-After; 0 without one
+
+	// What the body meant before secrets were removed from it, which can be words of
+	// the agent's; nil if none were.
+	meant error
 }
 
 // Error returns one line with the method, the agent's address, the path, the code
@@ -95,9 +99,13 @@ func (e *StatusError) Error() string {
 func (e *StatusError) Is(target error) bool {
 	switch target {
 	case ErrNotFound:
-		return e.Code == http.StatusNotFound || e.isUnknownCheck() || e.isUnknownService() || e.isUnknownSession()
+		return e.Code == http.StatusNotFound || e.Is(ErrUnknownCheck) || e.Is(ErrUnknownService) || e.Is(ErrUnknownSession)
 	case ErrPermissionDenied:
 		return e.Code == http.StatusForbidden
+	case nil:
+		return false
+	case e.meant:
+		return true
 	case ErrNoLeader:
 		return e.Code == http.StatusInternalServerError && strings.Contains(e.Body, "No cluster leader")
 	case ErrRateLimited:
@@ -215,14 +223,30 @@ func (c *Client) statusError(r *call, status int, header http.Header, body []byt
 		// The local health endpoints respond with JSON in which the reason is missing.
 		said = reason
 	}
-	return &StatusError{
+	clean := secrets.redact(redactUserinfo(said))
+	e := &StatusError{
 		Method:     r.method,
 		Address:    secrets.redact(c.agent),
 		Path:       secrets.redact(c.base.EscapedPath() + r.path),
 		Code:       status,
-		Body:       shorten(strings.TrimSpace(secrets.redact(redactUserinfo(said))), maxErrorBody),
+		Body:       shorten(strings.TrimSpace(clean), maxErrorBody),
 		RetryAfter: parseRetryAfter(header.Get("Retry-After"), time.Now()),
 	}
+	if clean != said {
+		e.meant = condition(status, strings.TrimSpace(said))
+	}
+	return e
+}
+
+// condition returns what a body means, if it takes the body to know.
+func condition(status int, body string) error {
+	e := &StatusError{Code: status, Body: body}
+	for _, condition := range []error{ErrNoLeader, ErrRateLimited, ErrUnknownCheck, ErrUnknownService, ErrUnknownSession, ErrTooLarge} {
+		if e.Is(condition) {
+			return condition
+		}
+	}
+	return nil
 }
 
 // parseRetryAfter reads the header of RFC 9110, section 10.2.3: seconds, or a

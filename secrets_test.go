@@ -94,6 +94,38 @@ func TestTokenThatIsAWord(t *testing.T) {
 	}
 }
 
+// TestTokenInWordsOfTheAgent has tokens that are part of what the agent says, which
+// tells what an error means.
+func TestTokenInWordsOfTheAgent(t *testing.T) {
+	for _, tt := range []struct {
+		token string
+		code  int
+		body  string
+		means error
+	}{
+		{"leader", 500, "No cluster leader", ErrNoLeader},
+		{"rate", 503, "rate limit exceeded for operation", ErrRateLimited},
+		{"Unknown", 404, `Unknown check ID "x".`, ErrUnknownCheck},
+		{"associated", 500, `CheckID "x" does not have associated TTL`, ErrUnknownCheck},
+		{"service", 404, `Unknown service ID "x".`, ErrUnknownService},
+	} {
+		client, _ := newTestAgent(t, Config{Token: tt.token}, canned{code: tt.code, body: tt.body})
+		err := client.Agent().PassTTL(context.Background(), "x", "")
+		wantError(t, err, "[redacted]")
+		for _, condition := range []error{ErrNoLeader, ErrRateLimited, ErrUnknownCheck, ErrUnknownService} {
+			if is := errors.Is(err, condition); is != (condition == tt.means) {
+				t.Errorf("token %q: %v is %q: %t", tt.token, err, condition, is)
+			}
+		}
+		if isUnknown := tt.means == ErrUnknownCheck || tt.means == ErrUnknownService; errors.Is(err, ErrNotFound) != isUnknown {
+			t.Errorf("token %q: %v is %q: %t", tt.token, err, ErrNotFound, !isUnknown)
+		}
+		if strings.Contains(fmt.Sprintf("%#v", err), tt.token) {
+			t.Errorf("%#v shows the token", err)
+		}
+	}
+}
+
 // echoed returns what errors show of a text that comes back in every place where
 // something can come back: bodies of errors, reasons, headers, responses that are
 // no JSON or the wrong JSON, redirects, and errors of the transport.
