@@ -552,3 +552,30 @@ func TestResolverExcludeForNegative(t *testing.T) {
 		want(t, "picks it", picked(t, r)[i.ID], true)
 	})
 }
+
+// TestResolverLoadOfRemovedInstances removes an instance and adds it again: one
+// that was returned before stays current only if it is in use meanwhile.
+func TestResolverLoadOfRemovedInstances(t *testing.T) {
+	for _, inUse := range []bool{true, false} {
+		bubble(t, func(t *testing.T, agent *fakeAgent) {
+			agent.add("web", "a")
+			r := agent.resolver(nil)
+			before, done, err := r.Acquire(t.Context(), "web")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !inUse {
+				done(nil)
+			}
+			agent.remove("a")
+			time.Sleep(time.Second)
+			agent.add("web", "a")
+			time.Sleep(time.Second)
+			i, _, err := r.Acquire(t.Context(), "web")
+			if err != nil {
+				t.Fatal(err)
+			}
+			want(t, "the load is current", before.Load() == i.Load(), inUse)
+		})
+	}
+}
