@@ -872,3 +872,24 @@ func TestResolverUnderLoad(t *testing.T) {
 	wg.Wait()
 	r.Close()
 }
+
+// TestDialPanics has the function that dials panic: the use of the instance ends.
+func TestDialPanics(t *testing.T) {
+	agent := consulmock.New(t)
+	addInstance(agent, "web", "a", "127.0.0.1:1")
+	r := discovery.NewResolver(agent.Client(), &discovery.ResolverOptions{
+		Dial: func(context.Context, string, string) (net.Conn, error) { panic("boom") },
+	})
+	defer r.Close()
+	func() {
+		defer func() {
+			if recover() != "boom" {
+				t.Error("no panic")
+			}
+		}()
+		r.DialContext(context.Background(), "tcp", "web:80")
+	}()
+	if i, err := r.Pick(context.Background(), "web"); err != nil || i.Load() != 0 {
+		t.Errorf("load %d, %v", i.Load(), err)
+	}
+}
