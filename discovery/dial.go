@@ -48,19 +48,26 @@ func (r *Resolver) DialContext(ctx context.Context, network, address string) (ne
 			done(lastErr)
 			continue
 		}
-		conn, err := r.opts.Dial(ctx, network, address)
+		conn, err := r.dial(ctx, network, address, done)
 		if err == nil {
-			done(nil)
 			return conn, nil
 		}
 		lastErr = fmt.Errorf("discovery: service %q: %w", service, err)
-		if ctx.Err() == context.Canceled {
-			err = context.Canceled // not the instance's fault
-		}
-		done(err)
 		if ctx.Err() != nil {
 			break
 		}
 	}
 	return nil, lastErr
+}
+
+// dial connects to an instance, and calls done with how that went.
+func (r *Resolver) dial(ctx context.Context, network, address string, done func(error)) (net.Conn, error) {
+	defer done(context.Canceled) // if Dial panics; else done has been called
+	conn, err := r.opts.Dial(ctx, network, address)
+	if ctx.Err() == context.Canceled && err != nil {
+		done(context.Canceled) // not the instance's fault
+	} else {
+		done(err)
+	}
+	return conn, err
 }

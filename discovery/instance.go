@@ -54,7 +54,8 @@ func (i Instance) HostPort() string {
 
 // Load returns how many uses of the instance are under way in its resolver: those
 // that began with [Resolver.Acquire], and requests of [NewTransport]. It is always
-// current, also of an Instance that was returned long ago.
+// current, also of an Instance that was returned long ago, unless the instance was
+// removed meanwhile, while it was not in use.
 func (i Instance) Load() int { return i.loaded() }
 
 // loaded is Load without a copy of the instance.

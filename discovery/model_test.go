@@ -240,7 +240,9 @@ func (m *model) step() {
 		m.heal = append(m.heal, m.agent.Start)
 	case n == 15:
 		m.note("restart with data")
+		m.mu.Lock()
 		m.mixed = true
+		m.mu.Unlock()
 		m.agent.Restart(true)
 	case n == 16 && m.rand.IntN(3) == 0:
 		m.note("restart without data")

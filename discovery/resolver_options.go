@@ -72,7 +72,8 @@ type ResolverOptions struct {
 	// instances have failed: 5 seconds if 0, and no time at all if negative. It
 	// doubles with every further failure, up to a minute (or ExcludeFor, if that is
 	// longer), and ends with a success, or when the service is forgotten (see
-	// IdleTimeout).
+	// IdleTimeout). The failures of an instance that is removed after that time do
+	// not count any more when it is back.
 	ExcludeFor time.Duration
 
 	// Dial opens the connections of [Resolver.DialContext]. Nil means a

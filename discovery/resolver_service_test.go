@@ -552,3 +552,63 @@ func TestResolverExcludeForNegative(t *testing.T) {
 		want(t, "picks it", picked(t, r)[i.ID], true)
 	})
 }
+
+// TestResolverLoadOfRemovedInstances removes an instance and adds it again: one
+// that was returned before stays current only if it is in use meanwhile.
+func TestResolverLoadOfRemovedInstances(t *testing.T) {
+	for _, inUse := range []bool{true, false} {
+		bubble(t, func(t *testing.T, agent *fakeAgent) {
+			agent.add("web", "a")
+			r := agent.resolver(nil)
+			before, done, err := r.Acquire(t.Context(), "web")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !inUse {
+				done(nil)
+			}
+			agent.remove("a")
+			time.Sleep(time.Second)
+			agent.add("web", "a")
+			time.Sleep(time.Second)
+			i, _, err := r.Acquire(t.Context(), "web")
+			if err != nil {
+				t.Fatal(err)
+			}
+			want(t, "the load is current", before.Load() == i.Load(), inUse)
+		})
+	}
+}
+
+// TestResolverFailuresOfRemovedInstances has an instance fail, and again after it
+// was away: it is left out as after a first failure.
+func TestResolverFailuresOfRemovedInstances(t *testing.T) {
+	for _, away := range []bool{true, false} {
+		bubble(t, func(t *testing.T, agent *fakeAgent) {
+			agent.add("web", "a")
+			agent.add("web", "b")
+			r := agent.resolver(&discovery.ResolverOptions{ExcludeFor: 5 * time.Second})
+			for range 2 {
+				for {
+					i, done, err := r.Acquire(t.Context(), "web")
+					if err != nil {
+						t.Fatal(err)
+					}
+					if i.ID == "a" {
+						done(errors.New("boom"))
+						break
+					}
+					done(nil)
+				}
+				time.Sleep(6 * time.Second)
+				if away {
+					agent.remove("a")
+					time.Sleep(time.Second)
+					agent.add("web", "a")
+					time.Sleep(time.Second)
+				}
+			}
+			want(t, "picked after another 6 seconds", picked(t, r)["a"], away)
+		})
+	}
+}

@@ -48,14 +48,25 @@ func addInstance(agent *consulmock.Server, service, id, hostport string) {
 	agent.AddService(&consul.AgentServiceRegistration{Name: service, ID: id, Address: host, Port: n})
 }
 
-// deadAddress returns an address at which nobody listens.
+// deadAddress returns an address at which nobody listens during the test: a
+// connection has it, so that no other server of this machine gets it.
 func deadAddress(t *testing.T) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	return l.Addr().String()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	other, err := l.Accept() // else c would end with l
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { other.Close() })
+	return c.LocalAddr().String()
 }
 
 // web returns a client whose hosts are the services of a fake agent.
@@ -628,6 +639,7 @@ func TestNoPort(t *testing.T) {
 func TestTransportUnderLoad(t *testing.T) {
 	agent, r, c := webClient(t, nil)
 	backend(t, agent, "web", "stays", echo)
+	dead := []string{deadAddress(t), deadAddress(t), deadAddress(t)}
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Add(1)
@@ -639,8 +651,8 @@ func TestTransportUnderLoad(t *testing.T) {
 				return
 			default:
 			}
-			addInstance(agent, "web", "flaps", deadAddress(t))
-			if n%3 == 0 {
+			addInstance(agent, "web", "flaps", dead[n%len(dead)])
+			if n%4 == 0 {
 				agent.RemoveService("flaps")
 			}
 		}
@@ -859,4 +871,25 @@ func TestResolverUnderLoad(t *testing.T) {
 	}
 	wg.Wait()
 	r.Close()
+}
+
+// TestDialPanics has the function that dials panic: the use of the instance ends.
+func TestDialPanics(t *testing.T) {
+	agent := consulmock.New(t)
+	addInstance(agent, "web", "a", "127.0.0.1:1")
+	r := discovery.NewResolver(agent.Client(), &discovery.ResolverOptions{
+		Dial: func(context.Context, string, string) (net.Conn, error) { panic("boom") },
+	})
+	defer r.Close()
+	func() {
+		defer func() {
+			if recover() != "boom" {
+				t.Error("no panic")
+			}
+		}()
+		r.DialContext(context.Background(), "tcp", "web:80")
+	}()
+	if i, err := r.Pick(context.Background(), "web"); err != nil || i.Load() != 0 {
+		t.Errorf("load %d, %v", i.Load(), err)
+	}
 }

@@ -20,7 +20,9 @@ import (
 // ends.
 //
 // The watch sets [consul.QueryOptions.Previous] to the result of the query before,
-// so that a response costs what has changed.
+// so that a response costs what has changed. So what the client returns to a Query
+// may be part of later responses: a Query that leaves something out of a map, or
+// changes an element of a list, has to do so in a copy.
 //
 // An error counts as an error even if there are metadata: it is yielded, and the
 // next query does not wait. To wait for something that does not exist yet, such as
