@@ -124,7 +124,8 @@ func find[T any](ctx context.Context, c *Client, at endpoint, params url.Values,
 	}
 	var found []T
 	r.out, r.shared = &found, true
-	meta, err := c.read(ctx, r)
+	resp, err := c.do(ctx, r)
+	meta, err := c.queryMeta(ctx, r, resp, err)
 	switch {
 	case err == nil:
 		return found, meta, nil

@@ -39,7 +39,8 @@ func (r *Raw) Query(ctx context.Context, path string, out any, q *QueryOptions) 
 	}
 	call.setPath(r.c, path)
 	call.setBodies(nil, out)
-	return r.c.read(ctx, call)
+	resp, err := r.c.do(ctx, call)
+	return r.c.queryMeta(ctx, call, resp, err)
 }
 
 // Write writes to an endpoint. The request's body is in as it is if in is a

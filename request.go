@@ -108,16 +108,17 @@ func get[T any](ctx context.Context, c *Client, at endpoint, q *QueryOptions) (T
 		return none, nil, err
 	}
 	r.out, r.shared = &v, true
-	meta, err := c.read(ctx, r)
+	resp, err := c.do(ctx, r)
+	meta, err := c.queryMeta(ctx, r, resp, err)
 	if err != nil {
 		return none, meta, err
 	}
 	return v, meta, nil
 }
 
-// read performs a call that reads, and returns the metadata of its response.
-func (c *Client) read(ctx context.Context, r *call) (*QueryMeta, error) {
-	resp, err := c.do(ctx, r)
+// queryMeta returns the metadata of the response to a read, and the error beside
+// it: the one that do has returned, or what is wrong with the metadata.
+func (c *Client) queryMeta(ctx context.Context, r *call, resp *response, err error) (*QueryMeta, error) {
 	if err != nil && (resp == nil || !resp.isMissing()) {
 		return nil, err
 	}
