@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -359,6 +360,25 @@ func BenchmarkDecode(b *testing.B) {
 					op()
 				}
 			})
+		}
+	}
+}
+
+// TestElementsShareSlices appends to slices that several elements share, which
+// leaves the others alone.
+func TestElementsShareSlices(t *testing.T) {
+	const one = `{"Service":{"Tags":["a"],"Proxy":{"Mode":""}}}`
+	var entries []*ServiceEntry
+	if err := decode([]byte("["+one+","+one+","+one+"]"), "", &entries); err != nil {
+		t.Fatal(err)
+	}
+	for i, e := range entries {
+		e.Service.Tags, e.Service.Proxy = append(e.Service.Tags, "b"), append(e.Service.Proxy, ' ')
+		e.Service.Tags[0] = "c" // it has a slice of its own by now
+		for _, other := range entries[i+1:] {
+			if tags, proxy := other.Service.Tags, other.Service.Proxy; !slices.Equal(tags, []string{"a"}) || string(proxy) != `{"Mode":""}` {
+				t.Errorf("another element has %q and %s", tags, proxy)
+			}
 		}
 	}
 }

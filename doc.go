@@ -73,6 +73,13 @@
 // pause. The example of [QueryMeta] is such a loop. Package discovery has one that
 // minds all of that.
 //
+// # Results
+//
+// What a method returns is the caller's own, with two exceptions. The elements of a
+// list can share lists of strings and raw JSON that are equal, such as their tags:
+// to change those of one element, give it another slice. And what came with, or
+// from, a [Result] that is passed on in [QueryOptions.Previous] must not be changed.
+//
 // # Errors
 //
 // A response with another status than success is a [*StatusError], which has the

@@ -224,7 +224,7 @@ func (r AgentCheckRegistration) MarshalJSON() ([]byte, error) {
 // as service_id and deregister_critical_service_after.
 func (r *AgentCheckRegistration) UnmarshalJSON(data []byte) error {
 	w := checkRegistrationWire{
-		ID: r.ID, Name: r.Name, Notes: r.Notes,
+		ID: r.ID, CheckID: r.CheckID, Name: r.Name, Notes: r.Notes,
 		ServiceID: r.ServiceID, Namespace: r.Namespace, Partition: r.Partition,
 		serviceCheckWire: r.AgentServiceCheck.wire(),
 	}
@@ -235,6 +235,7 @@ func (r *AgentCheckRegistration) UnmarshalJSON(data []byte) error {
 	r.ID, r.Name, r.Notes = w.ID, w.Name, w.Notes
 	r.ServiceID, r.Namespace, r.Partition = w.ServiceID, w.Namespace, w.Partition
 	r.AgentServiceCheck.setWire(w.serviceCheckWire)
+	r.CheckID = w.CheckID
 	return nil
 }
 

@@ -48,6 +48,21 @@ func TestDefinitionFiles(t *testing.T) {
 	}
 }
 
+// TestCheckIDOfRegistration has the ID of a check under the name that it has in the
+// check of a service.
+func TestCheckIDOfRegistration(t *testing.T) {
+	for _, in := range []string{`{"CheckID":"mem","Name":"memory"}`, `{"check_id":"mem","name":"memory"}`} {
+		check := AgentCheckRegistration{ServiceID: "web"}
+		err := json.Unmarshal([]byte(in), &check)
+		if err != nil || check.CheckID != "mem" || check.Name != "memory" || check.ServiceID != "web" {
+			t.Errorf("%s: got %s, %v", in, show(check), err)
+		}
+		if err := json.Unmarshal([]byte(`{"Notes":"n"}`), &check); err != nil || check.CheckID != "mem" || check.Notes != "n" {
+			t.Errorf("%s, then notes: got %s, %v", in, show(check), err)
+		}
+	}
+}
+
 // TestDefinitionNames decodes every field by the name that it has in definition
 // files.
 func TestDefinitionNames(t *testing.T) {
