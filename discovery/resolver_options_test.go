@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/lictor-go/consul"
@@ -40,6 +41,7 @@ func TestResolverPrintsNoToken(t *testing.T) {
 		instances2(t, r, "web")
 		reg := agent.register(webTTL(), nil)
 		watch := discovery.WatchOptions{Query: opts.Query}
+		synctest.Wait()      // package fmt reads what the goroutines change
 		type holder struct { // of a program
 			resolver  *discovery.Resolver
 			transport http.RoundTripper
