@@ -119,7 +119,9 @@ func TestCalls(t *testing.T) {
 	test := func(t *testing.T, c *consul.Client, address string) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		results, err := killOne(ctx, "ours", "greeter", tcpCheck, 0, c, address)
+		// go-micro's cache begins to watch up to 100 ms after it has got the nodes. It
+		// would not be told of a node that has gone in between, with any registry.
+		results, err := killOne(ctx, "ours", "greeter", tcpCheck, time.Second, c, address)
 		check(t, err)
 		if r := results["ours"]; r.Lag > 4*time.Second {
 			t.Errorf("calls failed for %s, of that %s after the agent had noticed: %v", r.Last, r.Lag, r.Errors)
