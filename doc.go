@@ -46,8 +46,10 @@
 //   - [Client.Catalog] reads the same without health, and can register what
 //     has no agent.
 //   - [Client.Status] describes the servers.
+//   - [Client.KV], [Client.Session], [Client.Txn] and [Client.Event] are for keys,
+//     the sessions that hold keys as locks, transactions and user events.
 //   - [Client.Raw] is for every endpoint that has no method of its own, such as
-//     the key-value store.
+//     those of access control.
 //
 // Reads of Health and Catalog take [QueryOptions], of which nil is fine, and return
 // [QueryMeta]; an unknown name has an empty result. At the agent an unknown ID is an

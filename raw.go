@@ -11,9 +11,9 @@ import (
 	"strings"
 )
 
-// Raw calls endpoints without a typed method: the key-value store, sessions, ACLs,
-// events, the operator's and so on. They have the same options, metadata and
-// errors as the others.
+// Raw calls endpoints without a typed method: access control, prepared queries,
+// configuration entries, the operator's and so on. They have the same options,
+// metadata and errors as the others.
 //
 // A path starts with /v1/ and is escaped already: pass names that may hold
 // special characters through [url.PathEscape]. Parameters that the options do
@@ -28,8 +28,8 @@ type Raw struct {
 	c *Client
 }
 
-// Query reads an endpoint. The body of the response is written to out as it is if out is a
-// *[]byte or an [io.Writer], dropped if out is nil, and else decoded from JSON.
+// Query reads an endpoint. The body of the response is written to out as it is if
+// out is a *[]byte or an [io.Writer], dropped if out is nil, and else decoded from JSON.
 //
 // GET {path}
 func (r *Raw) Query(ctx context.Context, path string, out any, q *QueryOptions) (*QueryMeta, error) {

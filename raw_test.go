@@ -159,11 +159,12 @@ func TestRawClosesReaders(t *testing.T) {
 	ended, cancel := context.WithCancel(ctx)
 	cancel()
 	good := agent.Client()
+	var noContext context.Context
 	for name, call := range map[string]func(in io.Reader) error{
 		"a success":         func(in io.Reader) error { return good.Raw().Write(ctx, "/v1/agent/reload", in, nil, nil) },
 		"a malformed path":  func(in io.Reader) error { return good.Raw().Write(ctx, "/v1/a b", in, nil, nil) },
 		"an unusable out":   func(in io.Reader) error { return good.Raw().Write(ctx, "/v1/kv/a", in, 5, nil) },
-		"no context":        func(in io.Reader) error { return good.Raw().Write(nil, "/v1/kv/a", in, nil, nil) },
+		"no context":        func(in io.Reader) error { return good.Raw().Write(noContext, "/v1/kv/a", in, nil, nil) },
 		"a context at end":  func(in io.Reader) error { return good.Raw().Write(ended, "/v1/kv/a", in, nil, nil) },
 		"a malformed token": func(in io.Reader) error { return good.WithToken("a b").Raw().Write(ctx, "/v1/kv/a", in, nil, nil) },
 	} {

@@ -65,8 +65,7 @@ type instancesModel struct {
 	resolver *Resolver
 	trace    []string
 
-	view []Instance // expected
-	held int
+	view []Instance            // expected
 	uses []modelUse            // under way
 	load map[instanceKey]int   // expected
 	out  map[instanceKey]int64 // expected stats.until
