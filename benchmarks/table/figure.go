@@ -27,7 +27,7 @@ func (l *line) add(x, y float64) { l.points = append(l.points, [2]float64{x, y})
 
 // Sizes of a figure, and of the part of it that is between the axes.
 const (
-	figureWidth, figureHeight = 760, 420
+	figureWidth, figureHeight = 860, 420
 	figureLeft, figureTop     = 80, 56
 	figureRight, figureBottom = 530, 350
 )
@@ -163,8 +163,8 @@ func (f figure) draw(b *strings.Builder, x, y axis, text func(x, y float64, more
 // grouped returns a number with a comma in front of each three digits.
 func grouped(v float64) string {
 	s := fmt.Sprintf("%.0f", v)
-	if v < 10 && v != math.Trunc(v) {
-		return fmt.Sprintf("%.1f", v)
+	if v < 10 {
+		return fmt.Sprintf("%.2g", v)
 	}
 	for i := len(s) - 3; i > 0; i -= 3 {
 		s = s[:i] + "," + s[i:]
