@@ -24,7 +24,10 @@ func changes(s scale) error {
 	f := figure{
 		title: "Time to read a change of one instance",
 		x:     "instances of the service", y: "milliseconds",
-		lines: []line{{name: "consul/api's loop"}, {name: "Resolver.Watch"}, {name: "WatchService"}, {name: "bare net/http, and one hash"}},
+		lines: []line{
+			{name: "consul/api's loop"}, {name: "Resolver.Watch", color: 1}, {name: "WatchService", color: 2},
+			{name: "bare net/http, and one hash", color: 3},
+		},
 	}
 	for _, c := range s.changes {
 		all, err := changeCosts(s, c)
