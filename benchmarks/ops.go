@@ -180,6 +180,16 @@ func (r *Rig) Entries() ([]any, error) {
 	return boxed(entries), err
 }
 
+// Result returns the instances of a service with the result of their response.
+func (r *Rig) Result() ([]any, *consul.Result, error) {
+	q := &consul.QueryOptions{Previous: new(consul.Result)}
+	entries, meta, err := r.ours.Health().Service(context.Background(), "web", q)
+	if err != nil {
+		return nil, nil, err
+	}
+	return boxed(entries), meta.Result, nil
+}
+
 // APIEntries returns the instances of a service as consul/api decodes them.
 func (r *Rig) APIEntries() ([]any, error) {
 	entries, _, err := r.api.Health().Service("web", "", false, nil)

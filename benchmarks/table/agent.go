@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -74,6 +75,7 @@ func beAgent(in *json.Decoder, out *json.Encoder) error {
 	}
 	server := httptest.NewUnstartedServer(a.handler())
 	server.Config.ConnState = a.count
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // for handshakes of connections that were too many
 	if server.EnableHTTP2 = true; a.TLS {
 		server.StartTLS() // with a certificate that nobody trusts
 	} else {

@@ -22,9 +22,12 @@ func changes(s scale) error {
 	fmt.Println("| instances that change | our loop | `WatchService` | `Resolver.Watch` | consul/api's loop | bare net/http, and one hash " +
 		"| consul/api's loop : our loop, `WatchService`, `Resolver.Watch`, bare | allocations | KiB allocated |\n|---|---|---|---|---|---|---|---|---|")
 	f := figure{
-		title: "A change of one instance",
-		x:     "instances of the service", y: "microseconds until the change is seen",
-		lines: []line{{name: "consul/api's loop"}, {name: "Resolver.Watch"}, {name: "WatchService"}, {name: "bare net/http, and one hash"}},
+		title: "Time to read a change of one instance",
+		x:     "instances of the service", y: "milliseconds",
+		lines: []line{
+			{name: "consul/api's loop"}, {name: "Resolver.Watch", color: 1}, {name: "WatchService", color: 2},
+			{name: "bare net/http, and one hash", color: 3},
+		},
 	}
 	for _, c := range s.changes {
 		all, err := changeCosts(s, c)
@@ -47,7 +50,7 @@ func changes(s scale) error {
 			median(ratios(theirs, loop)), median(ratios(theirs, watch)), median(ratios(theirs, resolver)), median(ratios(theirs, bare)), allocs, bytes)
 		if c.each == 1 {
 			for line, way := range []int{3, 2, 1, 4} {
-				f.lines[line].add(float64(c.instances), took[way]*1e6)
+				f.lines[line].add(float64(c.instances), took[way]*1e3)
 			}
 		}
 	}

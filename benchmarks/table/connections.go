@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -19,17 +20,11 @@ func connections(s scale) error {
 			stopAll(row)
 		}
 	}()
-	for range connectionWays {
-		for range 2 {
-			f.lines = append(f.lines, line{})
-		}
-	}
-	i := 0
 	for _, scheme := range []string{"http", "https"} {
-		for _, w := range connectionWays {
+		for i, w := range connectionWays {
 			fmt.Printf(" %s, %s |", w.name, scheme)
-			f.lines[i].name = w.name + ", " + scheme
-			i++
+			name, _, _ := strings.Cut(strings.TrimPrefix(w.name, "discovery."), "'")
+			f.lines = append(f.lines, line{name: name + ", " + scheme, color: (i + 1) % 3, dashed: scheme == "https"})
 		}
 	}
 	fmt.Print("\n|---|")

@@ -20,6 +20,8 @@ type figure struct {
 // line is a line of a figure.
 type line struct {
 	name   string
+	color  int // of figureStyle
+	dashed bool
 	points [][2]float64
 }
 
@@ -27,7 +29,7 @@ func (l *line) add(x, y float64) { l.points = append(l.points, [2]float64{x, y})
 
 // Sizes of a figure, and of the part of it that is between the axes.
 const (
-	figureWidth, figureHeight = 760, 420
+	figureWidth, figureHeight = 860, 420
 	figureLeft, figureTop     = 80, 56
 	figureRight, figureBottom = 530, 350
 )
@@ -38,17 +40,16 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328 }
 .title { font-size: 16px; font-weight: 600 }
 .page { fill: #ffffff }
 .grid { stroke: #d1d9e0; stroke-width: 1 }
-.line { fill: none; stroke-width: 2.5 }
+.line { stroke-width: 2.5 }
+.dashed { stroke-dasharray: 7 5 }
 .c0 { stroke: #cf222e; fill: #cf222e } .c1 { stroke: #0969da; fill: #0969da }
 .c2 { stroke: #1a7f37; fill: #1a7f37 } .c3 { stroke: #6e7781; fill: #6e7781 }
-.c4 { stroke: #9a6700; fill: #9a6700 } .c5 { stroke: #8250df; fill: #8250df }
 @media (prefers-color-scheme: dark) {
 text { fill: #e6edf3 }
 .page { fill: #0d1117 }
 .grid { stroke: #30363d }
 .c0 { stroke: #ff7b72; fill: #ff7b72 } .c1 { stroke: #58a6ff; fill: #58a6ff }
 .c2 { stroke: #56d364; fill: #56d364 } .c3 { stroke: #9ea7b3; fill: #9ea7b3 }
-.c4 { stroke: #e3b341; fill: #e3b341 } .c5 { stroke: #bc8cff; fill: #bc8cff }
 }
 .line { fill: none }
 </style>
@@ -132,30 +133,34 @@ func (f figure) svg() string {
 // draw draws the lines, with their names at their ends, no two on top of each other.
 func (f figure) draw(b *strings.Builder, x, y axis, text func(x, y float64, more, s string)) {
 	type label struct {
-		y    float64
-		i    int
-		name string
+		y     float64
+		color int
+		name  string
 	}
 	var labels []label
-	for i, l := range f.lines {
+	for _, l := range f.lines {
 		if len(l.points) == 0 {
 			continue
 		}
 		var at []string
 		for _, p := range l.points {
 			at = append(at, fmt.Sprintf("%.1f %.1f", x.place(p[0]), y.place(p[1])))
-			fmt.Fprintf(b, `<circle class="c%d" cx="%.1f" cy="%.1f" r="3.5"/>`+"\n", i, x.place(p[0]), y.place(p[1]))
+			fmt.Fprintf(b, `<circle class="c%d" cx="%.1f" cy="%.1f" r="3.5"/>`+"\n", l.color, x.place(p[0]), y.place(p[1]))
 		}
-		fmt.Fprintf(b, `<path class="line c%d" d="M%s"/>`+"\n", i, strings.Join(at, " L"))
+		class := fmt.Sprintf("line c%d", l.color)
+		if l.dashed {
+			class += " dashed"
+		}
+		fmt.Fprintf(b, `<path class="%s" d="M%s"/>`+"\n", class, strings.Join(at, " L"))
 		last := l.points[len(l.points)-1]
-		labels = append(labels, label{y.place(last[1]), i, l.name + ": " + grouped(last[1])})
+		labels = append(labels, label{y.place(last[1]), l.color, l.name + ": " + grouped(last[1])})
 	}
 	slices.SortFunc(labels, func(a, b label) int { return cmp.Compare(a.y, b.y) })
 	for i := range labels {
 		if i > 0 {
 			labels[i].y = max(labels[i].y, labels[i-1].y+18)
 		}
-		fmt.Fprintf(b, `<rect class="c%d" x="%d" y="%.1f" width="9" height="9"/>`+"\n", labels[i].i, figureRight+12, labels[i].y-4.5)
+		fmt.Fprintf(b, `<rect class="c%d" x="%d" y="%.1f" width="9" height="9"/>`+"\n", labels[i].color, figureRight+12, labels[i].y-4.5)
 		text(figureRight+26, labels[i].y+4, "", labels[i].name)
 	}
 }
@@ -163,8 +168,8 @@ func (f figure) draw(b *strings.Builder, x, y axis, text func(x, y float64, more
 // grouped returns a number with a comma in front of each three digits.
 func grouped(v float64) string {
 	s := fmt.Sprintf("%.0f", v)
-	if v < 10 && v != math.Trunc(v) {
-		return fmt.Sprintf("%.1f", v)
+	if v < 10 {
+		return fmt.Sprintf("%.2g", v)
 	}
 	for i := len(s) - 3; i > 0; i -= 3 {
 		s = s[:i] + "," + s[i:]

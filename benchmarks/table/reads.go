@@ -160,6 +160,16 @@ func retained(scale) error {
 		}
 		fmt.Printf("| all of them | %d KiB | %d KiB |\n", sizes[0][0]/1024, sizes[1][0]/1024)
 		fmt.Printf("| one of them, the others dropped | %.1f KiB | %.1f KiB |\n", float64(sizes[0][1])/1024, float64(sizes[1][1])/1024)
+		entries, result, err := rig.Result()
+		if err != nil {
+			return err
+		}
+		with := heap()
+		runtime.KeepAlive(result)
+		result = nil
+		size := float64(with - heap())
+		fmt.Printf("| the `Result` of all of them, beside them | %.1f KiB, %.1f bytes an instance | |\n", size/1024, size/n)
+		runtime.KeepAlive(entries)
 		return nil
 	})
 }
