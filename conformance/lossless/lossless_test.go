@@ -55,7 +55,7 @@ var answers = []struct {
 
 // noType are the endpoints without a type of their own: they are reached through
 // consul.Raw, or answer true.
-var noType = []string{"/v1/agent/connect/", "/v1/agent/monitor"}
+var noType = []string{"/v1/agent/connect/", "/v1/agent/monitor", "/v1/operator/"}
 
 // bodies are the types of the registrations by endpoint.
 var bodies = map[string]any{
