@@ -106,7 +106,7 @@ func (q *request) readCatalogService(byName string, instances func() []*service)
 		keys: func() []string {
 			keys := []string{recordWatch(byName, q.name)}
 			for _, s := range q.tagged(instances()) {
-				keys = append(keys, recordWatch(servicesByName, s.Name), recordWatch(nodesByName, s.node.Node))
+				keys = append(keys, recordWatch(servicesByName, s.Name), nodeRecordOf(s.node.Node))
 			}
 			return keys
 		},
@@ -135,15 +135,17 @@ func catalogNode(q *request) (any, error) {
 
 // catalogNodeServices answers GET /v1/catalog/node-services/{node}.
 func catalogNodeServices(q *request) (any, error) {
+	var answer struct {
+		Node     *nodeJSON
+		Services []*serviceJSON
+	}
 	return q.readNode(func(n *node, services []*serviceJSON) any {
-		var answer struct {
-			Node     *nodeJSON
-			Services []*serviceJSON
+		switch {
+		case n != nil:
+			answer.Node, answer.Services = n.nodeRecord, services
+		case q.v == v1_21_4: // 1.8.7 leaves a node that goes during a wait in the response
+			answer.Node, answer.Services = nil, services
 		}
-		if n != nil {
-			answer.Node = n.nodeRecord
-		}
-		answer.Services = services
 		return answer
 	})
 }
@@ -157,14 +159,14 @@ var nullBody = &answer{}
 func (q *request) readNode(shape func(*node, []*serviceJSON) any) (any, error) {
 	st := q.a.store
 	return q.read(read{
-		missing: "Missing node name", target: ofNodeService,
+		missing: "Missing node name", target: ofNodeService, keepsLast: q.v == v1_8_7,
 		index: func() uint64 { return st.nodeIndex(q.name) },
 		keys: func() []string {
 			n := st.findNode(q.name)
 			if n == nil {
-				return []string{recordWatch(nodesByName)}
+				return []string{recordWatch(nodesByName, q.name)}
 			}
-			return []string{recordWatch(nodesByName, n.Node), recordWatch(servicesByNode, n.Node)}
+			return []string{nodeRecordOf(n.Node), recordWatch(servicesByNode, n.Node)}
 		},
 		result: func(authz *authorizer, keep predicate) (any, bool, error) {
 			n := st.findNode(q.name)

@@ -59,7 +59,8 @@
 // backend serves them. The agent corrects its part of the catalog every one to two
 // minutes; a new output of a check that keeps its status is written to the
 // catalog within some minutes; every other change at once, before the request
-// that made it ends.
+// that made it ends. An alias check that a request registers has its first
+// result a millisecond later, and learns within a minute what it is not told of.
 //
 // # What it models
 //
@@ -73,9 +74,9 @@
 //     Knownleader header that is always false; see [WithStreaming].
 //   - The parameters of reads: passing, tag, node-meta, filter, stale, consistent,
 //     cached, near (which changes no order), dc, pretty.
-//   - Access control, if tokens are given; see [WithTokens]. Rules are for service,
-//     node, agent, operator and acl. Policies and tokens can be made, and tokens
-//     deleted, through /v1/acl/policy and /v1/acl/token.
+//   - Access control, if tokens are given; see [Token]. Rules for service, node,
+//     agent, operator and acl have an effect. Policies and tokens can be made, and
+//     tokens deleted, through /v1/acl/policy and /v1/acl/token.
 //   - What an agent reports of itself: self, host, metrics, members, version, and the
 //     log through monitor. The machine is made up, and so are the numbers.
 //   - How an agent refuses: unknown fields, wrong types, unclean paths, wrong
@@ -102,7 +103,8 @@
 // simulate the loss of the leader and other failures.
 //
 // The key-value store, sessions, events, prepared queries, transactions,
-// coordinates, snapshots, the operator's endpoints, configuration entries,
+// coordinates, snapshots, the operator's endpoints except for the peers of raft,
+// configuration entries,
 // intentions, peering, the certificates of the mesh, and the rest of the access
 // control respond with 501 and a body that names the fake as the reason.
 // Gateways, DNS, gRPC and TLS do not exist. Script and Docker checks are refused

@@ -64,12 +64,8 @@ func parseHAR(data []byte) ([]harEntry, error) {
 	}
 	entries := make([]harEntry, 0, len(file.Log.Entries))
 	for i, raw := range file.Log.Entries {
-		var e harEntry
+		e, err := decodeEntry(raw, creator.Name)
 		isReplayable := false
-		raw, err := plainEntry(raw, creator.Name)
-		if err == nil {
-			err = decodeHAR(raw, &e)
-		}
 		if err == nil {
 			isReplayable, err = e.check()
 		}
@@ -97,21 +93,34 @@ var ownFields = map[string]func() any{
 	"_encoding": func() any { return new(string) },
 }
 
-// plainEntry returns an entry of another program as this package would write it:
-// without the additions of others, and with whole numbers as such. In archives
-// that name no creator, and in those of the project's own tool for real agents,
-// what has the name and the form of one of our additions is taken for it.
-func plainEntry(entry json.RawMessage, creator string) (json.RawMessage, error) {
-	if creator == creatorName {
-		return entry, nil
+// decodeEntry decodes an entry. In archives that name no creator, and in those of
+// the project's own tool for real agents, what has the name and the form of one of
+// our additions is taken for it.
+func decodeEntry(raw json.RawMessage, creator string) (e harEntry, err error) {
+	mayBeOurs := creator == creatorName || creator == "recorder" || creator == ""
+	if mayBeOurs {
+		if err = decodeHAR(raw, &e); err == nil || creator == creatorName {
+			return e, err
+		}
+		e = harEntry{}
 	}
+	if raw, err = plainEntry(raw, mayBeOurs); err != nil {
+		return e, err
+	}
+	err = decodeHAR(raw, &e)
+	return e, err
+}
+
+// plainEntry returns an entry of another program as this package would write it:
+// without the additions of others, and with whole numbers as such.
+func plainEntry(entry json.RawMessage, mayBeOurs bool) (json.RawMessage, error) {
 	d := json.NewDecoder(bytes.NewReader(entry))
 	d.UseNumber()
 	var v any
 	if err := d.Decode(&v); err != nil {
 		return nil, err
 	}
-	return json.Marshal(plainValue(v, creator == "" || creator == "recorder"))
+	return json.Marshal(plainValue(v, mayBeOurs))
 }
 
 func plainValue(v any, mayBeOurs bool) any {

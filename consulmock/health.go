@@ -18,7 +18,7 @@ func healthService(q *request) (any, error) {
 		keys:   func() []string { return q.instanceKeys(name) },
 		result: q.entries(func() []*service { return st.instances(q.name) }),
 
-		byIndex: !q.query.Has("tag"),
+		keepsLast: !q.query.Has("tag"),
 	})
 }
 
@@ -31,7 +31,7 @@ func (q *request) instanceKeys(name string) []string {
 	}
 	keys := []string{recordWatch(servicesByName, name)}
 	for _, s := range q.tagged(q.a.store.instances(name)) {
-		keys = append(keys, recordWatch(nodesByName, s.node.Node), recordWatch(checksByOwner, s.node.Node, whether(false)),
+		keys = append(keys, nodeRecordOf(s.node.Node), recordWatch(checksByOwner, s.node.Node, whether(false)),
 			recordWatch(checksByID, s.node.Node, s.ID))
 	}
 	return keys

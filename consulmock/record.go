@@ -120,7 +120,7 @@ func parseTarget(target string) (*url.URL, error) {
 	if err != nil {
 		return nil, fmt.Errorf("consulmock: target %q: %w", target, err)
 	}
-	u.Path, u.RawPath = strings.TrimSuffix(u.Path, "/"), ""
+	u.Path, u.RawPath = strings.TrimSuffix(u.Path, "/"), strings.TrimSuffix(u.RawPath, "/")
 	return u, nil
 }
 

@@ -29,6 +29,7 @@ func (st *store) ensureNode(rec nodeRecord) *node {
 	rec.ModifyIndex = st.index
 	n.nodeRecord = &rec
 	st.touch(nodesTable, oneNode+key)
+	st.notify(nodeRecordOf(key))
 	st.recordChanged(before, rec.keys())
 	st.touchServicesOf(n)
 	return n
@@ -225,6 +226,6 @@ func (st *store) deleteNode(name string) {
 	delete(st.nodes, key)
 	delete(st.indexes, oneNode+key)
 	st.touch(nodesTable, nodesGone)
-	st.notify(oneNode + key)
+	st.notify(oneNode+key, nodeRecordOf(key))
 	st.recordChanged(n.nodeRecord.keys(), nil)
 }

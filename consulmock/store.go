@@ -45,6 +45,9 @@ const (
 // a view follows. Those of waiters for records are made by recordWatch.
 const streamOf = "stream of "
 
+// nodeRecordOf returns the key of waiters for the record of a node that there is.
+func nodeRecordOf(name string) string { return "node record " + strings.ToLower(name) }
+
 // node is a node with what is registered on it.
 type node struct {
 	*nodeRecord
