@@ -204,9 +204,14 @@ func framesAgent(t *testing.T, give func(stream uint32) []byte) (address string,
 	}
 	asked = new(atomic.Int32)
 	var group sync.WaitGroup
+	ended := make(chan struct{})
 	serve := func(conn net.Conn) {
 		defer group.Done()
 		defer conn.Close()
+		go func() { // not only when the client closes it
+			<-ended
+			conn.Close()
+		}()
 		io.CopyN(io.Discard, conn, int64(len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")))
 		conn.Write(frame(4, 0, 0)) // settings
 		header := make([]byte, 9)
@@ -242,6 +247,7 @@ func framesAgent(t *testing.T, give func(stream uint32) []byte) (address string,
 	}()
 	t.Cleanup(func() {
 		l.Close()
+		close(ended)
 		group.Wait()
 	})
 	return "https://" + l.Addr().String(), asked
@@ -371,11 +377,36 @@ func TestHTTP2Files(t *testing.T) {
 	}
 }
 
+// TestHTTP2Burst sends a thousand queries at once. There are no more connections
+// than that takes.
+func TestHTTP2Burst(t *testing.T) {
+	a, arrived, _ := newWaitingAgent(t)
+	c := a.client(Config{})
+	ctx, cancel := context.WithCancel(context.Background())
+	var group sync.WaitGroup
+	for range 1000 {
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			blocking(ctx, c)
+		}()
+	}
+	for range 1000 {
+		<-arrived
+	}
+	if n := a.opened.Load(); n > 50 {
+		t.Errorf("%d connections", n)
+	}
+	t.Logf("%d connections", a.opened.Load())
+	cancel()
+	group.Wait()
+}
+
 // TestHTTP2Pings checks that a connection that hangs does not stay in use: a
 // transport without pings would send requests over it for a quarter of an hour.
 func TestHTTP2Pings(t *testing.T) {
 	split := newTransport(address{url: url.URL{Scheme: "https", Host: "consul.example"}}, &tls.Config{}).(*splitTransport)
-	for _, transport := range []*http.Transport{split.blocking, split.other} {
+	for _, transport := range []*sharingTransport{split.blocking, split.other} {
 		if h := transport.HTTP2; h == nil || h.SendPingTimeout != 15*time.Second || h.PingTimeout != 15*time.Second {
 			t.Errorf("pings are %+v", h)
 		}

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/lictor-go/consul/internal/protocol"
 )
 
 const (
@@ -233,6 +235,7 @@ func (c *Client) send(ctx context.Context, r *call) (resp *http.Response, cancel
 		cancel()
 		return nil, nil, c.fail(ctx, r, err)
 	}
+	protocol.Note(ctx, resp.ProtoMajor)
 	if resp.StatusCode/100 == 2 || slices.Contains(r.accept, resp.StatusCode) {
 		return resp, cancel, nil
 	}
