@@ -55,7 +55,7 @@
 // them.
 //
 // [Watch] and [WatchService] are loops without a resolver. They yield the responses
-// of the agent with all details, and hold a connection each.
+// of the agent with all details, and hold a connection each, except over HTTP/2.
 //
 // # Logs and metrics
 //
@@ -64,12 +64,14 @@
 //
 // # Connections
 //
-// Agents allow one client address 200 connections by default, and each query
-// that waits for a change holds one. A resolver uses at most
-// [ResolverOptions.MaxQueries] of them, however many services it follows, so that
-// heartbeats get through. A watch uses one. A registration uses one for a moment
-// at each heartbeat, and shares it with others of the same client. Use one
-// client in a program, and one resolver for each set of [ResolverOptions].
+// Agents allow one client address 200 connections by default. Over https the client
+// speaks HTTP/2, and some 250 queries share a connection: a resolver may follow
+// thousands of services. Over HTTP/1 each query that waits for a change holds a
+// connection. A resolver uses at most [ResolverOptions.MaxQueries] of them, however
+// many services it follows, so that heartbeats get through. A watch uses one. A
+// registration uses one for a moment at each heartbeat, and shares it with others of
+// the same client. Use one client in a program, and one resolver for each set of
+// [ResolverOptions].
 //
 // # When the agent is away
 //
