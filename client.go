@@ -11,6 +11,7 @@ import (
 	"os"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -113,7 +114,7 @@ func (c Config) transport(addr address) (http.RoundTripper, error) {
 	if err != nil {
 		return nil, fmt.Errorf("consul: Config.TLS: %w", err)
 	}
-	build := func(config *tls.Config) *http.Transport { return newTransport(addr, config) }
+	build := func(config *tls.Config) closingTransport { return newTransport(addr, config) }
 	if !c.TLS.namesFiles() {
 		return build(config), nil
 	}
@@ -130,11 +131,26 @@ func isNil(v any) bool {
 	return false
 }
 
+// closingTransport is a transport that keeps connections.
+type closingTransport interface {
+	http.RoundTripper
+	CloseIdleConnections()
+}
+
 // newTransport returns a transport for many parallel blocking queries to one
 // host.
-func newTransport(addr address, tlsConfig *tls.Config) *http.Transport {
-	// A Base that was made for HTTP/2 would make the agent speak it.
-	tlsConfig.NextProtos = nil
+func newTransport(addr address, tlsConfig *tls.Config) closingTransport {
+	protocols := tlsConfig.NextProtos
+	tlsConfig.NextProtos = nil // package net/http sets those that it speaks
+	build := func() *http.Transport { return newHTTP1Transport(addr, tlsConfig.Clone()) }
+	if addr.url.Scheme != "https" || len(protocols) > 0 && !slices.Contains(protocols, "h2") {
+		return build()
+	}
+	return newHTTP2Transport(build)
+}
+
+// newHTTP1Transport returns a transport for HTTP/1.
+func newHTTP1Transport(addr address, tlsConfig *tls.Config) *http.Transport {
 	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
 	t := &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,

@@ -57,6 +57,10 @@ type Config struct {
 
 	// TLS is used with https:// addresses. With any other address it has to be
 	// empty: settings of TLS that have no effect are an error.
+	//
+	// Over https the client speaks HTTP/2 where the agent does, if the program is
+	// built with Go 1.24 or later: some 250 requests that wait share a connection then.
+	// To switch that off, give TLS.Base the NextProtos http/1.1.
 	TLS TLSConfig
 
 	// Transport replaces the built-in transport. Address then only shapes URLs,

@@ -41,7 +41,7 @@ func TestHandshakeTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		agent, conn := net.Pipe()
 		defer agent.Close()
-		transport := newTransport(address{}, &tls.Config{})
+		transport := newHTTP1Transport(address{}, &tls.Config{})
 		transport.DialContext = func(context.Context, string, string) (net.Conn, error) { return conn, nil }
 		client, err := NewClient(Config{Address: "https://consul.example", Transport: transport})
 		if err != nil {

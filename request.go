@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/lictor-go/consul/internal/protocol"
 )
 
 const (
@@ -222,7 +224,7 @@ func (c *Client) send(ctx context.Context, r *call) (resp *http.Response, cancel
 	if r.timeout > 0 {
 		sendCtx, cancel = context.WithTimeout(ctx, r.timeout)
 		r.lost = new(atomic.Bool)
-		sendCtx = sendOnce(sendCtx, cancel, r.lost)
+		sendCtx = sendOnce(context.WithValue(sendCtx, blockingKey{}, true), cancel, r.lost)
 	}
 	req, err := c.newRequest(sendCtx, r)
 	if err != nil {
@@ -234,6 +236,7 @@ func (c *Client) send(ctx context.Context, r *call) (resp *http.Response, cancel
 		cancel()
 		return nil, nil, c.fail(ctx, r, err)
 	}
+	protocol.Note(ctx, resp.ProtoMajor)
 	if resp.StatusCode/100 == 2 || slices.Contains(r.accept, resp.StatusCode) {
 		return resp, cancel, nil
 	}
@@ -256,21 +259,42 @@ func (c *Client) check(ctx context.Context, r *call) error {
 	return nil
 }
 
+// blockingKey is the key of a value that the contexts of blocking queries have.
+type blockingKey struct{}
+
+func isBlocking(ctx context.Context) bool { return ctx.Value(blockingKey{}) != nil }
+
 // sendOnce keeps a blocking query from being sent again behind our back: package
-// net/http repeats a GET whose connection ends, and the agent that takes the
-// repeated one may have started again, and count from a lower index than the
-// query waits on. It calls cancel then, and sets lost.
+// net/http repeats a GET whose connection ends, and over HTTP/2 everything that the
+// agent has given back. The agent that takes the repeated one may have started
+// again, and count from a lower index than the query waits on. It calls cancel
+// then, and sets lost.
 func sendOnce(ctx context.Context, cancel func(), lost *atomic.Bool) context.Context {
-	var sent atomic.Bool
+	const (
+		begun = iota + 1
+		sent
+		responded // which may be noticed before it is noticed that the request was sent
+	)
+	var state atomic.Int32
+	stop := func() {
+		if state.Load() == sent {
+			lost.Store(true)
+			cancel()
+		}
+	}
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GetConn: func(string) {
-			if sent.Load() {
-				lost.Store(true)
-				cancel()
+		GetConn: func(string) { stop() },
+		GotConn: func(httptrace.GotConnInfo) { // sometimes without GetConn, over HTTP/2
+			stop()
+			state.CompareAndSwap(0, begun)
+			state.CompareAndSwap(responded, begun) // a redirect is followed
+		},
+		WroteRequest: func(info httptrace.WroteRequestInfo) {
+			if info.Err == nil {
+				state.CompareAndSwap(begun, sent)
 			}
 		},
-		WroteRequest:         func(info httptrace.WroteRequestInfo) { sent.Store(info.Err == nil) },
-		GotFirstResponseByte: func() { sent.Store(false) }, // a redirect may follow
+		GotFirstResponseByte: func() { state.Store(responded) },
 	})
 }
 

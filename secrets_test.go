@@ -52,7 +52,7 @@ func TestSecretsDoNotShow(t *testing.T) {
 	for name, v := range map[string]any{
 		"Config": cfg, "*Config": &cfg,
 		"printed address":        fmt.Sprint(Config{Address: "http://u:" + secret + "@h?token=" + secret}, Config{Address: "u:" + secret + "@h"}),
-		"transport that reloads": newReloadingTransport(TLSConfig{KeyPEM: []byte(secret)}, tlsFiles{key: []byte(secret)}, &tls.Config{}, func(*tls.Config) *http.Transport { return nil }),
+		"transport that reloads": newReloadingTransport(TLSConfig{KeyPEM: []byte(secret)}, tlsFiles{key: []byte(secret)}, &tls.Config{}, func(*tls.Config) closingTransport { return nil }),
 		"TLSConfig":              cfg.TLS, "Client": client, "Client by value": *client, "Agent": client.Agent(), "*Client copy": client.WithDatacenter("x"),
 		"struct with a client": struct{ C *Client }{client}, "struct with a private client": struct{ c *Client }{client},
 		"QueryOptions": QueryOptions{Token: secret, Filter: "x"}, "*QueryOptions": &QueryOptions{Token: secret}, "WriteOptions": &WriteOptions{Token: secret},

@@ -24,10 +24,11 @@ import (
 // request fails then, its error mentions it. Only regular files are read again.
 type TLSConfig struct {
 	// Base is what the other fields are laid over, for a configuration that
-	// exists already: those that are set win over it, and its NextProtos are not
-	// used by NewClient, nor is its ClientSessionCache if there are files, because
-	// sessions outlive certificates. It is cloned and never changed. Nil means an
-	// empty one. A MinVersion of 0 means TLS 1.2.
+	// exists already: those that are set win over it. NewClient does not use its
+	// ClientSessionCache if there are files, because sessions outlive certificates.
+	// If it has NextProtos, and h2 is not among them, NewClient speaks HTTP/1 only,
+	// and else HTTP/2 where the agent does; nothing else in them is used. It is cloned
+	// and never changed. Nil means an empty one. A MinVersion of 0 means TLS 1.2.
 	Base *tls.Config `json:"-"`
 
 	// The authorities to trust instead of the system's: a file, every file in a

@@ -53,7 +53,7 @@
 // them.
 //
 // [Watch] and [WatchService] are loops without a resolver. They yield the responses
-// of the agent with all details, and hold a connection each.
+// of the agent with all details, and hold a connection each, except over HTTP/2.
 //
 // # Logs and metrics
 //
@@ -62,10 +62,14 @@
 //
 // # Connections
 //
-// A resolver uses at most [ResolverOptions.MaxQueries] connections to the agent, a
-// watch uses one, and a registration one for a moment at each heartbeat, which it
-// shares with others of the same client. Use one client in a program, and one
-// resolver for each set of [ResolverOptions].
+// Agents allow one client address 200 connections by default. Over https the client
+// speaks HTTP/2, and some 250 queries share a connection: a resolver may follow
+// thousands of services. Over HTTP/1 each query that waits for a change holds a
+// connection. A resolver uses at most [ResolverOptions.MaxQueries] of them, however
+// many services it follows, so that heartbeats get through. A watch uses one. A
+// registration uses one for a moment at each heartbeat, and shares it with others of
+// the same client. Use one client in a program, and one resolver for each set of
+// [ResolverOptions].
 //
 // # When the agent is away
 //

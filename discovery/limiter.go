@@ -4,6 +4,8 @@ import (
 	"context"
 	"math/rand/v2"
 	"time"
+
+	"github.com/lictor-go/consul/internal/protocol"
 )
 
 // queryLimiter limits the queries of a resolver that are under way. A query that
@@ -13,11 +15,19 @@ import (
 // a first query never waits for a place that another one holds for a minute, and
 // heartbeats find connections left.
 //
+// Over HTTP/2 queries that wait share connections, so that there may be any number
+// of them, unless the caller has chosen one. First queries are limited all the same:
+// a thousand at once would open dozens of connections before it is known that one
+// would do.
+//
 // A datacenter that hangs holds a place for as long as a query may take. So each
 // datacenter polls in places of its own.
 type queryLimiter struct {
 	waiting chan struct{}
 	polling []chan struct{} // one for each datacenter
+
+	isStrict bool             // the number of queries holds over HTTP/2, too
+	version  protocol.Version // of HTTP
 }
 
 const (
@@ -44,6 +54,9 @@ func newQueryLimiter(n, datacenters int) *queryLimiter {
 // wait for a change if it wants to. The caller has to call release after the
 // query. A nil release means that ctx has ended.
 func (l *queryLimiter) acquire(ctx context.Context, datacenter int, wait bool) (release func(), mayWait bool) {
+	if wait && !l.isStrict && l.version.SharesConnections() {
+		return func() {}, true
+	}
 	if wait {
 		timer := time.NewTimer(jittered(pollInterval, rand.Float64()))
 		defer timer.Stop()

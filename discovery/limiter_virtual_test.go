@@ -4,6 +4,7 @@ package discovery_test
 
 import (
 	"fmt"
+	"net/http"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -144,4 +145,56 @@ func TestResolverPlacesBecomeFree(t *testing.T) {
 		}
 		r.Close()
 	})
+}
+
+// TestResolverOverHTTP2 follows more services than there are places for queries, of an
+// agent whose requests share connections: all wait, and none is polled. With
+// MaxQueries that number holds, and so it does when the agent speaks HTTP/1 again.
+func TestResolverOverHTTP2(t *testing.T) {
+	for _, limit := range []int{0, 200} {
+		bubble(t, func(t *testing.T, agent *fakeAgent) {
+			const services = 300
+			major := 2
+			base := agent.wire.base
+			agent.wire.base = roundTripper(func(r *http.Request) (*http.Response, error) {
+				resp, err := base.RoundTrip(r)
+				if err == nil {
+					resp.ProtoMajor = major
+				}
+				return resp, err
+			})
+			name := func(n int) string { return fmt.Sprintf("s%03d", n) }
+			r := agent.resolver(&discovery.ResolverOptions{MaxQueries: limit})
+			follow := func() {
+				for n := range services {
+					go func() {
+						for range r.Watch(t.Context(), name(n)) {
+						}
+					}()
+				}
+				time.Sleep(2 * time.Minute) // until all queries have begun anew
+			}
+			follow()
+			waiting, _ := agent.wire.inFlight()
+			if want := services; limit == 0 && waiting != want || limit > 0 && waiting > limit {
+				t.Errorf("%d queries are under way, want %d, or at most %d", waiting, want, limit)
+			}
+			if limit == 0 {
+				changed := time.Now()
+				agent.add(name(299), "new")
+				for instances2(t, r, name(299)) == "" {
+					time.Sleep(time.Millisecond)
+				}
+				if took := time.Since(changed); took > 10*time.Millisecond {
+					t.Errorf("a change was seen after %s", took)
+				}
+				major = 1
+				time.Sleep(2 * time.Minute)
+				if waiting, _ := agent.wire.inFlight(); waiting > 128 {
+					t.Errorf("%d queries are under way over HTTP/1", waiting)
+				}
+			}
+			r.Close()
+		})
+	}
 }

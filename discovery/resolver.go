@@ -57,6 +57,7 @@ func NewResolver(c *consul.Client, opts *ResolverOptions) *Resolver {
 	}
 	r.watch = r.opts.watch()
 	r.limiter = newQueryLimiter(r.opts.MaxQueries, len(r.opts.Datacenters))
+	r.limiter.isStrict = opts != nil && opts.MaxQueries > 0
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r
 }
@@ -191,7 +192,8 @@ type State struct {
 	// Answered is the time of the agent's last response; zero means that there was
 	// none. While Err is nil, a query is waiting for changes, so the instances are
 	// current even if Answered is a minute ago. (Services beyond
-	// [ResolverOptions.MaxQueries] are queried every 5 seconds instead.)
+	// [ResolverOptions.MaxQueries] are queried every 5 seconds instead, which by
+	// default happens over HTTP/1 only.)
 	Answered time.Time
 
 	// Err is the error of the last query, nil if the agent responded.

@@ -53,9 +53,10 @@ type ResolverOptions struct {
 	// it cannot be reached or has no leader; but not if it refuses the query.
 	IdleTimeout time.Duration
 
-	// MaxQueries is how many queries may be under way at the same time, and so the
-	// most connections that the resolver uses: 128 by default, of the 200 that
-	// agents allow to a client. An eighth of them, 1 to 16, do not wait for
+	// MaxQueries is how many queries may be under way at the same time. By default
+	// there are 128 over HTTP/1, where each needs one of the 200 connections that
+	// agents allow to a client; over HTTP/2, where some 250 share a connection, any
+	// number may wait for changes. If it is set, it holds over both. An eighth of them, 1 to 16, do not wait for
 	// changes. They serve first queries, and services for which there is no room
 	// among the others, which are polled about every 5 seconds. Several Datacenters
 	// have equal shares of that eighth, at least 1 each, so that one that hangs does

@@ -146,9 +146,9 @@ func cloneQuery(q consul.QueryOptions) consul.QueryOptions {
 // ends with an error 30 s after the longest wait, which is WaitTime and the
 // sixteenth that agents add to it.
 //
-// Each running watch holds one connection. Agents allow a client 200 of them by
-// default. To follow many services at once use a [Resolver], which shares and
-// limits its queries.
+// Each running watch holds one connection, of which agents allow a client 200 by
+// default; over https, where the agent speaks HTTP/2, some 250 share one. To follow
+// many services at once use a [Resolver], which shares and limits its queries.
 func Watch[T any](ctx context.Context, query Query[T], opts *WatchOptions) iter.Seq2[T, error] {
 	if query == nil {
 		return errorSeq[T](errors.New("discovery: nil query"))
