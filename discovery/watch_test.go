@@ -477,7 +477,8 @@ func TestWatchOfAgentService(t *testing.T) {
 				break
 			}
 			time.AfterFunc(90*time.Second, func() {
-				agent.add("web", "web-1", func(r *consul.AgentServiceRegistration) { r.Port = 81 })
+				// No request: it would be cut off when the test ends.
+				agent.AddService(&consul.AgentServiceRegistration{Name: "web", ID: "web-1", Port: 81})
 			})
 		}
 		want(t, "ports", fmt.Sprint(ports), "[80 81]")

@@ -19,7 +19,7 @@ func (c change) String() string {
 
 // changes compares ways to see that some instances of a service have changed.
 func changes(s scale) error {
-	fmt.Println("| instances that change | our loop | `WatchService` | `Resolver.Watch` | consul/api's loop | bare net/http, and one hash " +
+	show("%s\n", "| instances that change | our loop | `WatchService` | `Resolver.Watch` | consul/api's loop | bare net/http, and one hash "+
 		"| consul/api's loop : our loop, `WatchService`, `Resolver.Watch`, bare | allocations | KiB allocated |\n|---|---|---|---|---|---|---|---|---|")
 	f := figure{
 		title: "Time to read a change of one instance",
@@ -45,7 +45,7 @@ func changes(s scale) error {
 			allocs, bytes = allocs+fmt.Sprintf("%.0f", m.allocs), bytes+fmt.Sprintf("%.0f", m.bytes/1024)
 		}
 		loop, watch, resolver, theirs, bare := times(all[0]), times(all[1]), times(all[2]), times(all[3]), times(all[4])
-		fmt.Printf("| %s | %s | %s | %s | %s | %s | %.1f, %.1f, %.1f, %.1f | %s | %s |\n", c,
+		show("| %s | %s | %s | %s | %s | %s | %.1f, %.1f, %.1f, %.1f | %s | %s |\n", c,
 			us(seconds(took[0])), us(seconds(took[1])), us(seconds(took[2])), us(seconds(took[3])), us(seconds(took[4])),
 			median(ratios(theirs, loop)), median(ratios(theirs, watch)), median(ratios(theirs, resolver)), median(ratios(theirs, bare)), allocs, bytes)
 		if c.each == 1 {
@@ -77,7 +77,7 @@ func changeCosts(s scale, c change) (all [][]cost, err error) {
 // containers have, so that the garbage collector has no CPU of its own.
 func single(s scale) error {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	fmt.Println("| with one CPU (`-cpu 1`) " + header)
+	show("%s\n", "| with one CPU (`-cpu 1`) "+header)
 	const n = 1000
 	err := withAgent(cannedAgent{Instances: n}, func(rig *benchmarks.Rig) error {
 		wake, err := rig.Wake()

@@ -124,7 +124,7 @@ const header = `| ours | consul/api | bare net/http | consul/api : ours | ours :
 |---|---|---|---|---|---|---|---|`
 
 func row(name string, r result) {
-	fmt.Printf("| %s | %s | %s | %s | %.1f | %.2f | %.0f, %.0f, %.0f | %.0f, %.0f |\n", name,
+	show("| %s | %s | %s | %s | %.1f | %.2f | %.0f, %.0f, %.0f | %.0f, %.0f |\n", name,
 		us(r.ours.time), us(r.api.time), us(r.bare.time), r.toAPI, r.toBare,
 		r.ours.allocs, r.api.allocs, r.bare.allocs, r.ours.bytes/1024, r.api.bytes/1024)
 }

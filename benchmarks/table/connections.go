@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"strings"
 	"time"
 )
@@ -12,7 +11,7 @@ var connectionWays = []way{resolver, watchService, apiLoop}
 // connections measures how many connections it takes to follow services, by http and
 // by https to an agent that speaks HTTP/2 too, as agents do.
 func connections(s scale) error {
-	fmt.Print("| connections to follow so many services |")
+	show("%s", "| connections to follow so many services |")
 	f := figure{title: "Connections to an agent", x: "services followed", y: "connections"}
 	var all [][]*running // by service count
 	defer func() {
@@ -22,19 +21,19 @@ func connections(s scale) error {
 	}()
 	for _, scheme := range []string{"http", "https"} {
 		for i, w := range connectionWays {
-			fmt.Printf(" %s, %s |", w.name, scheme)
+			show(" %s, %s |", w.name, scheme)
 			name, _, _ := strings.Cut(strings.TrimPrefix(w.name, "discovery."), "'")
 			f.lines = append(f.lines, line{name: name + ", " + scheme, color: (i + 1) % 3, dashed: scheme == "https"})
 		}
 	}
-	fmt.Print("\n|---|")
+	show("%s", "\n|---|")
 	for range f.lines {
-		fmt.Print("---|")
+		show("%s", "---|")
 	}
-	fmt.Println()
+	show("\n")
 	for _, n := range s.followed {
 		progress("%d services", n)
-		fmt.Printf("| %d |", n)
+		show("| %d |", n)
 		row, err := startFollowers(n)
 		all = append(all, row)
 		if err != nil {
@@ -48,10 +47,10 @@ func connections(s scale) error {
 			if err != nil {
 				return err
 			}
-			fmt.Printf(" %d |", counts.Connections)
+			show(" %d |", counts.Connections)
 			f.lines[i].add(float64(n), float64(counts.Connections))
 		}
-		fmt.Println()
+		show("\n")
 		stopAll(row)
 		all = nil
 	}

@@ -15,7 +15,7 @@ import (
 // fake measures how many requests a second, one after the other, the fake agent
 // answers, and a real one.
 func fake(s scale) error {
-	fmt.Println("| requests a second, one after the other | `PassTTL` | `/v1/health/service/web`, 10 instances |\n|---|---|---|")
+	show("%s\n", "| requests a second, one after the other | `PassTTL` | `/v1/health/service/web`, 10 instances |\n|---|---|---|")
 	server := consulmock.NewServer()
 	defer server.Close()
 	if err := fakeRow(s, "consulmock", strings.TrimPrefix(server.URL(), "http://")); err != nil {
@@ -48,7 +48,7 @@ func fakeRow(s scale, name, addr string) error {
 			return err
 		}
 	}
-	fmt.Printf("| %s", name)
+	show("| %s", name)
 	for _, op := range []benchmarks.Op{
 		func() error { return client.Agent().PassTTL(ctx, "service:web-1", "") },
 		func() error {
@@ -64,8 +64,8 @@ func fakeRow(s scale, name, addr string) error {
 			}
 			all = append(all, c)
 		}
-		fmt.Printf(" | %.0f", 1/median(times(all)))
+		show(" | %.0f", 1/median(times(all)))
 	}
-	fmt.Println(" |")
+	show("%s\n", " |")
 	return nil
 }

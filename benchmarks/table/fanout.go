@@ -70,7 +70,7 @@ func fanout(s scale) error {
 	}
 	progress("at rest for %s", s.quiet)
 	time.Sleep(s.quiet)
-	fmt.Printf("| subscribers | with | goroutines | KiB a subscriber | connections | queries to begin with | queries in %.0f s at rest |\n"+
+	show("| subscribers | with | goroutines | KiB a subscriber | connections | queries to begin with | queries in %.0f s at rest |\n"+
 		"|---|---|---|---|---|---|---|\n", s.quiet.Seconds())
 	for _, r := range all {
 		counts, err := r.count(agentQuestion{})
@@ -81,7 +81,7 @@ func fanout(s scale) error {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("| %s | %s | %d | %.1f | %d | %d | %d |\n", r.load, r.name, report.Goroutines,
+		show("| %s | %s | %d | %.1f | %d | %d | %d |\n", r.load, r.name, report.Goroutines,
 			float64(report.Memory)/1024/float64(r.load.subscribers()), counts.Connections, r.begin.Queries, counts.Queries-r.begin.Queries)
 	}
 	return nil
@@ -105,7 +105,7 @@ func limit(s scale) error {
 		}
 	}
 	time.Sleep(s.patience)
-	fmt.Printf("| subscribers, at an agent that allows %d connections | with | have an answer after %.0f s | connections | refused "+
+	show("| subscribers, at an agent that allows %d connections | with | have an answer after %.0f s | connections | refused "+
 		"| of 10 heartbeats arrive | of those whose service changes see it within %.0f s |\n|---|---|---|---|---|---|---|\n",
 		s.limit, s.patience.Seconds(), s.patience.Seconds())
 	for _, r := range all {
@@ -113,7 +113,7 @@ func limit(s scale) error {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("| %s | %s | %d | %d | %d | %d | %d of %d |\n", r.load, r.name, r.first.Reached,
+		show("| %s | %s | %d | %d | %d | %d | %d of %d |\n", r.load, r.name, r.first.Reached,
 			r.begin.Connections, r.begin.Refused, r.first.Heartbeats, report.Reached, r.load.affected())
 	}
 	return nil

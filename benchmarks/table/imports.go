@@ -57,18 +57,18 @@ func imports(s scale) error {
 	if err := builds(s, all, dir); err != nil {
 		return err
 	}
-	fmt.Println("| program that registers and looks up, with | ours | consul/api | net/http and encoding/json alone | consul/api : ours |\n|---|---|---|---|---|")
+	show("%s\n", "| program that registers and looks up, with | ours | consul/api | net/http and encoding/json alone | consul/api : ours |\n|---|---|---|---|---|")
 	count := func(name string, value func(*program) int) {
-		fmt.Printf("| %s | %d | %d | %d | |\n", name, value(ours), value(api), value(none))
+		show("| %s | %d | %d | %d | |\n", name, value(ours), value(api), value(none))
 	}
 	count("other modules in the module graph (`go list -m all`)", func(p *program) int { return p.graph })
 	count("lines of go.sum", func(p *program) int { return p.sums })
 	count("modules linked in", func(p *program) int { return p.modules })
 	count("packages beyond the standard library's", func(p *program) int { return p.packages })
-	fmt.Printf("| binary, stripped | %.1f MB | %.1f MB | %.1f MB | %.2f |\n",
+	show("| binary, stripped | %.1f MB | %.1f MB | %.1f MB | %.2f |\n",
 		float64(ours.size)/1e6, float64(api.size)/1e6, float64(none.size)/1e6, float64(api.size)/float64(ours.size))
 	took := func(name string, ours, api, none []float64) {
-		fmt.Printf("| %s | %.1f s | %.1f s | %.1f s | %.2f |\n", name, median(ours), median(api), median(none), median(ratios(api, ours)))
+		show("| %s | %.1f s | %.1f s | %.1f s | %.2f |\n", name, median(ours), median(api), median(none), median(ratios(api, ours)))
 	}
 	if s.coldBuilds > 0 {
 		took("build with an empty cache", ours.cold.wall, api.cold.wall, none.cold.wall)

@@ -34,7 +34,7 @@ type follower struct {
 func latency(s scale) error {
 	binary := os.Getenv("CONSUL_BIN")
 	if binary == "" {
-		fmt.Println("No latencies: CONSUL_BIN does not name a Consul binary.")
+		show("%s\n", "No latencies: CONSUL_BIN does not name a Consul binary.")
 		return nil
 	}
 	addr, stop, err := startRealAgent(binary)
@@ -70,10 +70,10 @@ func latencyAt(s scale, addr string) error {
 	if err := inTurns(all, s.floods, s.floodEvery, func(f *follower) error { return f.flood(ctx, s.floodChanges) }); err != nil {
 		return err
 	}
-	fmt.Printf("| from a change to the subscriber, agent %s | median | 90th percentile | times that of WatchService | third of three changes, %s apart "+
+	show("| from a change to the subscriber, agent %s | median | 90th percentile | times that of WatchService | third of three changes, %s apart "+
 		"| last of %d changes, %s apart | lists seen of these |\n|---|---|---|---|---|---|---|\n", self.Config.Version, burstPause, s.floodChanges, floodPause)
 	for _, f := range all {
-		fmt.Printf("| %s | %s | %s | %.1f | %s | %s | %.0f |\n", f.name, us(seconds(median(f.first))), us(seconds(quantile(f.first, 0.9))),
+		show("| %s | %s | %s | %.1f | %s | %s | %.0f |\n", f.name, us(seconds(median(f.first))), us(seconds(quantile(f.first, 0.9))),
 			median(ratios(f.first, all[0].first)), us(seconds(median(f.third))), us(seconds(median(f.last))), median(f.lists))
 	}
 	return nil

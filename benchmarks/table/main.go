@@ -111,7 +111,7 @@ func main() {
 		log.Fatalf("there is no part %q, but %s", *only, strings.Join(names, ", "))
 	}
 	command := strings.Join(append([]string{"go run ./table"}, os.Args[1:]...), " ")
-	fmt.Printf("Measured on %s with `%s`: %s, %s/%s, %d CPUs.\n\n",
+	show("Measured on %s with `%s`: %s, %s/%s, %d CPUs.\n\n",
 		time.Now().UTC().Format("2006-01-02"), command, runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
 	failed := false
 	for i, p := range parts {
@@ -126,7 +126,7 @@ func main() {
 			log.Printf("%s: %v", p.name, err)
 			failed = true
 		}
-		fmt.Println()
+		show("\n")
 	}
 	if failed {
 		os.Exit(1)

@@ -24,7 +24,7 @@ func withAgent(details cannedAgent, f func(*benchmarks.Rig) error) error {
 
 // reads compares the reading of the instances of a service.
 func reads(s scale) error {
-	fmt.Println("| `/v1/health/service/web`, instances " + header)
+	show("%s\n", "| `/v1/health/service/web`, instances "+header)
 	ofInstances := func(n int) cannedAgent { return cannedAgent{Instances: n} }
 	if err := growth(s, s.instances, ofInstances, (*benchmarks.Rig).HealthService); err != nil {
 		return err
@@ -44,7 +44,7 @@ func reads(s scale) error {
 
 // services compares the reading of the names and tags of all services.
 func services(s scale) error {
-	fmt.Println("| `/v1/catalog/services`, services " + header)
+	show("%s\n", "| `/v1/catalog/services`, services "+header)
 	ofServices := func(n int) cannedAgent { return cannedAgent{Services: n} }
 	return growth(s, s.services, ofServices, (*benchmarks.Rig).CatalogServices)
 }
@@ -76,7 +76,7 @@ func growth(s scale, sizes []int, agent func(int) cannedAgent, trio func(*benchm
 
 // wakes compares waits that end without a change.
 func wakes(s scale) error {
-	fmt.Println("| wait that ends without a change, instances " + header)
+	show("%s\n", "| wait that ends without a change, instances "+header)
 	for _, n := range s.waits {
 		err := withAgent(cannedAgent{Instances: n}, func(rig *benchmarks.Rig) error {
 			wake, err := rig.Wake()
@@ -98,7 +98,7 @@ func wakes(s scale) error {
 
 // writes compares requests that change something.
 func writes(s scale) error {
-	fmt.Println("| write " + header)
+	show("%s\n", "| write "+header)
 	return withAgent(cannedAgent{}, func(rig *benchmarks.Rig) error {
 		for _, w := range []struct {
 			name string
@@ -117,7 +117,7 @@ func writes(s scale) error {
 // gzipped compares reading from an agent on the same machine without and with
 // compression.
 func gzipped(s scale) error {
-	fmt.Println("| `/v1/health/service/web`, instances | network | as it is | with gzip | with gzip : as it is |\n|---|---|---|---|---|")
+	show("%s\n", "| `/v1/health/service/web`, instances | network | as it is | with gzip | with gzip : as it is |\n|---|---|---|---|---|")
 	for _, n := range s.zipped {
 		for _, network := range []string{"tcp", "unix"} {
 			g, err := benchmarks.NewGzip(network, n)
@@ -130,7 +130,7 @@ func gzipped(s scale) error {
 				return err
 			}
 			plain, zipped := times(all[0]), times(all[1])
-			fmt.Printf("| %d | %s | %s | %s | %.1f |\n", n, network,
+			show("| %d | %s | %s | %s | %.1f |\n", n, network,
 				us(seconds(median(plain))), us(seconds(median(zipped))), median(ratios(zipped, plain)))
 		}
 	}
@@ -140,7 +140,7 @@ func gzipped(s scale) error {
 // retained compares the memory that decoded answers keep.
 func retained(scale) error {
 	const n = 1000
-	fmt.Printf("| memory kept by %d instances (%d KiB of JSON) | ours | consul/api |\n|---|---|---|\n", n, len(benchmarks.Instances(n))/1024)
+	show("| memory kept by %d instances (%d KiB of JSON) | ours | consul/api |\n|---|---|---|\n", n, len(benchmarks.Instances(n))/1024)
 	return withAgent(cannedAgent{Instances: n}, func(rig *benchmarks.Rig) error {
 		var sizes [2][2]int64 // by client; of all and of one
 		for i, get := range []func() ([]any, error){rig.Entries, rig.APIEntries} {
@@ -158,8 +158,8 @@ func retained(scale) error {
 			sizes[i][1] = heap() - before
 			runtime.KeepAlive(one)
 		}
-		fmt.Printf("| all of them | %d KiB | %d KiB |\n", sizes[0][0]/1024, sizes[1][0]/1024)
-		fmt.Printf("| one of them, the others dropped | %.1f KiB | %.1f KiB |\n", float64(sizes[0][1])/1024, float64(sizes[1][1])/1024)
+		show("| all of them | %d KiB | %d KiB |\n", sizes[0][0]/1024, sizes[1][0]/1024)
+		show("| one of them, the others dropped | %.1f KiB | %.1f KiB |\n", float64(sizes[0][1])/1024, float64(sizes[1][1])/1024)
 		entries, result, err := rig.Result()
 		if err != nil {
 			return err
@@ -168,7 +168,7 @@ func retained(scale) error {
 		runtime.KeepAlive(result)
 		result = nil
 		size := float64(with - heap())
-		fmt.Printf("| the `Result` of all of them, beside them | %.1f KiB, %.1f bytes an instance | |\n", size/1024, size/n)
+		show("| the `Result` of all of them, beside them | %.1f KiB, %.1f bytes an instance | |\n", size/1024, size/n)
 		runtime.KeepAlive(entries)
 		return nil
 	})
