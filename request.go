@@ -15,8 +15,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
-
-	"github.com/lictor-go/consul/internal/protocol"
 )
 
 const (
@@ -236,7 +234,9 @@ func (c *Client) send(ctx context.Context, r *call) (resp *http.Response, cancel
 		cancel()
 		return nil, nil, c.fail(ctx, r, err)
 	}
-	protocol.Note(ctx, resp.ProtoMajor)
+	if note, ok := ctx.Value(noteVersion).(func(major int)); ok {
+		note(resp.ProtoMajor)
+	}
 	if resp.StatusCode/100 == 2 || slices.Contains(r.accept, resp.StatusCode) {
 		return resp, cancel, nil
 	}
@@ -258,6 +258,11 @@ func (c *Client) check(ctx context.Context, r *call) error {
 	}
 	return nil
 }
+
+// noteVersion is the key of a function in the context of a request that is told the
+// version of HTTP of the response. Package discovery sets it; it is a string because
+// this package can be copied without any other, which could have a type for it.
+const noteVersion = "github.com/lictor-go/consul: version of HTTP"
 
 // blockingKey is the key of a value that the contexts of blocking queries have.
 type blockingKey struct{}

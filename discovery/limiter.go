@@ -3,9 +3,8 @@ package discovery
 import (
 	"context"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
-
-	"github.com/lictor-go/consul/internal/protocol"
 )
 
 // queryLimiter limits the queries of a resolver that are under way. A query that
@@ -26,8 +25,8 @@ type queryLimiter struct {
 	waiting chan struct{}
 	polling []chan struct{} // one for each datacenter
 
-	isStrict bool             // the number of queries holds over HTTP/2, too
-	version  protocol.Version // of HTTP
+	isStrict bool        // the number of queries holds over HTTP/2, too
+	isShared atomic.Bool // the last response came over HTTP/2 or later
 }
 
 const (
@@ -50,11 +49,21 @@ func newQueryLimiter(n, datacenters int) *queryLimiter {
 	return l
 }
 
+// noteVersion is the key of a function in the context of a query that is told the
+// version of HTTP of the response, whatever the transport. Package consul has it too.
+const noteVersion = "github.com/lictor-go/consul: version of HTTP"
+
+// observe returns a context for queries whose responses tell the limiter whether
+// queries share connections.
+func (l *queryLimiter) observe(ctx context.Context) context.Context {
+	return context.WithValue(ctx, noteVersion, func(major int) { l.isShared.Store(major >= 2) })
+}
+
 // acquire returns when a query about a datacenter may start, and whether it may
 // wait for a change if it wants to. The caller has to call release after the
 // query. A nil release means that ctx has ended.
 func (l *queryLimiter) acquire(ctx context.Context, datacenter int, wait bool) (release func(), mayWait bool) {
-	if wait && !l.isStrict && l.version.SharesConnections() {
+	if wait && !l.isStrict && l.isShared.Load() {
 		return func() {}, true
 	}
 	if wait {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -154,12 +155,13 @@ func TestResolverOverHTTP2(t *testing.T) {
 	for _, limit := range []int{0, 200} {
 		bubble(t, func(t *testing.T, agent *fakeAgent) {
 			const services = 300
-			major := 2
+			var major atomic.Int32
+			major.Store(2)
 			base := agent.wire.base
 			agent.wire.base = roundTripper(func(r *http.Request) (*http.Response, error) {
 				resp, err := base.RoundTrip(r)
 				if err == nil {
-					resp.ProtoMajor = major
+					resp.ProtoMajor = int(major.Load())
 				}
 				return resp, err
 			})
@@ -173,6 +175,7 @@ func TestResolverOverHTTP2(t *testing.T) {
 					}()
 				}
 				time.Sleep(2 * time.Minute) // until all queries have begun anew
+				synctest.Wait()
 			}
 			follow()
 			waiting, _ := agent.wire.inFlight()
@@ -188,8 +191,9 @@ func TestResolverOverHTTP2(t *testing.T) {
 				if took := time.Since(changed); took > 10*time.Millisecond {
 					t.Errorf("a change was seen after %s", took)
 				}
-				major = 1
+				major.Store(1)
 				time.Sleep(2 * time.Minute)
+				synctest.Wait()
 				if waiting, _ := agent.wire.inFlight(); waiting > 128 {
 					t.Errorf("%d queries are under way over HTTP/1", waiting)
 				}

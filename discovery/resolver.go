@@ -58,7 +58,7 @@ func NewResolver(c *consul.Client, opts *ResolverOptions) *Resolver {
 	r.watch = r.opts.watch()
 	r.limiter = newQueryLimiter(r.opts.MaxQueries, len(r.opts.Datacenters))
 	r.limiter.isStrict = opts != nil && opts.MaxQueries > 0
-	r.ctx, r.cancel = context.WithCancel(context.Background())
+	r.ctx, r.cancel = context.WithCancel(r.limiter.observe(context.Background()))
 	return r
 }
 

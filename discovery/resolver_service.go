@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
-	"github.com/lictor-go/consul/internal/protocol"
 )
 
 // entry is what a resolver knows about one service.
@@ -171,7 +170,7 @@ func (e *entry) query() Query[[]*consul.ServiceEntry] {
 	}
 	var last []*consul.ServiceEntry
 	return func(ctx context.Context, q *consul.QueryOptions) ([]*consul.ServiceEntry, *consul.QueryMeta, error) {
-		entries, meta, err := read(protocol.With(ctx, &e.r.limiter.version), e.service, q)
+		entries, meta, err := read(ctx, e.service, q)
 		if err != nil {
 			return nil, nil, err
 		}
