@@ -38,9 +38,10 @@ func startProbe(c *localCheck) (stop context.CancelFunc) {
 	}
 	ctx, stop := context.WithCancel(c.a.life)
 	c.a.s.probes.Add(1)
+	interval := c.def.Interval.d // which stays, whatever the check becomes
 	go func() {
 		defer c.a.s.probes.Done()
-		wait := rand.N(c.def.Interval.d)
+		wait := rand.N(interval)
 		for {
 			timer := time.NewTimer(wait)
 			select {
@@ -51,7 +52,7 @@ func startProbe(c *localCheck) (stop context.CancelFunc) {
 			}
 			status, output := run(ctx)
 			c.ran(ctx, status, output)
-			wait = c.def.Interval.d
+			wait = interval
 		}
 	}()
 	return stop
@@ -171,7 +172,7 @@ func tcpProbe(c *localCheck) func(ctx context.Context) (status, output string) {
 // udpProbe returns a run of a UDP check: silence is as good as an answer, only a
 // refusal is not.
 func udpProbe(c *localCheck) func(ctx context.Context) (status, output string) {
-	address, timeout := c.def.UDP, c.probeTimeout()
+	address, timeout, serviceID := c.def.UDP, c.probeTimeout(), c.rec.ServiceID
 	dialer := &net.Dialer{Timeout: timeout}
 	return func(ctx context.Context) (string, string) {
 		critical := string(consul.HealthCritical)
@@ -182,7 +183,7 @@ func udpProbe(c *localCheck) func(ctx context.Context) (status, output string) {
 		defer conn.Close()
 		defer context.AfterFunc(ctx, func() { conn.Close() })()
 		conn.SetDeadline(time.Now().Add(timeout))
-		if _, err := io.WriteString(conn, c.rec.ServiceID); err != nil {
+		if _, err := io.WriteString(conn, serviceID); err != nil {
 			return critical, err.Error()
 		}
 		_, err = conn.Read(make([]byte, 1))

@@ -132,8 +132,8 @@ func (r *redactor) learnFrom(e *harEntry) (isNew bool) {
 // redact removes the secrets of an exchange, and those that are known.
 func (r *redactor) redact(e *harEntry) {
 	r.learnFrom(e)
-	r.redactRequest(&e.Request)
 	e.Answer.body = r.body(e.Request.URL, e.Answer.body, e.Answer.Content.Partial)
+	r.redactRequest(&e.Request)
 	r.headers(e.Answer.Headers)
 	e.Answer.Content.MimeType = r.text(e.Answer.Content.MimeType)
 	e.Answer.RedirectURL = r.text(e.Answer.RedirectURL)
@@ -159,104 +159,6 @@ func (r *redactor) headers(list []harPair) {
 			list[i].Value = redactHeader(h.Name, h.Value)
 		}
 	}
-}
-
-// secretNames are the ends of the names of headers, parameters and members of
-// JSON objects whose values are secrets: in lower case, without dashes and
-// underscores.
-var secretNames = []string{
-	"token", "secret", "secretid", "password", "apikey", "accesskey", "secretkey", "privatekey", "privatekeypem",
-	"serviceaccountjwt", "authorization", "cookie",
-}
-
-var nameSeparators = strings.NewReplacer("-", "", "_", "")
-
-// isSecretName reports whether the value of that name is a secret.
-func isSecretName(name string) bool {
-	plain := strings.ToLower(nameSeparators.Replace(name))
-	return slices.ContainsFunc(secretNames, func(end string) bool { return strings.HasSuffix(plain, end) })
-}
-
-// authSchemes are the words that may stand before the secret in a header
-// Authorization. Any other word may be the secret.
-var authSchemes = []string{"basic", "bearer", "digest", "negotiate"}
-
-// cutScheme returns the scheme of a header Authorization, empty if there is none
-// that is known, and the rest.
-func cutScheme(value string) (scheme, credentials string) {
-	value = strings.TrimSpace(value)
-	i := strings.IndexAny(value, " \t")
-	if i < 0 || !slices.Contains(authSchemes, strings.ToLower(value[:i])) {
-		return "", value
-	}
-	return value[:i], strings.TrimSpace(value[i:])
-}
-
-// secretsOfHeader passes the secrets in a header on, if it has any. Those in
-// cookies are not looked for elsewhere.
-func secretsOfHeader(name, value string, learned func(secret string)) {
-	plain := strings.ToLower(name)
-	switch {
-	case !isSecretName(name), strings.HasSuffix(plain, "cookie"):
-		return
-	case !strings.HasSuffix(plain, "authorization"):
-		learned(value)
-		return
-	}
-	scheme, credentials := cutScheme(value)
-	learned(credentials)
-	if _, rest, ok := strings.Cut(credentials, " "); ok && scheme == "" {
-		learned(rest)
-	}
-	if pair, err := base64.StdEncoding.DecodeString(credentials); err == nil && strings.EqualFold(scheme, "basic") {
-		_, password, _ := strings.Cut(string(pair), ":")
-		learned(password)
-	}
-}
-
-// redactHeader returns the value of a header that is a secret as it is recorded.
-func redactHeader(name, value string) string {
-	if strings.TrimSpace(value) == "" {
-		return value
-	}
-	if scheme, _ := cutScheme(value); scheme != "" && strings.HasSuffix(strings.ToLower(name), "authorization") {
-		return scheme + " " + redacted
-	}
-	return redacted
-}
-
-// secretsOfEndpoint returns which strings in the bodies of an endpoint are
-// secrets, besides those that have the name of one.
-func secretsOfEndpoint(target string) func(jsonString) bool {
-	switch {
-	case isEndpoint(target, "/v1/operator/keyring"):
-		return func(s jsonString) bool { return isGossipKey(s.text) }
-	case legacyACL.MatchString(target):
-		return func(s jsonString) bool {
-			return !s.isName && strings.EqualFold(s.member, "ID") && s.text != "anonymous"
-		}
-	}
-	return func(jsonString) bool { return false }
-}
-
-// isEndpoint reports whether a URL is that of an endpoint.
-func isEndpoint(target, endpoint string) bool {
-	path, _, _ := strings.Cut(target, "?")
-	if plain, err := url.PathUnescape(path); err == nil {
-		path = plain
-	}
-	return strings.HasSuffix(strings.TrimSuffix(path, "/"), endpoint)
-}
-
-// legacyACL matches the endpoints of 1.8.7 for which the ID of a token is its
-// secret.
-var legacyACL = regexp.MustCompile(`/v1/acl/(?:create|update|info/|clone/|destroy/|list|bootstrap)`)
-
-// isGossipKey reports whether a text is a key of the gossip pool: 16, 24 or 32
-// bytes in base64.
-func isGossipKey(text string) bool {
-	key, err := base64.StdEncoding.DecodeString(text)
-	return err == nil && slices.Contains([]int{16, 24, 32}, len(key))
 }
 
 // body removes secrets from the body of a request or response to a URL. The last
@@ -305,6 +207,7 @@ var (
 // text removes secrets from a text that is in no known form: those that are
 // known, and those of URLs in it.
 func (r *redactor) text(text string) string {
+	text = r.replaceKnown(text) // first, while they are whole
 	if strings.Contains(text, "://") {
 		text = userInfo.ReplaceAllString(text, "${1}"+redacted+"@")
 	}
@@ -314,7 +217,7 @@ func (r *redactor) text(text string) string {
 		if m == nil {
 			break
 		}
-		b.WriteString(r.replaceKnown(text[:m[1]]))
+		b.WriteString(text[:m[1]])
 		name := text[m[2]:m[3]]
 		text = text[m[1]:]
 		if plain, err := url.QueryUnescape(name); err == nil {
@@ -326,7 +229,7 @@ func (r *redactor) text(text string) string {
 		}
 	}
 	b.WriteString(text)
-	return r.replaceKnown(b.String())
+	return b.String()
 }
 
 // replaceKnown replaces the secrets that are known.
@@ -362,6 +265,7 @@ func (r *redactor) trimCut(text string) string {
 // url removes secrets from a URL: from each element of its path and each
 // parameter, however they are escaped.
 func (r *redactor) url(u string) string {
+	u = r.replaceKnown(u) // first, while they are whole
 	path, query, hasQuery := strings.Cut(userInfo.ReplaceAllString(u, "${1}"+redacted+"@"), "?")
 	elements := strings.Split(path, "/")
 	for i, e := range elements {
@@ -380,7 +284,7 @@ func (r *redactor) url(u string) string {
 			return clean, clean != value
 		})
 	}
-	return r.replaceKnown(path)
+	return path
 }
 
 // mapParameters returns a query with the values for which f returns true replaced
