@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+
+	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
 // Token is a token that the server accepts.
@@ -162,11 +164,11 @@ func (z *authorizer) allowsCheck(c *checkRecord) bool {
 }
 
 // require returns the refusal if the token does not allow p.
-func (z *authorizer) require(v version, p permission, name string) error {
+func (z *authorizer) require(v release.Version, p permission, name string) error {
 	if z.allows(p, name) {
 		return nil
 	}
-	if v == v1_8_7 {
+	if v == release.V1_8_7 {
 		return errDenied
 	}
 	on := ""
@@ -183,9 +185,9 @@ func (z *authorizer) require(v version, p permission, name string) error {
 
 // requireLocal is as require, for writes to the agent, where 1.8.7 says what is
 // missing.
-func (z *authorizer) requireLocal(v version, p permission, name string) error {
+func (z *authorizer) requireLocal(v release.Version, p permission, name string) error {
 	err := z.require(v, p, name)
-	if err != nil && v == v1_8_7 {
+	if err != nil && v == release.V1_8_7 {
 		return &httpError{http.StatusForbidden, fmt.Sprintf("Permission denied: Missing %s:%s on %s", p.resource, p.access, name)}
 	}
 	return err
@@ -193,7 +195,7 @@ func (z *authorizer) requireLocal(v version, p permission, name string) error {
 
 // requireCheck returns the refusal if the token does not allow to write a check
 // of the agent.
-func (z *authorizer) requireCheck(v version, c *checkRecord, node string) error {
+func (z *authorizer) requireCheck(v release.Version, c *checkRecord, node string) error {
 	if c.ServiceName != "" {
 		return z.requireLocal(v, serviceWrite, c.ServiceName)
 	}
@@ -259,7 +261,7 @@ func (q *request) authorizeFor(p permission, name string) error {
 // setFiltered says that something was left out of an answer. Agents do not say
 // so to requests without a token.
 func (q *request) setFiltered(authz *authorizer, filtered bool) {
-	if filtered && q.v == v1_21_4 && !authz.anonymous {
+	if filtered && q.v == release.V1_21_4 && !authz.anonymous {
 		q.w.Header().Set("X-Consul-Results-Filtered-By-Acls", "true")
 	}
 }
@@ -275,7 +277,7 @@ func (q *request) vetService(authz *authorizer, id, name string) error {
 		return nil
 	}
 	err := authz.requireLocal(q.v, serviceWrite, old.rec.Name)
-	if err != nil && q.v == v1_8_7 {
+	if err != nil && q.v == release.V1_8_7 {
 		return &httpError{http.StatusForbidden, "Permission denied: Missing service:write on " + name}
 	}
 	return err
@@ -295,7 +297,7 @@ func (a *agent) catalogDenies(token string, p permission, name string) bool {
 // takes something off its node. 1.21.4 does it with the agent's own token only,
 // 1.8.7 with that of the registration first.
 func (a *agent) catalogDeniesDeregister(token string, p permission, name string) bool {
-	if a.config.version == v1_8_7 && token != "" {
+	if a.config.version == release.V1_8_7 && token != "" {
 		return a.catalogDenies(token, p, name)
 	}
 	own := a.acl.own()

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
 // createPolicy answers PUT /v1/acl/policy.
@@ -92,7 +94,7 @@ func deleteToken(q *request) (any, error) {
 	delete(q.a.acl.bySecret, authz.secret)
 	delete(q.a.acl.byAccessor, authz.accessor)
 	q.a.store.index++
-	if q.v == v1_21_4 {
+	if q.v == release.V1_21_4 {
 		q.a.store.notify(aclKey)
 	}
 	return true, nil

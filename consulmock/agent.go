@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
 // agent is the local agent, with the store of the server that it is as well.
@@ -66,28 +67,28 @@ func newAgent(s *Server) *agent {
 // those of fresh agents in development mode.
 func (a *agent) joinCatalog() {
 	st, c := a.store, a.config
-	st.index = map[version]uint64{v1_8_7: 10, v1_21_4: 13}[c.version]
+	st.index = map[release.Version]uint64{release.V1_8_7: 10, release.V1_21_4: 13}[c.version]
 	first := nodeRecord{ID: a.nodeID(), Node: c.node, Address: "127.0.0.1", Datacenter: c.datacenter}
-	if c.version == v1_21_4 {
+	if c.version == release.V1_21_4 {
 		first.Meta = map[string]string{"consul-version": c.version.String()}
 	}
 	n := st.ensureNode(first)
 	st.ensureService(n, serviceRecord{
-		ID: "consul", Name: "consul", Port: serverPort, Meta: c.version.serverMeta(), Weights: defaultWeights,
+		ID: "consul", Name: "consul", Port: serverPort, Meta: serverMeta(c.version), Weights: defaultWeights,
 	})
 	st.ensureCheck(n, checkRecord{
 		CheckID: "serfHealth", Name: "Serf Health Status", Status: string(consul.HealthPassing), Output: "Agent alive and reachable",
 	})
-	st.index = map[version]uint64{v1_8_7: 12, v1_21_4: 14}[c.version]
+	st.index = map[release.Version]uint64{release.V1_8_7: 12, release.V1_21_4: 14}[c.version]
 	a.writeNode()
-	st.index = map[version]uint64{v1_8_7: 12, v1_21_4: 17}[c.version]
+	st.index = map[release.Version]uint64{release.V1_8_7: 12, release.V1_21_4: 17}[c.version]
 }
 
 // nodeRecord is the agent's node as the agent wants it in the catalog.
 func (a *agent) nodeRecord() nodeRecord {
 	c := a.config
 	meta := map[string]string{"consul-network-segment": ""}
-	if c.version == v1_21_4 {
+	if c.version == release.V1_21_4 {
 		meta["consul-version"] = c.version.String()
 	}
 	maps.Copy(meta, c.nodeMeta)

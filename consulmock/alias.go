@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
 const (
@@ -91,7 +92,7 @@ func (a *agent) updateDueAliases() {
 // updateAlias gives an alias check the status of what it follows.
 func (a *agent) updateAlias(c *localCheck) {
 	def := c.follows
-	if def.AliasNode != "" && a.config.version == v1_8_7 && a.store.node(def.AliasNode) == nil {
+	if def.AliasNode != "" && a.config.version == release.V1_8_7 && a.store.node(def.AliasNode) == nil {
 		time.AfterFunc(time.Millisecond, a.s.Stop) // a fault of 1.8.7 ends the agent
 		return
 	}

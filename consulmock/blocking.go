@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
 // viewIdle is how long the streaming backend remembers a service that nobody
@@ -113,10 +115,10 @@ func (q *request) refuseEnterprise() error {
 	if q.r.Header.Get("X-Consul-Namespace") != "" {
 		return q.badRequest(`Invalid header: "X-Consul-Namespace" - Namespaces are a Consul Enterprise feature`)
 	}
-	if q.v == v1_21_4 && q.query.Has("partition") {
+	if q.v == release.V1_21_4 && q.query.Has("partition") {
 		return q.badRequest(`Invalid query parameter: "partition" - Partitions are a Consul Enterprise feature`)
 	}
-	if q.v == v1_21_4 && q.r.Header.Get("X-Consul-Partition") != "" {
+	if q.v == release.V1_21_4 && q.r.Header.Get("X-Consul-Partition") != "" {
 		return q.badRequest(`Invalid header: "X-Consul-Partition" - Partitions are a Consul Enterprise feature`)
 	}
 	return nil
@@ -190,7 +192,7 @@ func (q *request) setMeta(o readOptions, index uint64, streaming bool) {
 	h.Set("X-Consul-Knownleader", strconv.FormatBool(!streaming))
 	h.Set("X-Consul-Lastcontact", "0")
 	h.Set("X-Consul-Effective-Consistency", o.consistency)
-	if q.v == v1_21_4 {
+	if q.v == release.V1_21_4 {
 		h.Set("X-Consul-Query-Backend", "blocking-query")
 		if streaming {
 			h.Set("X-Consul-Query-Backend", "streaming")
@@ -205,7 +207,7 @@ func (q *request) failed(err error) error {
 	h.Set("X-Consul-Index", "1")
 	h.Set("X-Consul-Knownleader", "false")
 	h.Set("X-Consul-Lastcontact", "0")
-	if q.v == v1_21_4 {
+	if q.v == release.V1_21_4 {
 		h.Set("X-Consul-Query-Backend", "blocking-query")
 	}
 	return err

@@ -3,6 +3,8 @@ package consulmock
 import (
 	"net/http"
 	"slices"
+
+	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
 // catalogDatacenters answers GET /v1/catalog/datacenters.
@@ -38,7 +40,7 @@ func catalogNodes(q *request) (any, error) {
 func catalogServices(q *request) (any, error) {
 	st := q.a.store
 	return q.read(read{
-		target: ofCatalogService, cache: true, noFilter: q.v == v1_8_7,
+		target: ofCatalogService, cache: true, noFilter: q.v == release.V1_8_7,
 		index: func() uint64 {
 			if len(q.query["node-meta"]) > 0 {
 				return st.max(servicesTable, nodesTable)
@@ -57,7 +59,7 @@ func catalogServices(q *request) (any, error) {
 						filtered = true
 						continue
 					}
-					if ok, err := keep(q.v.catalogServiceJSON(s)); err != nil {
+					if ok, err := keep(newCatalogServiceJSON(q.v, s)); err != nil {
 						return nil, false, err
 					} else if ok {
 						list[s.Name] = addTags(list[s.Name], s.Tags)
@@ -111,7 +113,7 @@ func (q *request) readCatalogService(byName string, instances func() []*service)
 			return keys
 		},
 		result: func(authz *authorizer, keep predicate) (any, bool, error) {
-			return collectAny(q.selected(instances()), authz.allowsInstance, q.v.catalogServiceJSON, keep)
+			return collectAny(q.selected(instances()), authz.allowsInstance, func(s *service) *catalogServiceJSON { return newCatalogServiceJSON(q.v, s) }, keep)
 		},
 	})
 }
@@ -169,7 +171,7 @@ func (q *request) readNode(shape func(*node, []*serviceJSON) any) (any, error) {
 		result: func(authz *authorizer, keep predicate) (any, bool, error) {
 			n := st.findNode(q.name)
 			hasFilter := q.query.Get("filter") != ""
-			if n == nil && hasFilter && q.v == v1_21_4 {
+			if n == nil && hasFilter && q.v == release.V1_21_4 {
 				return shape(nil, []*serviceJSON{}), false, nil
 			}
 			if n == nil {
@@ -180,7 +182,7 @@ func (q *request) readNode(shape func(*node, []*serviceJSON) any) (any, error) {
 			}
 			list, filtered, err := collect(sorted(n.services),
 				func(s *service) bool { return authz.allows(serviceRead, s.Name) },
-				func(s *service) *serviceJSON { return q.v.serviceJSON(s.serviceRecord) }, keep)
+				func(s *service) *serviceJSON { return newServiceJSON(q.v, s.serviceRecord) }, keep)
 			if err != nil {
 				return nil, false, err
 			}
@@ -200,7 +202,7 @@ func catalogGatewayServices(q *request) (any, error) {
 		index: func() uint64 { return 1 },
 		keys:  func() []string { return nil }, // it waits all the same
 		result: func(*authorizer, predicate) (any, bool, error) {
-			if q.v == v1_8_7 {
+			if q.v == release.V1_8_7 {
 				return nullBody, false, nil
 			}
 			return []struct{}{}, false, nil

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
 // catalogRegistration is the body of catalog/register.
@@ -98,7 +99,7 @@ func catalogRegister(q *request) (any, error) {
 	before := q.a.store.index
 	q.a.store.index++
 	if err := q.a.store.register(&r, q.s.config.datacenter); err != nil {
-		if q.v == v1_21_4 {
+		if q.v == release.V1_21_4 {
 			q.a.store.index = before
 		}
 		return nil, err
@@ -108,7 +109,7 @@ func catalogRegister(q *request) (any, error) {
 }
 
 // validate returns why a registration is refused.
-func (r *catalogRegistration) validate(v version) error {
+func (r *catalogRegistration) validate(v release.Version) error {
 	switch {
 	case r.Node == "":
 		return errors.New("Must provide node")
@@ -129,9 +130,9 @@ func (r *catalogRegistration) validate(v version) error {
 		}
 		switch {
 		case s.Service != "":
-		case v == v1_21_4 && s.ID != "":
+		case v == release.V1_21_4 && s.ID != "":
 			return errors.New("Must provide service name (Service.Service) when service ID is provided")
-		case v == v1_21_4:
+		case v == release.V1_21_4:
 			return errors.New("Must provide service name (Service.Service)")
 		case s.ID != "":
 			return errors.New("Must provide service name with ID")
@@ -153,7 +154,7 @@ func (r *catalogRegistration) validate(v version) error {
 		if c.Node == "" {
 			c.Node = r.Node
 		}
-		if v == v1_21_4 && !strings.EqualFold(c.Node, r.Node) {
+		if v == release.V1_21_4 && !strings.EqualFold(c.Node, r.Node) {
 			return fmt.Errorf("Node '%s' for check '%s' doesn't match register request node '%s'", c.Node, c.CheckID, r.Node)
 		}
 	}
@@ -184,7 +185,7 @@ func (r *catalogRegistration) vet(q *request, authz *authorizer) error {
 
 // register writes a registration to the catalog.
 func (st *store) register(r *catalogRegistration, datacenter string) error {
-	if st.version == v1_8_7 && r.Service != nil && r.Service.ID == "" {
+	if st.version == release.V1_8_7 && r.Service != nil && r.Service.ID == "" {
 		return errors.New("failed inserting service: failed inserting service: object missing primary index")
 	}
 	for _, c := range r.Checks {
@@ -192,7 +193,7 @@ func (st *store) register(r *catalogRegistration, datacenter string) error {
 			return fmt.Errorf("check node %q does not match node %q", c.Node, r.Node)
 		}
 		if !st.willHave(r, c.ServiceID) {
-			if st.version == v1_21_4 {
+			if st.version == release.V1_21_4 {
 				return fmt.Errorf("Unknown service ID '%s' for check ID '%s'", c.ServiceID, c.CheckID)
 			}
 			return fmt.Errorf("failed inserting check: %w on node %q", errMissingService, r.Node)

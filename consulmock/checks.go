@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
 const (
@@ -99,7 +100,7 @@ func agentChecks(q *request) (any, error) {
 	}
 	list, filtered, err := collectMap(q.a.checks,
 		func(c *localCheck) bool { return authz.allowsCheck(&c.rec) },
-		func(c *localCheck) *checkJSON { return q.v.checkJSON(&c.rec) }, keep)
+		func(c *localCheck) *checkJSON { return newCheckJSON(q.v, &c.rec) }, keep)
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +154,7 @@ func (q *request) vetCheck(authz *authorizer, rec *checkRecord) error {
 		s := q.a.services[rec.ServiceID]
 		if s == nil {
 			status := http.StatusNotFound
-			if q.v == v1_8_7 {
+			if q.v == release.V1_8_7 {
 				status = http.StatusInternalServerError
 			}
 			return &httpError{status, fmt.Sprintf("ServiceID %q does not exist", rec.ServiceID)}
@@ -170,7 +171,7 @@ func (q *request) vetCheck(authz *authorizer, rec *checkRecord) error {
 }
 
 // runnable says why the agent does not run a check that is valid in itself.
-func (c *checkType) runnable(v version) error {
+func (c *checkType) runnable(v release.Version) error {
 	if c.isScript() {
 		return errors.New("Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true")
 	}
@@ -205,7 +206,7 @@ func (a *agent) addCheck(rec checkRecord, def *checkType, token string) {
 		c.stopReap()
 		rec.Status, rec.Output = c.rec.Status, c.rec.Output
 		// A 1.8.7 agent writes a check again even if it is the same.
-		c.inSync = c.inSync && a.config.version == v1_21_4 && reflect.DeepEqual(rec, c.rec)
+		c.inSync = c.inSync && a.config.version == release.V1_21_4 && reflect.DeepEqual(rec, c.rec)
 		c.failures, c.successes = 0, 0
 		a.unlink(c)
 	}
@@ -358,7 +359,7 @@ func deregisterCheck(q *request) (any, error) {
 	}
 	c := q.a.checks[q.name]
 	if c == nil {
-		if q.v == v1_8_7 && !q.s.config.defaultDeny {
+		if q.v == release.V1_8_7 && !q.s.config.defaultDeny {
 			if q.name == "" {
 				return nil, errors.New("CheckID missing")
 			}
@@ -377,7 +378,7 @@ func deregisterCheck(q *request) (any, error) {
 // unknownCheck is what the agent says of a check that it does not have.
 func (q *request) unknownCheck() error {
 	switch {
-	case q.v == v1_21_4:
+	case q.v == release.V1_21_4:
 		return &httpError{http.StatusNotFound, fmt.Sprintf("Unknown check ID %q. Ensure that the check ID is passed, not the check name.", q.name)}
 	case q.s.config.defaultDeny:
 		return fmt.Errorf("Unknown check %q", q.name)

@@ -10,18 +10,20 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
 // bodyKind is what an agent says about a kind of body when it cannot read it:
 // the words of its decoder, which name the types of its own source.
 type bodyKind struct {
-	goType  map[version]string // of the whole body
-	name    string             // of the struct
-	alias   bool               // its fields are in a struct called Alias, which 1.21.4 tells
-	outer   []string           // the fields that are not, beside those with underscores
-	types   map[string]string  // of fields that have types of their own
-	unknown []string           // fields that 1.8.7 does not know; those of structs with their paths
-	catalog bool               // it is for the servers, who say what Enterprise has
+	goType  map[release.Version]string // of the whole body
+	name    string                     // of the struct
+	alias   bool                       // its fields are in a struct called Alias, which 1.21.4 tells
+	outer   []string                   // the fields that are not, beside those with underscores
+	types   map[string]string          // of fields that have types of their own
+	unknown []string                   // fields that 1.8.7 does not know; those of structs with their paths
+	catalog bool                       // it is for the servers, who say what Enterprise has
 }
 
 var (
@@ -33,11 +35,11 @@ var (
 		unknown: append([]string{"SocketPath", "Locality"}, below(newProxyFields, "Proxy.", "Connect.SidecarService.Proxy.", "Connect.sidecar_service.Proxy.")...),
 	}
 	checkBody = &bodyKind{
-		goType: map[version]string{
-			v1_21_4: checkTypeHead + `TLSServerNameSnake string "json:\"tls_server_name\""; TLSSkipVerifySnake bool "json:\"tls_skip_verify\""; ` +
+		goType: map[release.Version]string{
+			release.V1_21_4: checkTypeHead + `TLSServerNameSnake string "json:\"tls_server_name\""; TLSSkipVerifySnake bool "json:\"tls_skip_verify\""; ` +
 				`TCPUseTLSSnake bool "json:\"tcp_use_tls\""; GRPCUseTLSSnake bool "json:\"grpc_use_tls\""; ServiceIDSnake string "json:\"service_id\""; ` +
 				`H2PingUseTLSSnake bool "json:\"h2ping_use_tls\""; DisableRedirectsSnake bool "json:\"disable_redirects\""; *structs.Alias }`,
-			v1_8_7: checkTypeHead + `TLSSkipVerifySnake bool "json:\"tls_skip_verify\""; ServiceIDSnake string "json:\"service_id\""; *structs.Alias }`,
+			release.V1_8_7: checkTypeHead + `TLSSkipVerifySnake bool "json:\"tls_skip_verify\""; ServiceIDSnake string "json:\"service_id\""; *structs.Alias }`,
 		},
 		alias:   true,
 		types:   map[string]string{"ID": "types.CheckID"},
@@ -46,11 +48,11 @@ var (
 	// The checks in a service definition are read as those of 1.21.4; what is new
 	// in it is refused afterwards.
 	nestedCheckBody = &bodyKind{
-		goType: map[version]string{
-			v1_21_4: checkTypeHead + `TLSServerNameSnake string "json:\"tls_server_name\""; TLSSkipVerifySnake bool "json:\"tls_skip_verify\""; ` +
+		goType: map[release.Version]string{
+			release.V1_21_4: checkTypeHead + `TLSServerNameSnake string "json:\"tls_server_name\""; TLSSkipVerifySnake bool "json:\"tls_skip_verify\""; ` +
 				`TCPUseTLSSnake bool "json:\"tcp_use_tls\""; GRPCUseTLSSnake bool "json:\"grpc_use_tls\""; H2PingUseTLSSnake bool "json:\"h2ping_use_tls\""; ` +
 				`ServiceID string "json:\"ServiceID\""; ServiceIDSnake string "json:\"service_id\""; *structs.Alias }`,
-			v1_8_7: checkTypeHead + `TLSSkipVerifySnake bool "json:\"tls_skip_verify\""; ServiceID string "json:\"ServiceID\""; ` +
+			release.V1_8_7: checkTypeHead + `TLSSkipVerifySnake bool "json:\"tls_skip_verify\""; ServiceID string "json:\"ServiceID\""; ` +
 				`ServiceIDSnake string "json:\"service_id\""; *structs.Alias }`,
 		},
 		alias: true,
@@ -62,11 +64,11 @@ var (
 		alias:  true,
 	}
 	proxyBody = &bodyKind{
-		goType: map[version]string{
-			v1_21_4: proxyTypeHead + `LocalServiceSocketPathSnake string "json:\"local_service_socket_path\""; ` +
+		goType: map[release.Version]string{
+			release.V1_21_4: proxyTypeHead + `LocalServiceSocketPathSnake string "json:\"local_service_socket_path\""; ` +
 				`MeshGatewaySnake structs.MeshGatewayConfig "json:\"mesh_gateway\""; TransparentProxySnake structs.TransparentProxyConfig "json:\"transparent_proxy\""; ` +
 				`AccessLogsSnake structs.AccessLogsConfig "json:\"access_logs\""; *structs.Alias }`,
-			v1_8_7: proxyTypeHead + `*structs.Alias }`,
+			release.V1_8_7: proxyTypeHead + `*structs.Alias }`,
 		},
 		alias: true,
 	}
@@ -138,7 +140,9 @@ var typeNames = strings.NewReplacer(
 	"consul.", "structs.",
 )
 
-func both(s string) map[version]string { return map[version]string{v1_8_7: s, v1_21_4: s} }
+func both(s string) map[release.Version]string {
+	return map[release.Version]string{release.V1_8_7: s, release.V1_21_4: s}
+}
 
 // decode reads the first JSON value of the request's body. Fields that v has
 // not are refused, as are those that the agent's version does not know.
@@ -149,7 +153,7 @@ func (q *request) decode(v any, kind *bodyKind) error {
 	return nil
 }
 
-func (k *bodyKind) decode(ver version, data []byte, v any) error {
+func (k *bodyKind) decode(ver release.Version, data []byte, v any) error {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
 	err := dec.Decode(v)
@@ -164,19 +168,19 @@ func (k *bodyKind) decode(ver version, data []byte, v any) error {
 		return errors.New(err.Error() + " - Namespaces are a Consul Enterprise feature")
 	case err != nil:
 		return err
-	case ver == v1_8_7:
+	case ver == release.V1_8_7:
 		return k.refuseNew(data)
 	}
 	return nil
 }
 
 // typeError puts a wrong type in the agent's words.
-func (k *bodyKind) typeError(ver version, e *json.UnmarshalTypeError) error {
+func (k *bodyKind) typeError(ver release.Version, e *json.UnmarshalTypeError) error {
 	if e.Field == "" {
 		return errors.New("json: cannot unmarshal " + e.Value + " into Go value of type " + k.goType[ver])
 	}
 	field, typ := k.field(e)
-	if ver == v1_21_4 {
+	if ver == release.V1_21_4 {
 		field = k.path(field)
 	}
 	name := k.name
@@ -244,12 +248,12 @@ func (k *bodyKind) decodeNested(part string, data []byte, v any, strict bool) er
 
 // text puts the error in the agent's words. Agents of 1.8.7 do not say where in
 // the part it is.
-func (e *nestedTypeError) text(ver version, k *bodyKind, data []byte) error {
+func (e *nestedTypeError) text(ver release.Version, k *bodyKind, data []byte) error {
 	where, typ := e.part, e.typ
 	if e.kind == nestedCheckBody && e.part == "Check" && !wrongCheck(data) {
 		where = "Checks"
 	}
-	if ver == v1_21_4 {
+	if ver == release.V1_21_4 {
 		where = k.path(where)
 		if e.field != "" {
 			where += "." + e.field

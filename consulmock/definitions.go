@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
 // This file holds the definitions of services and checks that an agent accepts,
@@ -170,12 +171,12 @@ func (c *checkType) kind() string {
 }
 
 // validate returns what the agent says of a check that it refuses.
-func (c *checkType) validate(v version) error {
+func (c *checkType) validate(v release.Version) error {
 	isRun := c.isScript() || c.HTTP != "" || c.TCP != "" || c.UDP != "" || c.GRPC != "" || c.H2PING != "" || c.OSService != ""
 	switch {
 	case c.Interval.d > 0 && c.TTL.d > 0:
 		return errors.New("Interval and TTL cannot both be specified")
-	case isRun && c.Interval.d <= 0 && v == v1_8_7:
+	case isRun && c.Interval.d <= 0 && v == release.V1_8_7:
 		return errors.New("Interval must be > 0 for Script, HTTP, or TCP checks")
 	case isRun && c.Interval.d <= 0:
 		return errors.New("Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or OSService checks")
@@ -187,7 +188,7 @@ func (c *checkType) validate(v version) error {
 		return errors.New("TTL must be > 0 for TTL checks")
 	case c.OutputMaxSize < 0:
 		return errors.New("MaxOutputMaxSize must be positive")
-	case v == v1_21_4 && c.FailuresBeforeWarning > c.FailuresBeforeCritical:
+	case v == release.V1_21_4 && c.FailuresBeforeWarning > c.FailuresBeforeCritical:
 		return errors.New("FailuresBeforeWarning can't be higher than FailuresBeforeCritical")
 	}
 	return nil
@@ -258,7 +259,7 @@ func (q *request) decodeService() (*serviceDefinition, error) {
 	if err := q.decode(d, serviceBody); err != nil {
 		return nil, err
 	}
-	if q.v == v1_8_7 {
+	if q.v == release.V1_8_7 {
 		if err := refuseNewChecks(q.body); err != nil {
 			return nil, badRequest("Request decode failed: %v", err)
 		}
@@ -293,7 +294,7 @@ func refuseNewChecks(body []byte) error {
 }
 
 // validate returns why the agent refuses a service.
-func (d *serviceDefinition) validate(v version) error {
+func (d *serviceDefinition) validate(v release.Version) error {
 	if d.Name == "" {
 		return badRequest("Missing service name")
 	}
@@ -305,7 +306,7 @@ func (d *serviceDefinition) validate(v version) error {
 
 // validateRest is the part of the validation that comes after the token was
 // looked at.
-func (d *serviceDefinition) validateRest(v version) error {
+func (d *serviceDefinition) validateRest(v release.Version) error {
 	if d.Weights != nil {
 		if err := validateWeights(*d.Weights); err != nil {
 			return badRequest("Invalid Weights: %v", err)
@@ -316,7 +317,7 @@ func (d *serviceDefinition) validateRest(v version) error {
 	}
 	if problems := d.meshProblems(v); len(problems) > 0 {
 		text := multiError(problems)
-		if v == v1_21_4 {
+		if v == release.V1_21_4 {
 			text = "Validation failed: " + text
 		}
 		return badRequest("%s", text)
@@ -330,7 +331,7 @@ func (d *serviceDefinition) validateRest(v version) error {
 	return nil
 }
 
-func validateChecks(checks []*serviceCheck, v version, prefix string) error {
+func validateChecks(checks []*serviceCheck, v release.Version, prefix string) error {
 	for _, c := range checks {
 		if c == nil {
 			return errNullCheck
@@ -394,28 +395,28 @@ func validateMeta(meta map[string]string) error {
 
 // meshProblems returns what is wrong with the mesh side of a service, and with
 // its locality.
-func (d *serviceDefinition) meshProblems(v version) []string {
+func (d *serviceDefinition) meshProblems(v release.Version) []string {
 	native := d.Connect != nil && d.Connect.Native
 	noPort := d.Port == 0 && d.SocketPath == ""
 	var problems []string
-	if l := d.Locality; v == v1_21_4 && l != nil && l.Region == "" && l.Zone != "" {
+	if l := d.Locality; v == release.V1_21_4 && l != nil && l.Region == "" && l.Zone != "" {
 		problems = append(problems, "zone cannot be set without region")
 	}
 	if d.Kind == "connect-proxy" {
-		if v == v1_21_4 && noPort {
+		if v == release.V1_21_4 && noPort {
 			problems = append(problems, "Port or SocketPath must be set for a connect-proxy")
 		}
 		if d.Proxy == nil || strings.TrimSpace(d.Proxy.DestinationServiceName) == "" {
 			problems = append(problems, "Proxy.DestinationServiceName must be non-empty for Connect proxy services")
 		}
-		if v == v1_8_7 && noPort {
+		if v == release.V1_8_7 && noPort {
 			problems = append(problems, "Port must be set for a Connect proxy")
 		}
 		if native {
 			problems = append(problems, "A Proxy cannot also be Connect Native, only typical services")
 		}
 	}
-	if v == v1_21_4 && native && noPort {
+	if v == release.V1_21_4 && native && noPort {
 		problems = append(problems, "Port or SocketPath must be set for a Connect native service.")
 	}
 	if d.Connect != nil && d.Connect.SidecarService != nil {

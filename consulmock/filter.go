@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
 // errFilterBreaksAgent is what a filter gives that ends the request's goroutine
@@ -28,7 +30,7 @@ const filterErrorPrefix = "Failed to create boolean expression evaluator: "
 // caller to take as none.
 //
 // Errors, also of the filter, are in the words of agents.
-func compileFilter(expression string, of filterTarget, v version) (func(v any) (bool, error), error) {
+func compileFilter(expression string, of filterTarget, v release.Version) (func(v any) (bool, error), error) {
 	fail := func(err error) (func(any) (bool, error), error) {
 		return nil, fmt.Errorf(filterErrorPrefix+"%w", err)
 	}
@@ -36,7 +38,7 @@ func compileFilter(expression string, of filterTarget, v version) (func(v any) (
 	if err != nil {
 		return fail(err)
 	}
-	filter, err := root.compile(of.shape(), v != v1_8_7)
+	filter, err := root.compile(of.shape(), v != release.V1_8_7)
 	if err != nil && of == ofAgentCheck {
 		// Here agents look at the selectors only when there is a check to filter,
 		// and say less about it.

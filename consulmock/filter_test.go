@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
 func filterEntry() *consul.ServiceEntry {
@@ -88,7 +89,7 @@ func TestFilter(t *testing.T) {
 		{" \t\n(Service.Port == 80)\r\n ", true},
 	}
 	for _, tt := range tests {
-		filter, err := compileFilter(tt.expression, ofServiceEntry, v1_21_4)
+		filter, err := compileFilter(tt.expression, ofServiceEntry, release.V1_21_4)
 		if err != nil {
 			t.Errorf("%s: %v", tt.expression, err)
 			continue
@@ -125,7 +126,7 @@ func TestFilterErrors(t *testing.T) {
 		{"\xff", `1:1 (0): invalid encoding`},
 	}
 	for _, tt := range tests {
-		_, err := compileFilter(tt.expression, ofNodeService, v1_21_4)
+		_, err := compileFilter(tt.expression, ofNodeService, release.V1_21_4)
 		if want := filterErrorPrefix + tt.want; err == nil || err.Error() != want {
 			t.Errorf("%q:\n got %v\nwant %s", tt.expression, err, want)
 		}
@@ -157,7 +158,7 @@ func TestFilterOfTargets(t *testing.T) {
 		{ofMember, "Tags.build", true, true},
 	}
 	for _, tt := range tests {
-		for v, want := range map[version]bool{v1_21_4: tt.modern, v1_8_7: tt.old} {
+		for v, want := range map[release.Version]bool{release.V1_21_4: tt.modern, release.V1_8_7: tt.old} {
 			_, err := compileFilter(tt.selector+` == ""`, tt.of, v)
 			if got := err == nil; got != want {
 				t.Errorf("target %d, %s, %s: %v", tt.of, v, tt.selector, err)
@@ -171,7 +172,7 @@ func TestFilterOfMembers(t *testing.T) {
 	for expression, want := range map[string]bool{
 		`Status == 1`: true, `Port == 8301`: true, `Tags.build matches "^1[.]"`: true, `127 in Addr`: true, `2 in Addr`: false, `Addr is empty`: false,
 	} {
-		filter, err := compileFilter(expression, ofMember, v1_21_4)
+		filter, err := compileFilter(expression, ofMember, release.V1_21_4)
 		if err != nil {
 			t.Errorf("%s: %v", expression, err)
 			continue
@@ -185,21 +186,21 @@ func TestFilterOfMembers(t *testing.T) {
 // Agents look at the selectors of a filter of agent/checks only when there is a
 // check, and then say less.
 func TestFilterOfAgentChecks(t *testing.T) {
-	filter, err := compileFilter("Nope == 1", ofAgentCheck, v1_21_4)
+	filter, err := compileFilter("Nope == 1", ofAgentCheck, release.V1_21_4)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := filter(&consul.AgentCheck{}); err == nil || err.Error() != `Selector "Nope" is not valid` {
 		t.Errorf("got %v", err)
 	}
-	if _, err := compileFilter("Nope ==", ofAgentCheck, v1_21_4); err == nil || !strings.HasPrefix(err.Error(), "Failed to create") {
+	if _, err := compileFilter("Nope ==", ofAgentCheck, release.V1_21_4); err == nil || !strings.HasPrefix(err.Error(), "Failed to create") {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestFilterThatBreaksAgents(t *testing.T) {
 	for _, expression := range []string{`Proxy.Mode == x`, `Connect.Native == true`, `Proxy.TransparentProxy.DialedDirectly != true`} {
-		filter, err := compileFilter(expression, ofAgentService, v1_21_4)
+		filter, err := compileFilter(expression, ofAgentService, release.V1_21_4)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -211,14 +212,14 @@ func TestFilterThatBreaksAgents(t *testing.T) {
 
 // Real agents never end with this one.
 func TestFilterNesting(t *testing.T) {
-	filter, err := compileFilter(strings.Repeat("(", 1000)+"ID == a"+strings.Repeat(")", 1000), ofNode, v1_21_4)
+	filter, err := compileFilter(strings.Repeat("(", 1000)+"ID == a"+strings.Repeat(")", 1000), ofNode, release.V1_21_4)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if ok, err := filter(consul.Node{ID: "a"}); !ok || err != nil {
 		t.Error(ok, err)
 	}
-	if _, err := compileFilter(strings.Repeat("(", 1e6), ofNode, v1_21_4); !errors.Is(err, errFilterTooDeep) {
+	if _, err := compileFilter(strings.Repeat("(", 1e6), ofNode, release.V1_21_4); !errors.Is(err, errFilterTooDeep) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -232,7 +233,7 @@ func FuzzFilter(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		for _, of := range []filterTarget{ofServiceEntry, ofNodeService} {
-			if filter, err := compileFilter(s, of, v1_21_4); err == nil {
+			if filter, err := compileFilter(s, of, release.V1_21_4); err == nil {
 				filter(filterEntry())
 				filter(nil)
 			}

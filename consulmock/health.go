@@ -4,12 +4,13 @@ import (
 	"strings"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
 // healthService answers GET /v1/health/service/{service}.
 func healthService(q *request) (any, error) {
 	st, name := q.a.store, strings.ToLower(q.name)
-	if q.query.Get("peer") != "" && q.v == v1_21_4 {
+	if q.query.Get("peer") != "" && q.v == release.V1_21_4 {
 		return q.read(q.noInstances())
 	}
 	return q.read(read{
@@ -52,7 +53,7 @@ func (q *request) noInstances() read {
 // entries returns the result of a read of instances with their checks.
 func (q *request) entries(instances func() []*service) func(*authorizer, predicate) (any, bool, error) {
 	return func(authz *authorizer, keep predicate) (any, bool, error) {
-		return collectAny(q.selected(instances()), authz.allowsInstance, q.v.entryJSON, keep)
+		return collectAny(q.selected(instances()), authz.allowsInstance, func(s *service) *serviceEntryJSON { return newServiceEntryJSON(q.v, s) }, keep)
 	}
 }
 
@@ -61,7 +62,7 @@ func (q *request) entries(instances func() []*service) func(*authorizer, predica
 func healthConnect(q *request) (any, error) {
 	st := q.a.store
 	if authz, err := q.authorize(); err == nil && q.name != "" && !authz.allows(serviceRead, q.name) {
-		if q.v == v1_21_4 {
+		if q.v == release.V1_21_4 {
 			return nil, errDenied
 		}
 		o, err := q.readOptions()
@@ -127,7 +128,7 @@ func healthState(q *request) (any, error) {
 	isAny := q.name == string(consul.HealthAny)
 	r := checksRead{missing: "Missing check state", watched: recordWatch(checksByState, name), find: func() []*check {
 		return q.a.store.checksWhere(func(n *node, c *check) bool {
-			same := c.Status == q.name || q.v == v1_21_4 && strings.ToLower(c.Status) == name
+			same := c.Status == q.name || q.v == release.V1_21_4 && strings.ToLower(c.Status) == name
 			return (same || isAny) && q.hasNodeMeta(n.Meta)
 		})
 	}}
@@ -157,7 +158,7 @@ func (q *request) readChecks(r checksRead) (any, error) {
 			allowed := func(c *check) bool {
 				return authz.allows(nodeRead, c.Node) && (c.ServiceName == "" || authz.allows(serviceRead, c.ServiceName))
 			}
-			return collectAny(r.find(), allowed, func(c *check) *checkJSON { return q.v.checkJSON(c.checkRecord) }, keep)
+			return collectAny(r.find(), allowed, func(c *check) *checkJSON { return newCheckJSON(q.v, c.checkRecord) }, keep)
 		},
 	})
 }

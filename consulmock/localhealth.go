@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
 // localHealthJSON is the health of a service of the agent.
@@ -30,7 +31,7 @@ func localHealthByID(q *request) (any, error) {
 		switch {
 		case !q.wantsText():
 			unknown.body = localHealthJSON{AggregatedStatus: string(consul.HealthCritical)}
-		case q.v == v1_8_7:
+		case q.v == release.V1_8_7:
 			unknown.body = unknown.reason
 		default:
 			unknown.text = unknown.reason
@@ -113,11 +114,11 @@ func (a *agent) localHealth(s *localService) *localHealthJSON {
 	v := a.config.version
 	h := &localHealthJSON{
 		AggregatedStatus: string(consul.HealthPassing),
-		Service:          v.agentServiceJSON(s, a.config.datacenter),
+		Service:          newAgentServiceJSON(v, s, a.config.datacenter),
 		Checks:           []*localHealthCheckJSON{},
 	}
 	add := func(c *localCheck) {
-		h.Checks = append(h.Checks, v.localHealthCheckJSON(&c.rec))
+		h.Checks = append(h.Checks, newLocalHealthCheckJSON(v, &c.rec))
 		status := c.rec.Status
 		if c.rec.CheckID == nodeMaintenanceID || strings.HasPrefix(c.rec.CheckID, serviceMaintenancePrefix) {
 			status = string(consul.HealthMaintenance)

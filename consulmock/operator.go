@@ -1,6 +1,10 @@
 package consulmock
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/lictor-go/consul/consulmock/internal/release"
+)
 
 // raftServer is a server in the configuration of raft.
 type raftServer struct {
@@ -29,7 +33,7 @@ func raftConfiguration(q *request) (any, error) {
 		return nil, err
 	}
 	server := raftServer{ID: q.a.nodeID(), Node: q.s.config.node, Address: serverAddress, Leader: true, ProtocolVersion: "3", Voter: true}
-	if q.v == v1_21_4 {
+	if q.v == release.V1_21_4 {
 		server.LastIndex = ptr(uint64(1)) // leaders do not follow their own
 	}
 	return struct {

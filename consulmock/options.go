@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
 // Option changes how a [Server] is set up. Of two options that set the same, the
@@ -18,7 +20,7 @@ type Option func(*config)
 // config is what the options say.
 type config struct {
 	err         error // the first option that is no good
-	version     version
+	version     release.Version
 	node        string
 	nodeID      string
 	nodeMeta    map[string]string
@@ -46,7 +48,7 @@ func CheckOptions(opts ...Option) error {
 
 func newConfig(opts []Option) (config, error) {
 	c := config{
-		version:     v1_21_4,
+		version:     release.V1_21_4,
 		node:        "node1",
 		datacenter:  "dc1",
 		streaming:   true,
@@ -96,34 +98,13 @@ func (c *config) check() error {
 	return nil
 }
 
-// version is a release of Consul whose behaviour is known.
-type version int
-
-const (
-	v1_8_7 version = iota
-	v1_21_4
-)
-
-// String returns the version as the agent writes it.
-func (v version) String() string {
-	if v == v1_8_7 {
-		return "1.8.7"
-	}
-	return "1.21.4"
-}
-
 // WithVersion makes the server respond as that release of Consul does: "1.21.4",
 // which is the default, or "1.8.7". No other is known.
 func WithVersion(v string) Option {
+	parsed, err := release.Parse(v)
 	return func(c *config) {
-		switch v {
-		case v1_8_7.String():
-			c.version = v1_8_7
-		case v1_21_4.String():
-			c.version = v1_21_4
-		default:
-			c.err = cmp.Or(c.err, fmt.Errorf("version %q: want 1.21.4 or 1.8.7", v))
-		}
+		c.version = parsed
+		c.err = cmp.Or(c.err, err)
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sort"
 	"strings"
+
+	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
 // This file tells whom a changed record wakes. Servers keep their records in radix
@@ -191,7 +193,7 @@ func (st *store) keyChanged(index, key string, what recordChange) {
 		st.records[index] = x
 	}
 	root := ""
-	if st.version == v1_21_4 {
+	if st.version == release.V1_21_4 {
 		root = treeRoot
 	}
 	var prefixes []string

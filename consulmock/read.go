@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
 // predicate decides whether a value is part of an answer.
@@ -132,7 +134,7 @@ func (q *request) admit(r *read, streaming bool) (keep predicate, err error) {
 	if dc := q.query.Get("dc"); dc != "" && dc != q.s.config.datacenter {
 		return nil, errors.New("No path to datacenter")
 	}
-	if q.v == v1_21_4 && q.query.Get("sg")+q.query.Get("sameness-group") != "" && r.target == ofServiceEntry {
+	if q.v == release.V1_21_4 && q.query.Get("sg")+q.query.Get("sameness-group") != "" && r.target == ofServiceEntry {
 		return nil, errors.New("sameness groups are not supported in consul CE")
 	}
 	keep = everything
@@ -151,7 +153,7 @@ func (q *request) admit(r *read, streaming bool) (keep predicate, err error) {
 // readFailed returns the error of a read that the servers refuse, with the
 // headers that it has.
 func (q *request) readFailed(r *read, err error) error {
-	if q.v == v1_21_4 && r.target == ofServiceEntry {
+	if q.v == release.V1_21_4 && r.target == ofServiceEntry {
 		return err
 	}
 	return q.failed(err)
@@ -169,7 +171,7 @@ func onlyPassing(keep predicate) predicate {
 
 // streams reports whether the streaming backend answers a read of instances.
 func (q *request) streams(o readOptions) bool {
-	return q.v == v1_21_4 && q.s.config.streaming && (o.index > 0 || o.cached) &&
+	return q.v == release.V1_21_4 && q.s.config.streaming && (o.index > 0 || o.cached) &&
 		!q.query.Has("near") && !q.query.Has("merge-central-config")
 }
 

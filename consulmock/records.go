@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
 // ensureNode inserts or changes a node.
@@ -139,7 +140,7 @@ func (st *store) ensureCheck(n *node, rec checkRecord) error {
 	if old != nil {
 		rec.CreateIndex, rec.ModifyIndex = old.CreateIndex, old.ModifyIndex
 		if reflect.DeepEqual(rec, *old.checkRecord) {
-			if st.version == v1_8_7 { // writes it again all the same
+			if st.version == release.V1_8_7 { // writes it again all the same
 				st.touch(checksTable)
 				st.recordChanged(nil, rec.keys())
 			}

@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
 // gzipMinimum is the length from which on 1.21.4 compresses answers.
@@ -28,7 +30,7 @@ type answer struct {
 func (q *request) serve(rt *route) {
 	h := q.w.Header()
 	h.Set("Vary", "Accept-Encoding")
-	if q.v == v1_21_4 {
+	if q.v == release.V1_21_4 {
 		h.Set("X-Consul-Default-Acl-Policy", "allow")
 		if q.s.config.defaultDeny {
 			h.Set("X-Consul-Default-Acl-Policy", "deny")
@@ -74,11 +76,11 @@ func (q *request) serve(rt *route) {
 func (q *request) parseQuery() bool {
 	raw := q.r.URL.RawQuery
 	query, err := url.ParseQuery(raw)
-	if err != nil && q.v == v1_8_7 && strings.Contains(raw, ";") {
+	if err != nil && q.v == release.V1_8_7 && strings.Contains(raw, ";") {
 		query, err = url.ParseQuery(strings.ReplaceAll(raw, ";", "&"))
 	}
 	if err != nil {
-		if q.v == v1_21_4 {
+		if q.v == release.V1_21_4 {
 			q.w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		}
 		q.w.WriteHeader(http.StatusInternalServerError)
@@ -121,7 +123,7 @@ func (q *request) write(v any, err error) {
 	case err != nil:
 		q.send(http.StatusInternalServerError, "text/plain; charset=utf-8", []byte(err.Error()))
 	case v == nil:
-		if q.v == v1_21_4 {
+		if q.v == release.V1_21_4 {
 			q.w.Header().Set("Content-Type", "application/json")
 		}
 		q.w.WriteHeader(http.StatusOK)
@@ -152,7 +154,7 @@ func (q *request) writeAnswer(v any) {
 func (q *request) send(status int, contentType string, body []byte) {
 	h := q.w.Header()
 	h.Set("Content-Type", contentType)
-	zip := len(body) >= gzipMinimum || q.v == v1_8_7 && len(body) > 0
+	zip := len(body) >= gzipMinimum || q.v == release.V1_8_7 && len(body) > 0
 	if !zip || !acceptsGzip(q.r.Header.Values("Accept-Encoding")) {
 		q.w.WriteHeader(status)
 		q.w.Write(body)
@@ -185,7 +187,7 @@ func (q *request) encode(v any) []byte {
 	if err := enc.Encode(v); err != nil {
 		panic("consulmock: " + err.Error()) // every answer is made of types that encode
 	}
-	if pretty || q.v == v1_8_7 && !q.s.config.compact {
+	if pretty || q.v == release.V1_8_7 && !q.s.config.compact {
 		return out.Bytes()
 	}
 	return bytes.TrimSuffix(out.Bytes(), []byte("\n"))

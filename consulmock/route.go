@@ -8,6 +8,8 @@ import (
 	"path"
 	"strings"
 	"unicode"
+
+	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
 // route is an endpoint: a method, a path, and what answers it. A path that ends
@@ -16,7 +18,7 @@ type route struct {
 	method string // empty means every method
 	path   string
 	answer handler
-	since  version
+	since  release.Version
 }
 
 // handler answers a request. It is called with the server's lock held, and may
@@ -27,89 +29,89 @@ type handler func(q *request) (any, error)
 // routes is every endpoint that the fake knows, in the order of Consul's own
 // documentation.
 var routes = []route{
-	{"GET", "/v1/agent/host", agentHost, v1_8_7},
-	{"GET", "/v1/agent/members", agentMembers, v1_8_7},
-	{"GET", "/v1/agent/self", agentSelf, v1_8_7},
-	{"GET", "/v1/agent/version", agentVersion, v1_21_4},
-	{"PUT", "/v1/agent/reload", agentReload, v1_8_7},
-	{"PUT", "/v1/agent/maintenance", nodeMaintenance, v1_8_7},
-	{"GET", "/v1/agent/metrics", agentMetrics, v1_8_7},
-	{"GET", "/v1/agent/metrics/stream", agentMetricsStream, v1_21_4},
-	{"GET", "/v1/agent/monitor", agentMonitor, v1_8_7},
-	{"PUT", "/v1/agent/join/", agentJoin, v1_8_7},
-	{"PUT", "/v1/agent/leave", agentLeave, v1_8_7},
-	{"PUT", "/v1/agent/force-leave/", agentForceLeave, v1_8_7},
-	{"PUT", "/v1/agent/token/", agentToken, v1_8_7},
+	{"GET", "/v1/agent/host", agentHost, release.V1_8_7},
+	{"GET", "/v1/agent/members", agentMembers, release.V1_8_7},
+	{"GET", "/v1/agent/self", agentSelf, release.V1_8_7},
+	{"GET", "/v1/agent/version", agentVersion, release.V1_21_4},
+	{"PUT", "/v1/agent/reload", agentReload, release.V1_8_7},
+	{"PUT", "/v1/agent/maintenance", nodeMaintenance, release.V1_8_7},
+	{"GET", "/v1/agent/metrics", agentMetrics, release.V1_8_7},
+	{"GET", "/v1/agent/metrics/stream", agentMetricsStream, release.V1_21_4},
+	{"GET", "/v1/agent/monitor", agentMonitor, release.V1_8_7},
+	{"PUT", "/v1/agent/join/", agentJoin, release.V1_8_7},
+	{"PUT", "/v1/agent/leave", agentLeave, release.V1_8_7},
+	{"PUT", "/v1/agent/force-leave/", agentForceLeave, release.V1_8_7},
+	{"PUT", "/v1/agent/token/", agentToken, release.V1_8_7},
 
-	{"GET", "/v1/agent/checks", agentChecks, v1_8_7},
-	{"PUT", "/v1/agent/check/register", registerCheck, v1_8_7},
-	{"PUT", "/v1/agent/check/deregister/", deregisterCheck, v1_8_7},
-	{"PUT", "/v1/agent/check/pass/", passCheck, v1_8_7},
-	{"PUT", "/v1/agent/check/warn/", warnCheck, v1_8_7},
-	{"PUT", "/v1/agent/check/fail/", failCheck, v1_8_7},
-	{"PUT", "/v1/agent/check/update/", updateCheck, v1_8_7},
+	{"GET", "/v1/agent/checks", agentChecks, release.V1_8_7},
+	{"PUT", "/v1/agent/check/register", registerCheck, release.V1_8_7},
+	{"PUT", "/v1/agent/check/deregister/", deregisterCheck, release.V1_8_7},
+	{"PUT", "/v1/agent/check/pass/", passCheck, release.V1_8_7},
+	{"PUT", "/v1/agent/check/warn/", warnCheck, release.V1_8_7},
+	{"PUT", "/v1/agent/check/fail/", failCheck, release.V1_8_7},
+	{"PUT", "/v1/agent/check/update/", updateCheck, release.V1_8_7},
 
-	{"GET", "/v1/agent/services", agentServices, v1_8_7},
-	{"GET", "/v1/agent/service/", agentService, v1_8_7},
-	{"GET", "/v1/agent/health/service/name/", localHealthByName, v1_8_7},
-	{"GET", "/v1/agent/health/service/id/", localHealthByID, v1_8_7},
-	{"PUT", "/v1/agent/service/register", registerService, v1_8_7},
-	{"PUT", "/v1/agent/service/deregister/", deregisterService, v1_8_7},
-	{"PUT", "/v1/agent/service/maintenance/", serviceMaintenance, v1_8_7},
+	{"GET", "/v1/agent/services", agentServices, release.V1_8_7},
+	{"GET", "/v1/agent/service/", agentService, release.V1_8_7},
+	{"GET", "/v1/agent/health/service/name/", localHealthByName, release.V1_8_7},
+	{"GET", "/v1/agent/health/service/id/", localHealthByID, release.V1_8_7},
+	{"PUT", "/v1/agent/service/register", registerService, release.V1_8_7},
+	{"PUT", "/v1/agent/service/deregister/", deregisterService, release.V1_8_7},
+	{"PUT", "/v1/agent/service/maintenance/", serviceMaintenance, release.V1_8_7},
 
-	{"POST", "/v1/agent/connect/authorize", notModelled, v1_8_7},
-	{"GET", "/v1/agent/connect/ca/roots", notModelled, v1_8_7},
-	{"GET", "/v1/agent/connect/ca/leaf/", notModelled, v1_8_7},
+	{"POST", "/v1/agent/connect/authorize", notModelled, release.V1_8_7},
+	{"GET", "/v1/agent/connect/ca/roots", notModelled, release.V1_8_7},
+	{"GET", "/v1/agent/connect/ca/leaf/", notModelled, release.V1_8_7},
 
-	{"PUT", "/v1/catalog/register", catalogRegister, v1_8_7},
-	{"PUT", "/v1/catalog/deregister", catalogDeregister, v1_8_7},
-	{"GET", "/v1/catalog/datacenters", catalogDatacenters, v1_8_7},
-	{"GET", "/v1/catalog/nodes", catalogNodes, v1_8_7},
-	{"GET", "/v1/catalog/services", catalogServices, v1_8_7},
-	{"GET", "/v1/catalog/service/", catalogService, v1_8_7},
-	{"GET", "/v1/catalog/connect/", catalogConnect, v1_8_7},
-	{"GET", "/v1/catalog/node/", catalogNode, v1_8_7},
-	{"GET", "/v1/catalog/node-services/", catalogNodeServices, v1_8_7},
-	{"GET", "/v1/catalog/gateway-services/", catalogGatewayServices, v1_8_7},
+	{"PUT", "/v1/catalog/register", catalogRegister, release.V1_8_7},
+	{"PUT", "/v1/catalog/deregister", catalogDeregister, release.V1_8_7},
+	{"GET", "/v1/catalog/datacenters", catalogDatacenters, release.V1_8_7},
+	{"GET", "/v1/catalog/nodes", catalogNodes, release.V1_8_7},
+	{"GET", "/v1/catalog/services", catalogServices, release.V1_8_7},
+	{"GET", "/v1/catalog/service/", catalogService, release.V1_8_7},
+	{"GET", "/v1/catalog/connect/", catalogConnect, release.V1_8_7},
+	{"GET", "/v1/catalog/node/", catalogNode, release.V1_8_7},
+	{"GET", "/v1/catalog/node-services/", catalogNodeServices, release.V1_8_7},
+	{"GET", "/v1/catalog/gateway-services/", catalogGatewayServices, release.V1_8_7},
 
-	{"GET", "/v1/health/node/", healthNode, v1_8_7},
-	{"GET", "/v1/health/checks/", healthChecks, v1_8_7},
-	{"GET", "/v1/health/service/", healthService, v1_8_7},
-	{"GET", "/v1/health/connect/", healthConnect, v1_8_7},
-	{"GET", "/v1/health/ingress/", healthIngress, v1_8_7},
-	{"GET", "/v1/health/state/", healthState, v1_8_7},
+	{"GET", "/v1/health/node/", healthNode, release.V1_8_7},
+	{"GET", "/v1/health/checks/", healthChecks, release.V1_8_7},
+	{"GET", "/v1/health/service/", healthService, release.V1_8_7},
+	{"GET", "/v1/health/connect/", healthConnect, release.V1_8_7},
+	{"GET", "/v1/health/ingress/", healthIngress, release.V1_8_7},
+	{"GET", "/v1/health/state/", healthState, release.V1_8_7},
 
-	{"GET", "/v1/status/leader", statusLeader, v1_8_7},
-	{"GET", "/v1/status/peers", statusPeers, v1_8_7},
+	{"GET", "/v1/status/leader", statusLeader, release.V1_8_7},
+	{"GET", "/v1/status/peers", statusPeers, release.V1_8_7},
 
-	{"GET", "/v1/operator/raft/configuration", raftConfiguration, v1_8_7},
+	{"GET", "/v1/operator/raft/configuration", raftConfiguration, release.V1_8_7},
 
 	// Just enough to make and revoke the tokens of a test.
-	{"PUT", "/v1/acl/policy", createPolicy, v1_8_7},
-	{"PUT", "/v1/acl/token", createToken, v1_8_7},
-	{"DELETE", "/v1/acl/token/", deleteToken, v1_8_7},
+	{"PUT", "/v1/acl/policy", createPolicy, release.V1_8_7},
+	{"PUT", "/v1/acl/token", createToken, release.V1_8_7},
+	{"DELETE", "/v1/acl/token/", deleteToken, release.V1_8_7},
 
 	// An agent has these; the fake says that it has not.
-	{"", "/v1/acl/", notModelled, v1_8_7},
-	{"", "/v1/config", notModelled, v1_8_7},
-	{"", "/v1/config/", notModelled, v1_8_7},
-	{"", "/v1/connect/", notModelled, v1_8_7},
-	{"", "/v1/coordinate/", notModelled, v1_8_7},
-	{"", "/v1/discovery-chain/", notModelled, v1_8_7},
-	{"", "/v1/event/", notModelled, v1_8_7},
-	{"", "/v1/exported-services", notModelled, v1_21_4},
-	{"", "/v1/imported-services", notModelled, v1_21_4},
-	{"", "/v1/internal/", notModelled, v1_8_7},
-	{"", "/v1/kv/", notModelled, v1_8_7},
-	{"", "/v1/operator/", notModelled, v1_8_7},
-	{"", "/v1/peering", notModelled, v1_21_4},
-	{"", "/v1/peering/", notModelled, v1_21_4},
-	{"", "/v1/peerings", notModelled, v1_21_4},
-	{"", "/v1/query", notModelled, v1_8_7},
-	{"", "/v1/query/", notModelled, v1_8_7},
-	{"", "/v1/session/", notModelled, v1_8_7},
-	{"", "/v1/snapshot", notModelled, v1_8_7},
-	{"", "/v1/txn", notModelled, v1_8_7},
+	{"", "/v1/acl/", notModelled, release.V1_8_7},
+	{"", "/v1/config", notModelled, release.V1_8_7},
+	{"", "/v1/config/", notModelled, release.V1_8_7},
+	{"", "/v1/connect/", notModelled, release.V1_8_7},
+	{"", "/v1/coordinate/", notModelled, release.V1_8_7},
+	{"", "/v1/discovery-chain/", notModelled, release.V1_8_7},
+	{"", "/v1/event/", notModelled, release.V1_8_7},
+	{"", "/v1/exported-services", notModelled, release.V1_21_4},
+	{"", "/v1/imported-services", notModelled, release.V1_21_4},
+	{"", "/v1/internal/", notModelled, release.V1_8_7},
+	{"", "/v1/kv/", notModelled, release.V1_8_7},
+	{"", "/v1/operator/", notModelled, release.V1_8_7},
+	{"", "/v1/peering", notModelled, release.V1_21_4},
+	{"", "/v1/peering/", notModelled, release.V1_21_4},
+	{"", "/v1/peerings", notModelled, release.V1_21_4},
+	{"", "/v1/query", notModelled, release.V1_8_7},
+	{"", "/v1/query/", notModelled, release.V1_8_7},
+	{"", "/v1/session/", notModelled, release.V1_8_7},
+	{"", "/v1/snapshot", notModelled, release.V1_8_7},
+	{"", "/v1/txn", notModelled, release.V1_8_7},
 }
 
 // notModelled answers for the endpoints of an agent that the fake has not.
@@ -121,7 +123,7 @@ func notModelled(q *request) (any, error) {
 type table map[string]*route
 
 // newTable returns the routes of a version.
-func newTable(v version) table {
+func newTable(v release.Version) table {
 	t := make(table, len(routes))
 	for i := range routes {
 		if routes[i].since <= v {
@@ -165,7 +167,7 @@ func badRequest(format string, args ...any) error {
 // badRequest is as the function badRequest, for the texts that 1.8.7 writes
 // something before.
 func (q *request) badRequest(format string, args ...any) error {
-	if q.v == v1_8_7 {
+	if q.v == release.V1_8_7 {
 		format = "Bad request: " + format
 	}
 	return badRequest(format, args...)
@@ -176,7 +178,7 @@ type request struct {
 	s     *Server
 	life  *life  // in which the request arrived; nil if it is the test's own
 	a     *agent // set once the lock is held
-	v     version
+	v     release.Version
 	w     http.ResponseWriter
 	r     *http.Request
 	query url.Values
@@ -195,14 +197,14 @@ func (s *Server) route(l *life, w http.ResponseWriter, r *http.Request) {
 	}
 	if to := s.redirect(r); to != "" {
 		status := http.StatusTemporaryRedirect
-		if v == v1_8_7 {
+		if v == release.V1_8_7 {
 			status = http.StatusMovedPermanently
 		}
 		http.Redirect(w, r, to, status)
 		return
 	}
 	rt, name := s.table.find(r.URL.Path)
-	if v == v1_21_4 && hasEscapedSlash(r.URL, strings.TrimSuffix(r.URL.Path, name)) {
+	if v == release.V1_21_4 && hasEscapedSlash(r.URL, strings.TrimSuffix(r.URL.Path, name)) {
 		rt = nil
 	}
 	switch {
@@ -225,8 +227,8 @@ func hasEscapedSlash(u *url.URL, fixed string) bool {
 }
 
 // notFound answers for paths that an agent does not have.
-func notFound(w http.ResponseWriter, r *http.Request, v version) {
-	if v == v1_8_7 {
+func notFound(w http.ResponseWriter, r *http.Request, v release.Version) {
+	if v == release.V1_8_7 {
 		w.WriteHeader(http.StatusNotFound)
 		return
 	}
@@ -248,7 +250,7 @@ func (s *Server) redirect(r *http.Request) string {
 		return ""
 	}
 	have := r.URL.Path
-	if s.config.version == v1_21_4 {
+	if s.config.version == release.V1_21_4 {
 		have = r.URL.EscapedPath()
 	}
 	want := cleanPath(have)
@@ -258,7 +260,7 @@ func (s *Server) redirect(r *http.Request) string {
 	if want == have {
 		return ""
 	}
-	if s.config.version == v1_21_4 {
+	if s.config.version == release.V1_21_4 {
 		if unescaped, err := url.PathUnescape(want); err == nil {
 			want = unescaped
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
 // The ports that the agent says it has. It listens on none of them.
@@ -23,12 +24,12 @@ const (
 )
 
 // serverMeta is the metadata of the service consul.
-func (v version) serverMeta() map[string]string {
+func serverMeta(v release.Version) map[string]string {
 	meta := map[string]string{
 		"non_voter": "false", "raft_version": "3", "serf_protocol_current": "2", "serf_protocol_max": "5",
 		"serf_protocol_min": "1", "version": v.String(),
 	}
-	if v == v1_21_4 {
+	if v == release.V1_21_4 {
 		meta["grpc_port"] = strconv.Itoa(grpcPort)
 		meta["read_replica"] = "false"
 	}
@@ -66,7 +67,7 @@ func (a *agent) member(wan bool) *memberJSON {
 			"port": strconv.Itoa(serverPort), "raft_vsn": "3", "role": "consul", "segment": "", "vsn": "2", "vsn_max": "3", "vsn_min": "2",
 		},
 	}
-	if v == v1_21_4 {
+	if v == release.V1_21_4 {
 		m.Tags["ft_si"] = "1"
 		m.Tags["grpc_port"] = strconv.Itoa(grpcPort)
 	}
@@ -88,7 +89,7 @@ func agentMembers(q *request) (any, error) {
 		return nil, errors.New("Network segments are not supported in this version of Consul")
 	}
 	keep := everything
-	if q.v == v1_21_4 {
+	if q.v == release.V1_21_4 {
 		if keep, err = q.filter(ofMember); err != nil {
 			return nil, err
 		}
@@ -129,7 +130,7 @@ func agentSelf(q *request) (any, error) {
 	}
 	config := consul.AgentSelfConfig{Datacenter: c.datacenter, NodeName: c.node, NodeID: q.a.nodeID(), Server: true, Version: q.v.String()}
 	self.XDS = map[string]any{"SupportedProxies": map[string][]string{"envoy": {"1.14.5", "1.13.6", "1.12.7", "1.11.2"}}}
-	if q.v == v1_21_4 {
+	if q.v == release.V1_21_4 {
 		config.PrimaryDatacenter, config.BuildDate = c.datacenter, buildDate
 		self.XDS = map[string]any{
 			"SupportedProxies": map[string][]string{"envoy": {"1.34.1", "1.33.2", "1.32.5", "1.31.8"}}, "Port": grpcPort,
@@ -186,7 +187,7 @@ func agentHost(q *request) (any, error) {
 		return nil, err
 	}
 	idName := "hostid"
-	if q.v == v1_21_4 {
+	if q.v == release.V1_21_4 {
 		idName = "hostId"
 	}
 	const size = 1_000_000_000
@@ -217,7 +218,7 @@ func agentMetrics(q *request) (any, error) {
 	}
 	if q.query.Get("format") == "prometheus" {
 		const text = "Prometheus is not enabled since its retention time is not positive"
-		if q.v == v1_8_7 {
+		if q.v == release.V1_8_7 {
 			return nil, &httpError{http.StatusUnsupportedMediaType, text}
 		}
 		q.w.Header().Set("X-Consul-Reason", text)
@@ -229,7 +230,7 @@ func agentMetrics(q *request) (any, error) {
 		Labels map[string]string
 	}
 	prefix := "consul."
-	if q.v == v1_21_4 {
+	if q.v == release.V1_21_4 {
 		prefix += q.s.config.node + "."
 	}
 	return struct {
@@ -279,7 +280,7 @@ func agentJoin(q *request) (any, error) {
 		return nil, nil
 	}
 	who := host
-	if q.v == v1_21_4 {
+	if q.v == release.V1_21_4 {
 		who = net.JoinHostPort(host, port)
 	}
 	return nil, errors.New(multiError([]string{"Failed to join " + who + ": dial tcp " + net.JoinHostPort(host, port) + ": connect: connection refused"}))

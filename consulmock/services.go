@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
 // agentServices answers GET /v1/agent/services.
@@ -27,7 +28,7 @@ func agentServices(q *request) (any, error) {
 	}
 	list, filtered, err := collectMap(q.a.services,
 		func(s *localService) bool { return authz.allows(serviceRead, s.rec.Name) },
-		func(s *localService) *agentServiceJSON { return q.v.agentServiceJSON(s, q.a.config.datacenter) }, keep)
+		func(s *localService) *agentServiceJSON { return newAgentServiceJSON(q.v, s, q.a.config.datacenter) }, keep)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +69,7 @@ func agentService(q *request) (any, error) {
 		return nil, err
 	}
 	q.w.Header().Set("X-Consul-Contenthash", s.hash)
-	v := q.v.agentServiceJSON(s, q.a.config.datacenter)
+	v := newAgentServiceJSON(q.v, s, q.a.config.datacenter)
 	v.ContentHash = s.hash
 	return v, nil
 }
@@ -289,7 +290,7 @@ func (a *agent) removeService(id string) {
 // is a nil error.
 func (q *request) unknownService(oldStatus int) error {
 	switch {
-	case q.v == v1_21_4:
+	case q.v == release.V1_21_4:
 		return &httpError{http.StatusNotFound, fmt.Sprintf("Unknown service ID %q. Ensure that the service ID is passed, not the service name.", q.name)}
 	case q.s.config.defaultDeny:
 		return fmt.Errorf("Unknown service {%q {}}", q.name)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
 // This file holds the JSON shapes of answers. A field that only some version
@@ -230,7 +231,7 @@ func object(m map[string]string) map[string]string {
 	return m
 }
 
-func (v version) agentServiceJSON(s *localService, datacenter string) *agentServiceJSON {
+func newAgentServiceJSON(v release.Version, s *localService, datacenter string) *agentServiceJSON {
 	r := &s.rec
 	out := &agentServiceJSON{
 		Kind: r.Kind, ID: r.ID, Service: r.Name, Tags: tags(r.Tags), Meta: object(r.Meta), Port: r.Port, Address: r.Address,
@@ -240,29 +241,29 @@ func (v version) agentServiceJSON(s *localService, datacenter string) *agentServ
 	if r.Native {
 		out.Connect = &connectJSON{true}
 	}
-	if v == v1_21_4 {
+	if v == release.V1_21_4 {
 		out.Datacenter = &datacenter
 	}
 	return out
 }
 
-func (v version) serviceJSON(s *serviceRecord) *serviceJSON {
+func newServiceJSON(v release.Version, s *serviceRecord) *serviceJSON {
 	out := &serviceJSON{
 		Kind: s.Kind, ID: s.ID, Service: s.Name, Tags: tags(s.Tags), Address: s.Address,
 		TaggedAddresses: s.TaggedAddresses, Meta: s.Meta, SocketPath: s.SocketPath, Weights: s.Weights,
 		EnableTagOverride: s.EnableTagOverride, Proxy: s.Proxy.inCatalog(v), Connect: connectJSON{s.Native}, Locality: s.Locality,
 		CreateIndex: s.CreateIndex, ModifyIndex: s.ModifyIndex,
 	}
-	if s.Port != 0 || v == v1_8_7 {
+	if s.Port != 0 || v == release.V1_8_7 {
 		out.Port = &s.Port
 	}
-	if v == v1_21_4 {
+	if v == release.V1_21_4 {
 		out.PeerName = ptr("")
 	}
 	return out
 }
 
-func (v version) catalogServiceJSON(s *service) *catalogServiceJSON {
+func newCatalogServiceJSON(v release.Version, s *service) *catalogServiceJSON {
 	n := s.node
 	out := &catalogServiceJSON{
 		ID: n.ID, Node: n.Node, Address: n.Address, Datacenter: n.Datacenter, TaggedAddresses: n.TaggedAddresses, NodeMeta: n.Meta,
@@ -271,7 +272,7 @@ func (v version) catalogServiceJSON(s *service) *catalogServiceJSON {
 		ServiceEnableTagOverride: s.EnableTagOverride, ServiceProxy: s.Proxy.inCatalog(v), ServiceConnect: connectJSON{s.Native},
 		CreateIndex: s.CreateIndex, ModifyIndex: s.ModifyIndex,
 	}
-	if v == v1_21_4 {
+	if v == release.V1_21_4 {
 		out.ServiceSocketPath = &s.SocketPath
 		out.ServiceLocality = json.RawMessage("null")
 		if s.Locality != nil {
@@ -281,7 +282,7 @@ func (v version) catalogServiceJSON(s *service) *catalogServiceJSON {
 	return out
 }
 
-func (v version) checkJSON(c *checkRecord) *checkJSON {
+func newCheckJSON(v release.Version, c *checkRecord) *checkJSON {
 	out := &checkJSON{
 		Node: c.Node, CheckID: c.CheckID, Name: c.Name, Status: c.Status, Notes: c.Notes, Output: c.Output,
 		ServiceID: c.ServiceID, ServiceName: c.ServiceName, ServiceTags: tags(c.ServiceTags), Type: c.Type,
@@ -290,13 +291,13 @@ func (v version) checkJSON(c *checkRecord) *checkJSON {
 	if out.Definition == nil {
 		out.Definition = &checkDefinition{}
 	}
-	if v == v1_21_4 {
+	if v == release.V1_21_4 {
 		out.Interval, out.Timeout, out.ExposedPort = ptr(c.Interval), ptr(c.Timeout), ptr(c.ExposedPort)
 	}
 	return out
 }
 
-func (v version) localHealthCheckJSON(c *checkRecord) *localHealthCheckJSON {
+func newLocalHealthCheckJSON(v release.Version, c *checkRecord) *localHealthCheckJSON {
 	out := &localHealthCheckJSON{
 		Node: c.Node, CheckID: c.CheckID, Name: c.Name, Status: c.Status, Notes: c.Notes, Output: c.Output,
 		ServiceID: c.ServiceID, ServiceName: c.ServiceName,
@@ -305,7 +306,7 @@ func (v version) localHealthCheckJSON(c *checkRecord) *localHealthCheckJSON {
 		out.ServiceTags = c.ServiceTags
 	}
 	const none = "0s"
-	if v == v1_8_7 {
+	if v == release.V1_8_7 {
 		out.Definition = oldEmptyDefinition{Interval: none, Timeout: none, DeregisterCriticalServiceAfter: none}
 		return out
 	}
@@ -314,15 +315,15 @@ func (v version) localHealthCheckJSON(c *checkRecord) *localHealthCheckJSON {
 	return out
 }
 
-// entryJSON returns an instance with the checks of its node and its own, ordered
+// newServiceEntryJSON returns an instance with the checks of its node and its own, ordered
 // by ID.
-func (v version) entryJSON(s *service) *serviceEntryJSON {
-	out := &serviceEntryJSON{Node: s.node.nodeRecord, Service: v.serviceJSON(s.serviceRecord), Checks: []*checkJSON{}}
+func newServiceEntryJSON(v release.Version, s *service) *serviceEntryJSON {
+	out := &serviceEntryJSON{Node: s.node.nodeRecord, Service: newServiceJSON(v, s.serviceRecord), Checks: []*checkJSON{}}
 	for _, c := range sorted(s.node.own) {
-		out.Checks = append(out.Checks, v.checkJSON(c.checkRecord))
+		out.Checks = append(out.Checks, newCheckJSON(v, c.checkRecord))
 	}
 	for _, c := range sorted(s.checks) {
-		out.Checks = append(out.Checks, v.checkJSON(c.checkRecord))
+		out.Checks = append(out.Checks, newCheckJSON(v, c.checkRecord))
 	}
 	return out
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
 const (
@@ -124,12 +125,12 @@ func (p *proxyConfig) inAgent(kind string) *proxyConfig {
 }
 
 // inCatalog returns the configuration as the catalog shows it.
-func (p *proxyConfig) inCatalog(v version) *proxyConfig {
+func (p *proxyConfig) inCatalog(v release.Version) *proxyConfig {
 	if p == nil {
 		p = &proxyConfig{MeshGateway: map[string]any{}, Expose: map[string]any{}}
 	}
 	c := *p
-	if v == v1_21_4 {
+	if v == release.V1_21_4 {
 		if c.Mode == nil {
 			c.Mode = ptr("")
 		}
@@ -145,7 +146,7 @@ func (p *proxyConfig) inCatalog(v version) *proxyConfig {
 		if _, ok := u["Datacenter"]; !ok {
 			u["Datacenter"] = ""
 		}
-		if _, ok := u["Config"]; !ok && v == v1_8_7 {
+		if _, ok := u["Config"]; !ok && v == release.V1_8_7 {
 			u["Config"] = nil
 		}
 		c.Upstreams = append(c.Upstreams, u)
@@ -246,7 +247,7 @@ func (rec *serviceRecord) meshName() string {
 // for each name.
 func (st *store) withVirtualIP(rec serviceRecord) serviceRecord {
 	name := rec.meshName()
-	if st.version == v1_8_7 || name == "" {
+	if st.version == release.V1_8_7 || name == "" {
 		return rec
 	}
 	ip := st.virtualIPs[name]

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
 // store is the catalog as the servers hold it: nodes with their services and
@@ -13,7 +14,7 @@ import (
 // changed once they are in the store but replaced, so that an answer can be
 // written while the store goes on.
 type store struct {
-	version version
+	version release.Version
 	index   uint64            // of the last write
 	indexes map[string]uint64 // by the keys below
 	waiters map[string]map[*waiter]struct{}
@@ -114,7 +115,7 @@ type checkRecord struct {
 	ModifyIndex uint64
 }
 
-func newStore(v version) *store {
+func newStore(v release.Version) *store {
 	return &store{
 		version: v,
 		indexes: make(map[string]uint64),
@@ -237,11 +238,11 @@ func (st *store) missingIndex(name string, tables ...string) uint64 {
 func (st *store) nodeIndex(name string) uint64 {
 	n := st.findNode(name)
 	switch {
-	case n == nil && st.version == v1_8_7:
+	case n == nil && st.version == release.V1_8_7:
 		return 0
 	case n == nil:
 		return st.indexes[nodesGone]
-	case st.version == v1_8_7:
+	case st.version == release.V1_8_7:
 		return st.max(nodesTable, servicesTable)
 	}
 	return st.indexes[oneNode+strings.ToLower(n.Node)]
@@ -249,7 +250,7 @@ func (st *store) nodeIndex(name string) uint64 {
 
 // touchNode moves the index of a node because of its services.
 func (st *store) touchNode(n *node) {
-	if st.version == v1_21_4 {
+	if st.version == release.V1_21_4 {
 		st.touch(nodesTable, oneNode+strings.ToLower(n.Node))
 	}
 }
