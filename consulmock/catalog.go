@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/lictor-go/consul/consulmock/internal/filter"
 	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
@@ -25,7 +26,7 @@ func catalogDatacenters(q *request) (any, error) {
 func catalogNodes(q *request) (any, error) {
 	st := q.a.store
 	return q.read(read{
-		target: ofNode,
+		target: filter.Node,
 		index:  func() uint64 { return st.indexes[nodesTable] },
 		keys:   func() []string { return []string{recordWatch(nodesByName)} },
 		result: func(authz *authorizer, keep predicate) (any, bool, error) {
@@ -40,7 +41,7 @@ func catalogNodes(q *request) (any, error) {
 func catalogServices(q *request) (any, error) {
 	st := q.a.store
 	return q.read(read{
-		target: ofCatalogService, cache: true, noFilter: q.v == release.V1_8_7,
+		target: filter.CatalogService, cache: true, noFilter: q.v == release.V1_8_7,
 		index: func() uint64 {
 			if len(q.query["node-meta"]) > 0 {
 				return st.max(servicesTable, nodesTable)
@@ -98,7 +99,7 @@ func catalogConnect(q *request) (any, error) {
 func (q *request) readCatalogService(byName string, instances func() []*service) (any, error) {
 	st := q.a.store
 	return q.read(read{
-		missing: "Missing service name", target: ofCatalogService, cache: true,
+		missing: "Missing service name", target: filter.CatalogService, cache: true,
 		index: func() uint64 {
 			if len(instances()) == 0 {
 				return st.missingIndex(q.name, nodesTable, servicesTable)
@@ -159,7 +160,7 @@ var nullBody = &answer{}
 func (q *request) readNode(shape func(*node, []*serviceJSON) any) (any, error) {
 	st := q.a.store
 	return q.read(read{
-		missing: "Missing node name", target: ofNodeService,
+		missing: "Missing node name", target: filter.NodeService,
 		index: func() uint64 { return st.nodeIndex(q.name) },
 		keys: func() []string {
 			n := st.findNode(q.name)
@@ -198,7 +199,7 @@ func (q *request) readNode(shape func(*node, []*serviceJSON) any) (any, error) {
 // fake has no gateways.
 func catalogGatewayServices(q *request) (any, error) {
 	return q.read(read{
-		missing: "Missing gateway name", target: ofCatalogService, noFilter: true,
+		missing: "Missing gateway name", target: filter.CatalogService, noFilter: true,
 		index: func() uint64 { return 1 },
 		keys:  func() []string { return nil }, // it waits all the same
 		result: func(*authorizer, predicate) (any, bool, error) {

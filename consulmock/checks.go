@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock/internal/filter"
 	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
@@ -94,7 +95,7 @@ func agentChecks(q *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	keep, err := q.filter(ofAgentCheck)
+	keep, err := q.filter(filter.AgentCheck)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock/internal/filter"
 	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
@@ -14,7 +15,7 @@ func healthService(q *request) (any, error) {
 		return q.read(q.noInstances())
 	}
 	return q.read(read{
-		missing: "Missing service name", target: ofServiceEntry, cache: true, stream: oneService + name,
+		missing: "Missing service name", target: filter.ServiceEntry, cache: true, stream: oneService + name,
 		index:  func() uint64 { return st.serviceIndex(q.name) },
 		keys:   func() []string { return q.instanceKeys(name) },
 		result: q.entries(func() []*service { return st.instances(q.name) }),
@@ -41,7 +42,7 @@ func (q *request) instanceKeys(name string) []string {
 // noInstances is a read of the instances of a service that has none, ever.
 func (q *request) noInstances() read {
 	return read{
-		missing: "Missing service name", target: ofServiceEntry,
+		missing: "Missing service name", target: filter.ServiceEntry,
 		index: func() uint64 { return 1 },
 		keys:  func() []string { return nil }, // it waits all the same
 		result: func(*authorizer, predicate) (any, bool, error) {
@@ -71,7 +72,7 @@ func healthConnect(q *request) (any, error) {
 		return []struct{}{}, err
 	}
 	return q.read(read{
-		missing: "Missing service name", target: ofServiceEntry, cache: true, stream: meshService + strings.ToLower(q.name),
+		missing: "Missing service name", target: filter.ServiceEntry, cache: true, stream: meshService + strings.ToLower(q.name),
 		index: func() uint64 {
 			index, found := uint64(0), false
 			for _, s := range st.connectInstances(q.name) {
@@ -152,7 +153,7 @@ func (q *request) readChecks(r checksRead) (any, error) {
 		r.index = func() uint64 { return q.a.store.indexes[checksTable] }
 	}
 	return q.read(read{
-		missing: r.missing, target: ofHealthCheck, index: r.index,
+		missing: r.missing, target: filter.HealthCheck, index: r.index,
 		keys: func() []string { return []string{r.watched} },
 		result: func(authz *authorizer, keep predicate) (any, bool, error) {
 			allowed := func(c *check) bool {

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/lictor-go/consul/consulmock/internal/filter"
 	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
@@ -53,11 +54,11 @@ func collectMap[T, S any](items map[string]T, allowed func(T) bool, shape func(T
 
 // read is a read of the catalog.
 type read struct {
-	missing  string       // what is said if there is no name; empty where none is needed
-	target   filterTarget // what filter is about
-	noFilter bool         // filter is ignored
-	cache    bool         // the agent has a cache for it
-	stream   string       // the streaming backend's key, empty if it does not answer
+	missing  string        // what is said if there is no name; empty where none is needed
+	target   filter.Target // what filter is about
+	noFilter bool          // filter is ignored
+	cache    bool          // the agent has a cache for it
+	stream   string        // the streaming backend's key, empty if it does not answer
 	index    func() uint64
 	keys     func() []string // what an agent watches for the response
 	// byIndex says that these are indexes and not what is read. An agent then does
@@ -134,13 +135,13 @@ func (q *request) admit(r *read, streaming bool) (keep predicate, err error) {
 	if dc := q.query.Get("dc"); dc != "" && dc != q.s.config.datacenter {
 		return nil, errors.New("No path to datacenter")
 	}
-	if q.v == release.V1_21_4 && q.query.Get("sg")+q.query.Get("sameness-group") != "" && r.target == ofServiceEntry {
+	if q.v == release.V1_21_4 && q.query.Get("sg")+q.query.Get("sameness-group") != "" && r.target == filter.ServiceEntry {
 		return nil, errors.New("sameness groups are not supported in consul CE")
 	}
 	keep = everything
 	if !r.noFilter {
 		if keep, err = q.filter(r.target); err != nil && streaming {
-			err = errors.New(strings.TrimPrefix(err.Error(), filterErrorPrefix))
+			err = errors.New(strings.TrimPrefix(err.Error(), filter.ErrorPrefix))
 		}
 		if err != nil {
 			return nil, err
@@ -153,7 +154,7 @@ func (q *request) admit(r *read, streaming bool) (keep predicate, err error) {
 // readFailed returns the error of a read that the servers refuse, with the
 // headers that it has.
 func (q *request) readFailed(r *read, err error) error {
-	if q.v == release.V1_21_4 && r.target == ofServiceEntry {
+	if q.v == release.V1_21_4 && r.target == filter.ServiceEntry {
 		return err
 	}
 	return q.failed(err)
@@ -209,8 +210,8 @@ func (q *request) tokenExists() bool {
 }
 
 // passing reads the parameter of that name.
-func (q *request) passing(target filterTarget) (bool, error) {
-	if target != ofServiceEntry || !q.query.Has("passing") {
+func (q *request) passing(target filter.Target) (bool, error) {
+	if target != filter.ServiceEntry || !q.query.Has("passing") {
 		return false, nil
 	}
 	v := q.query.Get("passing")
@@ -225,12 +226,12 @@ func (q *request) passing(target filterTarget) (bool, error) {
 }
 
 // filter returns the predicate of the parameter filter.
-func (q *request) filter(of filterTarget) (predicate, error) {
+func (q *request) filter(of filter.Target) (predicate, error) {
 	expression := q.query.Get("filter")
 	if expression == "" {
 		return everything, nil
 	}
-	return compileFilter(expression, of, q.v)
+	return filter.Compile(expression, of, q.v)
 }
 
 // hasTags reports whether a list has all the tags that a query asks for.

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lictor-go/consul/consulmock/internal/filter"
 	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
@@ -116,7 +117,7 @@ func (q *request) unlocked(f func()) {
 func (q *request) write(v any, err error) {
 	var he *httpError
 	switch {
-	case errors.Is(err, errGone), errors.Is(err, errFilterBreaksAgent), errors.Is(err, errNullCheck):
+	case errors.Is(err, errGone), errors.Is(err, filter.ErrBreaksAgent), errors.Is(err, errNullCheck):
 		panic(http.ErrAbortHandler)
 	case errors.As(err, &he):
 		q.send(he.status, "text/plain; charset=utf-8", []byte(he.text))

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock/internal/filter"
 	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
@@ -90,7 +91,7 @@ func agentMembers(q *request) (any, error) {
 	}
 	keep := everything
 	if q.v == release.V1_21_4 {
-		if keep, err = q.filter(ofMember); err != nil {
+		if keep, err = q.filter(filter.Member); err != nil {
 			return nil, err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock/internal/filter"
 	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
@@ -22,7 +23,7 @@ func agentServices(q *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	keep, err := q.filter(ofAgentService)
+	keep, err := q.filter(filter.AgentService)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package consulmock
+package filter
 
 import (
 	"errors"
@@ -9,65 +9,65 @@ import (
 	"unicode/utf8"
 )
 
-// Agents say of a malformed expression what could have stood at the place that
-// the parser reached: every literal and every class of characters that any rule
-// looked for there. So the grammar is written as it is tried, alternative by
-// alternative, and not in the way that would be the shortest.
+// This file, and match.go, exist for error messages: a parser without them would be
+// a quarter as long. Agents name every literal and every class of characters that
+// any rule expected at the place that the parser reached. So the grammar is written
+// as it is tried, alternative by alternative.
 
-// maxFilterDepth bounds how many rules are being tried at once, of which each
+// maxDepth bounds how many rules are being tried at once, of which each
 // level of an expression takes about five. Agents have no such bound,
 // but they take exponential time for nested parentheses.
-const maxFilterDepth = 20000
+const maxDepth = 20000
 
-var errFilterTooDeep = errors.New("expression is nested too deeply")
+var errTooDeep = errors.New("expression is nested too deeply")
 
-// filterNode is a node of a parsed expression: not, and, or, or a match.
-type filterNode struct {
+// node is a node of a parsed expression: not, and, or, or a match.
+type node struct {
 	op          string // not, and, or; empty for a match
-	left, right *filterNode
-	match       *filterMatch
+	left, right *node
+	match       *match
 }
 
-// filterMatch compares what a selector selects.
-type filterMatch struct {
+// match compares what a selector selects.
+type match struct {
 	selector []string
-	op       filterOp
+	op       operation
 	raw      string // the value
 }
 
-type filterOp string
+type operation string
 
 // The operators, in the words of error messages.
 const (
-	opEqual      filterOp = "Equal"
-	opNotEqual   filterOp = "Not Equal"
-	opIn         filterOp = "In"
-	opNotIn      filterOp = "Not In"
-	opIsEmpty    filterOp = "Is Empty"
-	opIsNotEmpty filterOp = "Is Not Empty"
-	opMatches    filterOp = "Matches"
-	opNotMatches filterOp = "Not Matches"
+	opEqual      operation = "Equal"
+	opNotEqual   operation = "Not Equal"
+	opIn         operation = "In"
+	opNotIn      operation = "Not In"
+	opIsEmpty    operation = "Is Empty"
+	opIsNotEmpty operation = "Is Not Empty"
+	opMatches    operation = "Matches"
+	opNotMatches operation = "Not Matches"
 )
 
-// parseFilter parses an expression. Its errors are in the words of agents.
-func parseFilter(expression string) (*filterNode, error) {
-	p := &filterParser{src: expression, memo: map[memoKey]memoEntry{}, expected: map[string]bool{}}
+// parse parses an expression. Its errors are in the words of agents.
+func parse(expression string) (*node, error) {
+	p := &parser{src: expression, memo: map[memoKey]memoEntry{}, expected: map[string]bool{}}
 	p.checkEncoding()
 	v, ok := p.input()
 	switch {
 	case p.tooDeep:
-		return nil, errFilterTooDeep
+		return nil, errTooDeep
 	case len(p.errs) > 0:
 		return nil, errors.New(strings.Join(p.errs, "\n"))
 	case !ok:
 		return nil, errors.New(p.noMatch())
 	}
-	return v.(*filterNode), nil
+	return v.(*node), nil
 }
 
-// filterParser tries rules at places in src. A rule is tried only once at a
+// parser tries rules at places in src. A rule is tried only once at a
 // place, so the time is linear in the length of src.
-type filterParser struct {
+type parser struct {
 	src   string
 	off   int
 	rules []string // the rules that are being tried
@@ -94,8 +94,8 @@ type memoEntry struct {
 }
 
 // rule tries f, which is known as name in error messages and as id elsewhere.
-func (p *filterParser) rule(id, name string, f func() (any, bool)) (any, bool) {
-	if len(p.rules) > maxFilterDepth || p.tooDeep {
+func (p *parser) rule(id, name string, f func() (any, bool)) (any, bool) {
+	if len(p.rules) > maxDepth || p.tooDeep {
 		p.tooDeep = true
 		return nil, false
 	}
@@ -117,7 +117,7 @@ func (p *filterParser) rule(id, name string, f func() (any, bool)) (any, bool) {
 
 // position returns the line and column of an offset. A line begins with the
 // line feed before it, whose column is 0.
-func (p *filterParser) position(off int) string {
+func (p *parser) position(off int) string {
 	line, col := 1, 0
 	for i, r := range p.src {
 		if i > off {
@@ -134,7 +134,7 @@ func (p *filterParser) position(off int) string {
 	return fmt.Sprintf("%d:%d (%d)", line, col, off)
 }
 
-func (p *filterParser) addError(off int, message string) {
+func (p *parser) addError(off int, message string) {
 	text := p.position(off)
 	if n := len(p.rules); n > 0 {
 		text += ": rule " + p.rules[n-1]
@@ -148,7 +148,7 @@ func (p *filterParser) addError(off int, message string) {
 	p.errs = append(p.errs, text)
 }
 
-func (p *filterParser) noMatch() string {
+func (p *parser) noMatch() string {
 	var list []string
 	for want := range p.expected {
 		if want != "!." {
@@ -171,7 +171,7 @@ func (p *filterParser) noMatch() string {
 }
 
 // note records what was looked for at off, unless it was what should be there.
-func (p *filterParser) note(matched bool, off int, want string) {
+func (p *parser) note(matched bool, off int, want string) {
 	if matched != p.inverted || off < p.failOff {
 		return
 	}
@@ -186,19 +186,19 @@ func (p *filterParser) note(matched bool, off int, want string) {
 }
 
 // checkEncoding complains if the next character is not UTF-8.
-func (p *filterParser) checkEncoding() {
+func (p *parser) checkEncoding() {
 	if r, n := utf8.DecodeRuneInString(p.src[p.off:]); r == utf8.RuneError && n == 1 {
 		p.addError(p.off, "invalid encoding")
 	}
 }
 
-func (p *filterParser) advance() {
+func (p *parser) advance() {
 	_, n := utf8.DecodeRuneInString(p.src[p.off:])
 	p.off += n
 	p.checkEncoding()
 }
 
-func (p *filterParser) literal(want string) bool {
+func (p *parser) literal(want string) bool {
 	start := p.off
 	for _, r := range want {
 		if c, n := utf8.DecodeRuneInString(p.src[p.off:]); n == 0 || c != r {
@@ -213,7 +213,7 @@ func (p *filterParser) literal(want string) bool {
 }
 
 // class matches one of the characters that the name, as in [a-z_], allows.
-func (p *filterParser) class(name string, allows func(rune) bool) bool {
+func (p *parser) class(name string, allows func(rune) bool) bool {
 	start := p.off
 	r, n := utf8.DecodeRuneInString(p.src[start:])
 	ok := n > 0 && allows(r)
@@ -224,12 +224,12 @@ func (p *filterParser) class(name string, allows func(rune) bool) bool {
 	return ok
 }
 
-func (p *filterParser) any() bool {
+func (p *parser) any() bool {
 	return p.class(".", func(rune) bool { return true })
 }
 
 // not succeeds if f fails, and takes nothing.
-func (p *filterParser) not(f func() bool) bool {
+func (p *parser) not(f func() bool) bool {
 	start := p.off
 	p.inverted = !p.inverted
 	ok := f()
@@ -238,7 +238,7 @@ func (p *filterParser) not(f func() bool) bool {
 	return !ok
 }
 
-func (p *filterParser) atEnd() bool {
+func (p *parser) atEnd() bool {
 	_, ok := p.rule("end", "EOF", func() (any, bool) { return nil, p.not(p.any) })
 	return ok
 }
@@ -248,7 +248,7 @@ func isDigit(r rune) bool  { return '0' <= r && r <= '9' }
 func isLetter(r rune) bool { return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' }
 
 // space takes one or more blanks.
-func (p *filterParser) space() bool {
+func (p *parser) space() bool {
 	_, ok := p.rule("space", `"whitespace"`, func() (any, bool) {
 		n := 0
 		for p.class(`[ \t\r\n]`, isSpace) {
@@ -259,13 +259,13 @@ func (p *filterParser) space() bool {
 	return ok
 }
 
-func (p *filterParser) optSpace() bool {
+func (p *parser) optSpace() bool {
 	p.space()
 	return true
 }
 
 // try runs f, and goes back to where it began if f fails.
-func (p *filterParser) try(f func() (any, bool)) (any, bool) {
+func (p *parser) try(f func() (any, bool)) (any, bool) {
 	start := p.off
 	v, ok := f()
 	if !ok {
@@ -275,7 +275,7 @@ func (p *filterParser) try(f func() (any, bool)) (any, bool) {
 }
 
 // first returns what the first alternative that succeeds returns.
-func (p *filterParser) first(alternatives ...func() (any, bool)) (any, bool) {
+func (p *parser) first(alternatives ...func() (any, bool)) (any, bool) {
 	for _, f := range alternatives {
 		if v, ok := p.try(f); ok {
 			return v, true
@@ -285,12 +285,12 @@ func (p *filterParser) first(alternatives ...func() (any, bool)) (any, bool) {
 }
 
 // complain records an error at this place, and fails.
-func (p *filterParser) complain(message string) (any, bool) {
+func (p *parser) complain(message string) (any, bool) {
 	p.addError(p.off, message)
 	return nil, false
 }
 
-func (p *filterParser) input() (any, bool) {
+func (p *parser) input() (any, bool) {
 	return p.rule("input", "Input", func() (any, bool) {
 		return p.first(
 			func() (v any, ok bool) {
@@ -309,15 +309,15 @@ func (p *filterParser) input() (any, bool) {
 	})
 }
 
-func (p *filterParser) or() (any, bool) {
+func (p *parser) or() (any, bool) {
 	return p.rule("or", "OrExpression", func() (any, bool) { return p.binary("or", p.and, p.or) })
 }
 
-func (p *filterParser) and() (any, bool) {
+func (p *parser) and() (any, bool) {
 	return p.rule("and", "AndExpression", func() (any, bool) { return p.binary("and", p.negation, p.and) })
 }
 
-func (p *filterParser) binary(op string, left, right func() (any, bool)) (any, bool) {
+func (p *parser) binary(op string, left, right func() (any, bool)) (any, bool) {
 	return p.first(
 		func() (any, bool) {
 			l, ok := left()
@@ -328,13 +328,13 @@ func (p *filterParser) binary(op string, left, right func() (any, bool)) (any, b
 			if !ok {
 				return nil, false
 			}
-			return &filterNode{op: op, left: l.(*filterNode), right: r.(*filterNode)}, true
+			return &node{op: op, left: l.(*node), right: r.(*node)}, true
 		},
 		left,
 	)
 }
 
-func (p *filterParser) negation() (any, bool) {
+func (p *parser) negation() (any, bool) {
 	return p.rule("not", "NotExpression", func() (any, bool) {
 		return p.first(
 			func() (any, bool) {
@@ -345,14 +345,14 @@ func (p *filterParser) negation() (any, bool) {
 				if !ok {
 					return nil, false
 				}
-				return &filterNode{op: "not", left: v.(*filterNode)}, true
+				return &node{op: "not", left: v.(*node)}, true
 			},
 			p.group,
 		)
 	})
 }
 
-func (p *filterParser) group() (any, bool) {
+func (p *parser) group() (any, bool) {
 	return p.rule("group", `"grouping"`, func() (any, bool) {
 		open := func() (any, bool) {
 			if !p.literal("(") {

@@ -1,17 +1,17 @@
-package consulmock
+package filter
 
 import "strconv"
 
 // This file has the rules of the grammar for what stands between and, or, not
 // and parentheses.
 
-func (p *filterParser) match() (any, bool) {
+func (p *parser) match() (any, bool) {
 	return p.rule("match", `"match"`, func() (any, bool) {
 		return p.first(p.selectorOpValue, p.selectorOp, p.valueOpSelector)
 	})
 }
 
-func (p *filterParser) selectorOpValue() (any, bool) {
+func (p *parser) selectorOpValue() (any, bool) {
 	return p.rule("selectorOpValue", `"match"`, func() (any, bool) {
 		selector, ok := p.selector()
 		if !ok {
@@ -36,7 +36,7 @@ func (p *filterParser) selectorOpValue() (any, bool) {
 	})
 }
 
-func (p *filterParser) selectorOp() (any, bool) {
+func (p *parser) selectorOp() (any, bool) {
 	return p.rule("selectorOp", `"match"`, func() (any, bool) {
 		selector, ok := p.selector()
 		if !ok {
@@ -53,7 +53,7 @@ func (p *filterParser) selectorOp() (any, bool) {
 	})
 }
 
-func (p *filterParser) valueOpSelector() (any, bool) {
+func (p *parser) valueOpSelector() (any, bool) {
 	in := func() (any, bool) {
 		return p.operator(
 			operator{rule: "MatchIn", op: opIn, words: []string{"in"}, value: true},
@@ -93,20 +93,20 @@ func (p *filterParser) valueOpSelector() (any, bool) {
 	})
 }
 
-func matchNode(selector, op, value any) *filterNode {
-	return &filterNode{match: &filterMatch{selector: selector.([]string), op: op.(filterOp), raw: value.(string)}}
+func matchNode(selector, op, value any) *node {
+	return &node{match: &match{selector: selector.([]string), op: op.(operation), raw: value.(string)}}
 }
 
 // operator is an operator of one or more words with blanks before each.
 type operator struct {
 	rule  string
-	op    filterOp
+	op    operation
 	words []string
 	tight bool // the blanks around it are optional
 	value bool // a blank and a value have to follow
 }
 
-func (p *filterParser) operator(list ...operator) (any, bool) {
+func (p *parser) operator(list ...operator) (any, bool) {
 	for _, o := range list {
 		v, ok := p.rule(o.rule, o.rule, func() (any, bool) {
 			for _, word := range o.words {
@@ -128,7 +128,7 @@ func (p *filterParser) operator(list ...operator) (any, bool) {
 	return nil, false
 }
 
-func (p *filterParser) selector() (any, bool) {
+func (p *parser) selector() (any, bool) {
 	return p.rule("selector", `"selector"`, func() (any, bool) {
 		name, ok := p.identifier()
 		if !ok {
@@ -145,7 +145,7 @@ func (p *filterParser) selector() (any, bool) {
 	})
 }
 
-func (p *filterParser) selectorPart() (any, bool) {
+func (p *parser) selectorPart() (any, bool) {
 	return p.rule("selectorPart", "SelectorOrIndex", func() (any, bool) {
 		return p.first(
 			func() (any, bool) {
@@ -159,7 +159,7 @@ func (p *filterParser) selectorPart() (any, bool) {
 	})
 }
 
-func (p *filterParser) identifier() (any, bool) {
+func (p *parser) identifier() (any, bool) {
 	return p.rule("identifier", "Identifier", func() (any, bool) {
 		start := p.off
 		if !p.class("[a-zA-Z]", isLetter) {
@@ -172,7 +172,7 @@ func (p *filterParser) identifier() (any, bool) {
 }
 
 // index is the name in brackets of a field whose name is not an identifier.
-func (p *filterParser) index() (any, bool) {
+func (p *parser) index() (any, bool) {
 	isString := func() bool { _, ok := p.stringLiteral(); return ok }
 	return p.rule("index", `"index"`, func() (any, bool) {
 		return p.first(
@@ -200,7 +200,7 @@ func (p *filterParser) index() (any, bool) {
 }
 
 // value is a selector, which stands for its own text, a number, or a string.
-func (p *filterParser) value() (any, bool) {
+func (p *parser) value() (any, bool) {
 	return p.rule("value", `"value"`, func() (any, bool) {
 		return p.first(
 			func() (any, bool) {
@@ -223,7 +223,7 @@ func (p *filterParser) value() (any, bool) {
 	})
 }
 
-func (p *filterParser) number() (any, bool) {
+func (p *parser) number() (any, bool) {
 	digits := func() (any, bool) {
 		if p.literal("-"); !p.integerOrFloat() {
 			return nil, false
@@ -250,7 +250,7 @@ func (p *filterParser) number() (any, bool) {
 }
 
 // afterNumber looks for what has to follow a number.
-func (p *filterParser) afterNumber() bool {
+func (p *parser) afterNumber() bool {
 	_, ok := p.rule("afterNumber", "AfterNumbers", func() (any, bool) {
 		start := p.off
 		ok := p.space() || p.atEnd() || p.literal(")")
@@ -260,7 +260,7 @@ func (p *filterParser) afterNumber() bool {
 	return ok
 }
 
-func (p *filterParser) integerOrFloat() bool {
+func (p *parser) integerOrFloat() bool {
 	_, ok := p.rule("integerOrFloat", "IntegerOrFloat", func() (any, bool) {
 		if !p.literal("0") {
 			if !p.class("[1-9]", func(r rune) bool { return '1' <= r && r <= '9' }) {
@@ -284,7 +284,7 @@ func (p *filterParser) integerOrFloat() bool {
 
 // stringLiteral is a string in quotes or backquotes. A quote cannot stand in a
 // string, not even with a backslash.
-func (p *filterParser) stringLiteral() (any, bool) {
+func (p *parser) stringLiteral() (any, bool) {
 	open := func(quote string) bool {
 		if !p.literal(quote) {
 			return false
@@ -324,7 +324,7 @@ func (p *filterParser) stringLiteral() (any, bool) {
 	})
 }
 
-func (p *filterParser) stringChar(quote string) bool {
+func (p *parser) stringChar(quote string) bool {
 	name := "RawStringChar"
 	if quote == `"` {
 		name = "DoubleStringChar"

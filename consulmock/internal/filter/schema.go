@@ -1,4 +1,4 @@
-package consulmock
+package filter
 
 import (
 	"reflect"
@@ -9,48 +9,48 @@ import (
 // endpoint, and what kind of value each selects. Their fields have the names
 // that selectors have. What is tagged "modern" is unknown to agents 1.8.
 
-type filterNodeFields struct {
+type nodeFields struct {
 	ID, Node, Address, Datacenter string
 	Partition, PeerName           string `filter:"modern"`
 	TaggedAddresses, Meta         map[string]string
 }
 
-// filterServiceFields are of a service with its mesh configuration.
-type filterServiceFields[Proxy, Connect any] struct {
+// serviceFields are of a service with its mesh configuration.
+type serviceFields[Proxy, Connect any] struct {
 	Kind, ID, Service, Address string
 	Tags                       []string
-	TaggedAddresses            map[string]filterAddress
+	TaggedAddresses            map[string]address
 	Meta                       map[string]string
 	Port                       int
 	SocketPath, PeerName       string `filter:"modern"`
-	Weights                    filterWeights
+	Weights                    weights
 	EnableTagOverride          bool
 	Proxy                      Proxy
 	Connect                    Connect
 }
 
-// filterNodeService is a service of the catalog, which always has them.
-type filterNodeService = filterServiceFields[filterProxy[filterTransparentProxy, filterAccessLogs], filterConnect]
+// nodeService is a service of the catalog, which always has them.
+type nodeService = serviceFields[proxy[transparentProxy, accessLogs], connect]
 
-// filterAgentService is a service of the local agent, where they may be missing.
-type filterAgentService = filterServiceFields[*filterProxy[*filterTransparentProxy, *filterAccessLogs], *filterConnect]
+// agentService is a service of the local agent, where they may be missing.
+type agentService = serviceFields[*proxy[*transparentProxy, *accessLogs], *connect]
 
-type filterCatalogServiceFields struct {
+type catalogServiceFields struct {
 	ID, Node, Address, Datacenter                       string
 	TaggedAddresses, NodeMeta                           map[string]string
 	ServiceKind, ServiceID, ServiceName, ServiceAddress string
 	ServiceTags                                         []string
-	ServiceTaggedAddresses                              map[string]filterAddress
-	ServiceWeights                                      filterWeights
+	ServiceTaggedAddresses                              map[string]address
+	ServiceWeights                                      weights
 	ServiceMeta                                         map[string]string
 	ServicePort                                         int
 	ServiceSocketPath, PeerName                         string `filter:"modern"`
 	ServiceEnableTagOverride                            bool
-	ServiceProxy                                        filterProxy[filterTransparentProxy, filterAccessLogs]
-	ServiceConnect                                      filterConnect
+	ServiceProxy                                        proxy[transparentProxy, accessLogs]
+	ServiceConnect                                      connect
 }
 
-type filterCheckFields struct {
+type checkFields struct {
 	Node, CheckID, Name, Status, Notes, Output string
 	ServiceID, ServiceName, Type               string
 	ServiceTags                                []string
@@ -58,13 +58,13 @@ type filterCheckFields struct {
 	ExposedPort                                int    `filter:"modern"`
 }
 
-type filterEntryFields struct {
-	Node    filterNodeFields
-	Service filterNodeService
-	Checks  []filterCheckFields
+type entryFields struct {
+	Node    nodeFields
+	Service nodeService
+	Checks  []checkFields
 }
 
-type filterMemberFields struct {
+type memberFields struct {
 	Name                                  string
 	Addr                                  []byte
 	Port                                  uint16
@@ -74,46 +74,46 @@ type filterMemberFields struct {
 	DelegateMin, DelegateMax, DelegateCur uint8
 }
 
-type filterAddress struct {
+type address struct {
 	Address string
 	Port    int
 }
 
-type filterWeights struct{ Passing, Warning int }
+type weights struct{ Passing, Warning int }
 
-type filterConnect struct{ Native bool }
+type connect struct{ Native bool }
 
-type filterProxy[TransparentProxy, AccessLogs any] struct {
-	EnvoyExtensions                              []filterExtension `filter:"modern"`
+type proxy[TransparentProxy, AccessLogs any] struct {
+	EnvoyExtensions                              []extension `filter:"modern"`
 	DestinationServiceName, DestinationServiceID string
 	LocalServiceAddress                          string
 	LocalServicePort                             int
 	LocalServiceSocketPath, Mode                 string `filter:"modern"`
-	Upstreams                                    []filterUpstream
-	MeshGateway                                  filterMeshGateway
-	Expose                                       filterExpose
+	Upstreams                                    []upstream
+	MeshGateway                                  meshGateway
+	Expose                                       expose
 	TransparentProxy                             TransparentProxy `filter:"modern"`
 	AccessLogs                                   AccessLogs       `filter:"modern"`
 }
 
-type filterExtension struct {
+type extension struct {
 	Name                        string
 	Required                    bool
 	ConsulVersion, EnvoyVersion string
 }
 
-type filterUpstream struct {
+type upstream struct {
 	DestinationType, DestinationNamespace, DestinationName string
 	DestinationPartition, DestinationPeer                  string `filter:"modern"`
 	Datacenter, LocalBindAddress                           string
 	LocalBindPort                                          int
 	LocalBindSocketPath, LocalBindSocketMode               string `filter:"modern"`
-	MeshGateway                                            filterMeshGateway
+	MeshGateway                                            meshGateway
 }
 
-type filterMeshGateway struct{ Mode string }
+type meshGateway struct{ Mode string }
 
-type filterExpose struct {
+type expose struct {
 	Checks bool
 	Paths  []struct {
 		ListenerPort    int
@@ -124,48 +124,48 @@ type filterExpose struct {
 	}
 }
 
-type filterTransparentProxy struct {
+type transparentProxy struct {
 	OutboundListenerPort int
 	DialedDirectly       bool
 }
 
-type filterAccessLogs struct {
+type accessLogs struct {
 	Enabled, DisableListenerLogs       bool
 	Type, Path, JSONFormat, TextFormat string
 }
 
-// filterTarget says what kind of value a filter expression is about.
-type filterTarget int
+// Target says what kind of value a filter expression is about.
+type Target int
 
 const (
-	ofAgentService   filterTarget = iota // GET /v1/agent/services
-	ofAgentCheck                         // GET /v1/agent/checks
-	ofServiceEntry                       // GET /v1/health/service, connect, ingress
-	ofHealthCheck                        // GET /v1/health/node, checks, state
-	ofCatalogService                     // GET /v1/catalog/service, connect
-	ofNodeService                        // GET /v1/catalog/node, node-services
-	ofServiceName                        // GET /v1/catalog/services, where each instance is looked at
-	ofNode                               // GET /v1/catalog/nodes
-	ofMember                             // GET /v1/agent/members
+	AgentService   Target = iota // GET /v1/agent/services
+	AgentCheck                   // GET /v1/agent/checks
+	ServiceEntry                 // GET /v1/health/service, connect, ingress
+	HealthCheck                  // GET /v1/health/node, checks, state
+	CatalogService               // GET /v1/catalog/service, connect
+	NodeService                  // GET /v1/catalog/node, node-services
+	ServiceName                  // GET /v1/catalog/services, where each instance is looked at
+	Node                         // GET /v1/catalog/nodes
+	Member                       // GET /v1/agent/members
 )
 
 // shape returns the type that says which selectors there are.
-func (t filterTarget) shape() reflect.Type {
+func (t Target) shape() reflect.Type {
 	switch t {
-	case ofAgentService:
-		return reflect.TypeFor[filterAgentService]()
-	case ofMember:
-		return reflect.TypeFor[filterMemberFields]()
-	case ofServiceEntry:
-		return reflect.TypeFor[filterEntryFields]()
-	case ofNode:
-		return reflect.TypeFor[filterNodeFields]()
-	case ofCatalogService, ofServiceName:
-		return reflect.TypeFor[filterCatalogServiceFields]()
-	case ofNodeService:
-		return reflect.TypeFor[filterNodeService]()
+	case AgentService:
+		return reflect.TypeFor[agentService]()
+	case Member:
+		return reflect.TypeFor[memberFields]()
+	case ServiceEntry:
+		return reflect.TypeFor[entryFields]()
+	case Node:
+		return reflect.TypeFor[nodeFields]()
+	case CatalogService, ServiceName:
+		return reflect.TypeFor[catalogServiceFields]()
+	case NodeService:
+		return reflect.TypeFor[nodeService]()
 	}
-	return reflect.TypeFor[filterCheckFields]()
+	return reflect.TypeFor[checkFields]()
 }
 
 // resolveSelector returns the kinds of value on the way of a selector through
@@ -195,7 +195,7 @@ func resolveSelector(shape reflect.Type, selector []string, modern bool) (path [
 }
 
 // supports reports whether values of the type can be compared by the operator.
-func supports(t reflect.Type, op filterOp) bool {
+func supports(t reflect.Type, op operation) bool {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}

@@ -1,4 +1,7 @@
-package consulmock
+// Package filter compiles the filter expressions of Consul's API. Most of it, the
+// grammar above all, exists for the messages about malformed expressions, which
+// name what could have stood at the place of the error, as agents do.
+package filter
 
 import (
 	"encoding/json"
@@ -14,32 +17,32 @@ import (
 	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
-// errFilterBreaksAgent is what a filter gives that ends the request's goroutine
+// ErrBreaksAgent is what a filter gives that ends the request's goroutine
 // in a real agent: it selects something below what a value does not have, such
 // as Proxy.Mode of an ordinary service of the local agent. The connection is
 // then closed without an answer.
-var errFilterBreaksAgent = errors.New("the filter makes an agent close the connection without an answer")
+var ErrBreaksAgent = errors.New("the filter makes an agent close the connection without an answer")
 
-// filterErrorPrefix begins the errors of expressions, but for those of the
+// ErrorPrefix begins the errors of expressions, but for those of the
 // streaming backend.
-const filterErrorPrefix = "Failed to create boolean expression evaluator: "
+const ErrorPrefix = "Failed to create boolean expression evaluator: "
 
-// compileFilter returns the filter that an expression describes, which is for
+// Compile returns the filter that an expression describes, which is for
 // values of one kind. The values are of the client's types, pointers to them, or
 // anything else whose JSON has the same names. An empty expression is for the
 // caller to take as none.
 //
 // Errors, also of the filter, are in the words of agents.
-func compileFilter(expression string, of filterTarget, v release.Version) (func(v any) (bool, error), error) {
+func Compile(expression string, of Target, v release.Version) (func(v any) (bool, error), error) {
 	fail := func(err error) (func(any) (bool, error), error) {
-		return nil, fmt.Errorf(filterErrorPrefix+"%w", err)
+		return nil, fmt.Errorf(ErrorPrefix+"%w", err)
 	}
-	root, err := parseFilter(expression)
+	root, err := parse(expression)
 	if err != nil {
 		return fail(err)
 	}
 	filter, err := root.compile(of.shape(), v != release.V1_8_7)
-	if err != nil && of == ofAgentCheck {
+	if err != nil && of == AgentCheck {
 		// Here agents look at the selectors only when there is a check to filter,
 		// and say less about it.
 		return func(any) (bool, error) { return false, err }, nil
@@ -50,10 +53,10 @@ func compileFilter(expression string, of filterTarget, v release.Version) (func(
 	return func(value any) (bool, error) { return filter(reflect.ValueOf(value)) }, nil
 }
 
-// filterFunc is a part of a compiled filter.
-type filterFunc func(v reflect.Value) (bool, error)
+// predicate is a part of a compiled filter.
+type predicate func(v reflect.Value) (bool, error)
 
-func (n *filterNode) compile(shape reflect.Type, modern bool) (filterFunc, error) {
+func (n *node) compile(shape reflect.Type, modern bool) (predicate, error) {
 	if n.match != nil {
 		return n.match.compile(shape, modern)
 	}
@@ -80,7 +83,7 @@ func (n *filterNode) compile(shape reflect.Type, modern bool) (filterFunc, error
 	}, nil
 }
 
-func (m *filterMatch) compile(shape reflect.Type, modern bool) (filterFunc, error) {
+func (m *match) compile(shape reflect.Type, modern bool) (predicate, error) {
 	path, bad := resolveSelector(shape, m.selector, modern)
 	if bad > 0 {
 		return nil, fmt.Errorf("Selector %q is not valid", selectorText(m.selector[:bad]))
@@ -97,9 +100,9 @@ func (m *filterMatch) compile(shape reflect.Type, modern bool) (filterFunc, erro
 }
 
 // test returns the comparison, without regard to whether it is negated.
-func (m *filterMatch) test(t reflect.Type) (func(reflect.Value) bool, error) {
+func (m *match) test(t reflect.Type) (func(reflect.Value) bool, error) {
 	if m.op == opIsEmpty || m.op == opIsNotEmpty {
-		return func(v reflect.Value) bool { return filterLen(v) == 0 }, nil
+		return func(v reflect.Value) bool { return length(v) == 0 }, nil
 	}
 	scalar := t
 	for scalar.Kind() == reflect.Pointer || scalar.Kind() == reflect.Slice {
@@ -117,14 +120,14 @@ func (m *filterMatch) test(t reflect.Type) (func(reflect.Value) bool, error) {
 		}
 		return func(v reflect.Value) bool { return re.MatchString(scalarText(v)) }, nil
 	case t.Kind() == reflect.Map:
-		return func(v reflect.Value) bool { return filterChild(v, m.raw).IsValid() }, nil
+		return func(v reflect.Value) bool { return child(v, m.raw).IsValid() }, nil
 	case t.Kind() == reflect.Slice:
 		return func(v reflect.Value) bool {
-			v = filterIndirect(v)
+			v = indirect(v)
 			if v.Kind() == reflect.String { // an IP address, which is bytes to agents
 				v = reflect.ValueOf([]byte(net.ParseIP(v.String())))
 			}
-			for i := range filterLen(v) {
+			for i := range length(v) {
 				if equalScalar(v.Index(i), want) {
 					return true
 				}
@@ -155,9 +158,9 @@ func coerce(raw string, kind reflect.Kind) (any, error) {
 
 // eval follows the selector from v, which is of the kind shape, and tests what
 // it arrives at. An element of a list that passes is enough.
-func (m *filterMatch) eval(v reflect.Value, shape reflect.Type, path []reflect.Type, test func(reflect.Value) bool) (bool, error) {
+func (m *match) eval(v reflect.Value, shape reflect.Type, path []reflect.Type, test func(reflect.Value) bool) (bool, error) {
 	depth := len(m.selector) - len(path)
-	v = filterIndirect(v)
+	v = indirect(v)
 	if depth == len(m.selector) {
 		switch m.op {
 		case opNotEqual, opNotIn, opIsNotEmpty, opNotMatches:
@@ -168,18 +171,18 @@ func (m *filterMatch) eval(v reflect.Value, shape reflect.Type, path []reflect.T
 	switch shape.Kind() {
 	case reflect.Pointer:
 		if !v.IsValid() {
-			return false, errFilterBreaksAgent
+			return false, ErrBreaksAgent
 		}
 		return m.eval(v, shape.Elem(), path, test)
 	case reflect.Slice:
-		for i := range filterLen(v) {
+		for i := range length(v) {
 			if ok, err := m.eval(v.Index(i), shape.Elem(), path, test); ok || err != nil {
 				return ok, err
 			}
 		}
 		return false, nil
 	}
-	child := filterChild(v, m.selector[depth])
+	child := child(v, m.selector[depth])
 	if shape.Kind() == reflect.Map && !child.IsValid() {
 		// What does not exist equals nothing. That it matches every regular
 		// expression is how agents have it.
@@ -188,9 +191,9 @@ func (m *filterMatch) eval(v reflect.Value, shape reflect.Type, path []reflect.T
 	return m.eval(child, path[0], path[1:], test)
 }
 
-// filterIndirect returns what v points to or holds. It decodes raw JSON. What
+// indirect returns what v points to or holds. It decodes raw JSON. What
 // does not exist is the zero Value.
-func filterIndirect(v reflect.Value) reflect.Value {
+func indirect(v reflect.Value) reflect.Value {
 	for v.IsValid() && v.CanInterface() {
 		if raw, ok := v.Interface().(json.RawMessage); ok {
 			var decoded any
@@ -206,9 +209,9 @@ func filterIndirect(v reflect.Value) reflect.Value {
 	return v
 }
 
-// filterChild returns a field of a struct or an element of a map.
-func filterChild(v reflect.Value, name string) reflect.Value {
-	v = filterIndirect(v)
+// child returns a field of a struct or an element of a map.
+func child(v reflect.Value, name string) reflect.Value {
+	v = indirect(v)
 	switch v.Kind() {
 	case reflect.Struct:
 		return v.FieldByName(name)
@@ -218,8 +221,8 @@ func filterChild(v reflect.Value, name string) reflect.Value {
 	return reflect.Value{}
 }
 
-func filterLen(v reflect.Value) int {
-	v = filterIndirect(v)
+func length(v reflect.Value) int {
+	v = indirect(v)
 	switch v.Kind() {
 	case reflect.Slice, reflect.Map, reflect.Array, reflect.String:
 		return v.Len()
@@ -229,7 +232,7 @@ func filterLen(v reflect.Value) int {
 
 // scalarText returns the text of a string or a duration.
 func scalarText(v reflect.Value) string {
-	v = filterIndirect(v)
+	v = indirect(v)
 	if !v.IsValid() || !v.CanInterface() {
 		return ""
 	}
@@ -248,7 +251,7 @@ func scalarText(v reflect.Value) string {
 // equalScalar compares v with what coerce returned. A number may be any that
 // JSON decodes to; what does not exist is zero.
 func equalScalar(v reflect.Value, want any) bool {
-	v = filterIndirect(v)
+	v = indirect(v)
 	switch want := want.(type) {
 	case bool:
 		return want == (v.Kind() == reflect.Bool && v.Bool())

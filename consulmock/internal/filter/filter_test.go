@@ -1,12 +1,8 @@
-package consulmock
+package filter
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
-	"io"
-	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -89,7 +85,7 @@ func TestFilter(t *testing.T) {
 		{" \t\n(Service.Port == 80)\r\n ", true},
 	}
 	for _, tt := range tests {
-		filter, err := compileFilter(tt.expression, ofServiceEntry, release.V1_21_4)
+		filter, err := Compile(tt.expression, ServiceEntry, release.V1_21_4)
 		if err != nil {
 			t.Errorf("%s: %v", tt.expression, err)
 			continue
@@ -126,8 +122,8 @@ func TestFilterErrors(t *testing.T) {
 		{"\xff", `1:1 (0): invalid encoding`},
 	}
 	for _, tt := range tests {
-		_, err := compileFilter(tt.expression, ofNodeService, release.V1_21_4)
-		if want := filterErrorPrefix + tt.want; err == nil || err.Error() != want {
+		_, err := Compile(tt.expression, NodeService, release.V1_21_4)
+		if want := ErrorPrefix + tt.want; err == nil || err.Error() != want {
 			t.Errorf("%q:\n got %v\nwant %s", tt.expression, err, want)
 		}
 	}
@@ -135,31 +131,31 @@ func TestFilterErrors(t *testing.T) {
 
 func TestFilterOfTargets(t *testing.T) {
 	tests := []struct {
-		of       filterTarget
+		of       Target
 		selector string
 		modern   bool
 		old      bool
 	}{
-		{ofAgentService, "SocketPath", true, false},
-		{ofAgentService, "Datacenter", false, false},
-		{ofNodeService, "Proxy.Mode", true, false},
-		{ofNodeService, "Proxy.MeshGateway.Mode", true, true},
-		{ofServiceEntry, "Port", false, false},
-		{ofServiceEntry, "Node.Partition", true, false},
-		{ofServiceEntry, "Service.CreateIndex", false, false},
-		{ofHealthCheck, "Type", true, true},
-		{ofHealthCheck, "Interval", true, false},
-		{ofHealthCheck, "Definition", false, false},
-		{ofCatalogService, "ServiceName", true, true},
-		{ofCatalogService, "Port", false, false},
-		{ofServiceName, "ServiceName", true, true},
-		{ofNode, "Node", true, true},
-		{ofNode, "Partition", true, false},
-		{ofMember, "Tags.build", true, true},
+		{AgentService, "SocketPath", true, false},
+		{AgentService, "Datacenter", false, false},
+		{NodeService, "Proxy.Mode", true, false},
+		{NodeService, "Proxy.MeshGateway.Mode", true, true},
+		{ServiceEntry, "Port", false, false},
+		{ServiceEntry, "Node.Partition", true, false},
+		{ServiceEntry, "Service.CreateIndex", false, false},
+		{HealthCheck, "Type", true, true},
+		{HealthCheck, "Interval", true, false},
+		{HealthCheck, "Definition", false, false},
+		{CatalogService, "ServiceName", true, true},
+		{CatalogService, "Port", false, false},
+		{ServiceName, "ServiceName", true, true},
+		{Node, "Node", true, true},
+		{Node, "Partition", true, false},
+		{Member, "Tags.build", true, true},
 	}
 	for _, tt := range tests {
 		for v, want := range map[release.Version]bool{release.V1_21_4: tt.modern, release.V1_8_7: tt.old} {
-			_, err := compileFilter(tt.selector+` == ""`, tt.of, v)
+			_, err := Compile(tt.selector+` == ""`, tt.of, v)
 			if got := err == nil; got != want {
 				t.Errorf("target %d, %s, %s: %v", tt.of, v, tt.selector, err)
 			}
@@ -172,7 +168,7 @@ func TestFilterOfMembers(t *testing.T) {
 	for expression, want := range map[string]bool{
 		`Status == 1`: true, `Port == 8301`: true, `Tags.build matches "^1[.]"`: true, `127 in Addr`: true, `2 in Addr`: false, `Addr is empty`: false,
 	} {
-		filter, err := compileFilter(expression, ofMember, release.V1_21_4)
+		filter, err := Compile(expression, Member, release.V1_21_4)
 		if err != nil {
 			t.Errorf("%s: %v", expression, err)
 			continue
@@ -186,25 +182,25 @@ func TestFilterOfMembers(t *testing.T) {
 // Agents look at the selectors of a filter of agent/checks only when there is a
 // check, and then say less.
 func TestFilterOfAgentChecks(t *testing.T) {
-	filter, err := compileFilter("Nope == 1", ofAgentCheck, release.V1_21_4)
+	filter, err := Compile("Nope == 1", AgentCheck, release.V1_21_4)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := filter(&consul.AgentCheck{}); err == nil || err.Error() != `Selector "Nope" is not valid` {
 		t.Errorf("got %v", err)
 	}
-	if _, err := compileFilter("Nope ==", ofAgentCheck, release.V1_21_4); err == nil || !strings.HasPrefix(err.Error(), "Failed to create") {
+	if _, err := Compile("Nope ==", AgentCheck, release.V1_21_4); err == nil || !strings.HasPrefix(err.Error(), "Failed to create") {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestFilterThatBreaksAgents(t *testing.T) {
 	for _, expression := range []string{`Proxy.Mode == x`, `Connect.Native == true`, `Proxy.TransparentProxy.DialedDirectly != true`} {
-		filter, err := compileFilter(expression, ofAgentService, release.V1_21_4)
+		filter, err := Compile(expression, AgentService, release.V1_21_4)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := filter(&consul.AgentService{ID: "web"}); !errors.Is(err, errFilterBreaksAgent) {
+		if _, err := filter(&consul.AgentService{ID: "web"}); !errors.Is(err, ErrBreaksAgent) {
 			t.Errorf("%s: %v", expression, err)
 		}
 	}
@@ -212,14 +208,14 @@ func TestFilterThatBreaksAgents(t *testing.T) {
 
 // Real agents never end with this one.
 func TestFilterNesting(t *testing.T) {
-	filter, err := compileFilter(strings.Repeat("(", 1000)+"ID == a"+strings.Repeat(")", 1000), ofNode, release.V1_21_4)
+	filter, err := Compile(strings.Repeat("(", 1000)+"ID == a"+strings.Repeat(")", 1000), Node, release.V1_21_4)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if ok, err := filter(consul.Node{ID: "a"}); !ok || err != nil {
 		t.Error(ok, err)
 	}
-	if _, err := compileFilter(strings.Repeat("(", 1e6), ofNode, release.V1_21_4); !errors.Is(err, errFilterTooDeep) {
+	if _, err := Compile(strings.Repeat("(", 1e6), Node, release.V1_21_4); !errors.Is(err, errTooDeep) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -232,49 +228,11 @@ func FuzzFilter(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		for _, of := range []filterTarget{ofServiceEntry, ofNodeService} {
-			if filter, err := compileFilter(s, of, release.V1_21_4); err == nil {
+		for _, of := range []Target{ServiceEntry, NodeService} {
+			if filter, err := Compile(s, of, release.V1_21_4); err == nil {
 				filter(filterEntry())
 				filter(nil)
 			}
 		}
 	})
-}
-
-// What filters do to answers, besides filtering.
-func TestFilterAnswers(t *testing.T) {
-	s := New(t)
-	c := &http.Client{Transport: s.Transport()}
-	if err := s.Client().Agent().ServiceRegister(context.Background(), &consul.AgentServiceRegistration{Name: "web"}); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Client().Catalog().Register(context.Background(), &consul.CatalogRegistration{Node: "bare", Address: "10.0.0.9"}); err != nil {
-		t.Fatal(err)
-	}
-	for _, tt := range []struct {
-		path, filter string
-		status       int
-		want         string
-	}{
-		{"/v1/health/service/web", "Port == 1", 500, filterErrorPrefix + `Selector "Port" is not valid`},
-		{"/v1/health/service/web?index=1", "Port == 1", 500, `Selector "Port" is not valid`}, // of the streaming backend
-		{"/v1/catalog/node-services/node1", "Port == 1", 200, `"Services": []`},
-		{"/v1/catalog/node-services/bare", "", 200, `"Services": null`},
-		{"/v1/catalog/node-services/bare", "Port == 1", 200, `"Services": []`},
-		{"/v1/catalog/node/node1", "Port == 1", 200, `"Services": {}`},
-		{"/v1/agent/services", "Port == 1", 200, `{}`},
-		{"/v1/health/service/web", "Service.Port == 1", 200, `[]`},
-	} {
-		u, _ := url.Parse("http://agent" + tt.path)
-		q := u.Query()
-		q.Set("filter", tt.filter)
-		u.RawQuery = q.Encode()
-		resp, body, err := sendTo(c, "GET", u.String(), "")
-		if err != nil || resp.StatusCode != tt.status || !strings.Contains(body, tt.want) || tt.status == 500 && body != tt.want {
-			t.Errorf("%s: got %s, %v; want %s", u, body, err, tt.want)
-		}
-	}
-	if _, _, err := sendTo(c, "GET", "http://agent/v1/agent/services?filter=Connect.Native==true", ""); !errors.Is(err, io.EOF) {
-		t.Errorf("got %v, want a connection that ends", err)
-	}
 }
