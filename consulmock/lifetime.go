@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/lictor-go/consul/consulmock/internal/memnet"
 )
 
 // This file holds when a server runs. A server is running, stopped or closed; the
@@ -20,7 +22,7 @@ type life struct {
 	context.Context // ends with the run
 	end             context.CancelFunc
 	http            *http.Server
-	memory          *pipeListener
+	memory          *memnet.Listener
 	socket          net.Listener   // nil until a port is asked for
 	accepting       sync.WaitGroup // on the two of them
 	limit           *connLimit     // nil if there is none
@@ -35,7 +37,7 @@ func (s *Server) begin() {
 	if s.addr != "" {
 		socket = listen(s.addr) // first, because it may panic
 	}
-	l := &life{memory: newPipeListener(), limit: newConnLimit(&s.config)}
+	l := &life{memory: memnet.Listen(), limit: newConnLimit(&s.config)}
 	l.Context, l.end = context.WithCancel(context.Background())
 	l.http = &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.withLifetime(l, w, r) }),
@@ -193,7 +195,7 @@ func (s *Server) current() *life {
 
 // dial returns a connection in memory.
 func (l *life) dial(ctx context.Context) (net.Conn, error) {
-	c, err := l.memory.dial(ctx.Done())
+	c, err := l.memory.Dial(ctx.Done())
 	if ctx.Err() != nil {
 		if c != nil {
 			c.Close()

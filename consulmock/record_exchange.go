@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/lictor-go/consul/consulmock/internal/memnet"
 )
 
 // This file records one exchange.
@@ -24,9 +26,9 @@ func failureText(ctx context.Context, err error) string {
 		return failedCanceled
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "unexpected EOF"
-	case errors.Is(err, errRefused):
+	case errors.Is(err, memnet.ErrRefused):
 		return "connection refused"
-	case errors.Is(err, errReset):
+	case errors.Is(err, memnet.ErrReset):
 		return failedReset
 	}
 	return err.Error()

@@ -148,7 +148,6 @@ func TestFilterOfTargets(t *testing.T) {
 		{HealthCheck, "Definition", false, false},
 		{CatalogService, "ServiceName", true, true},
 		{CatalogService, "Port", false, false},
-		{ServiceName, "ServiceName", true, true},
 		{Node, "Node", true, true},
 		{Node, "Partition", true, false},
 		{Member, "Tags.build", true, true},

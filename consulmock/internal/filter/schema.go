@@ -144,7 +144,6 @@ const (
 	HealthCheck                  // GET /v1/health/node, checks, state
 	CatalogService               // GET /v1/catalog/service, connect
 	NodeService                  // GET /v1/catalog/node, node-services
-	ServiceName                  // GET /v1/catalog/services, where each instance is looked at
 	Node                         // GET /v1/catalog/nodes
 	Member                       // GET /v1/agent/members
 )
@@ -160,7 +159,7 @@ func (t Target) shape() reflect.Type {
 		return reflect.TypeFor[entryFields]()
 	case Node:
 		return reflect.TypeFor[nodeFields]()
-	case CatalogService, ServiceName:
+	case CatalogService:
 		return reflect.TypeFor[catalogServiceFields]()
 	case NodeService:
 		return reflect.TypeFor[nodeService]()

@@ -1,12 +1,12 @@
 //go:build !plan9
 
-package consulmock
+package memnet
 
 import "syscall"
 
 // What connections in memory fail with is what those of the system do.
 var (
-	errReset   = syscall.ECONNRESET
-	errRefused = syscall.ECONNREFUSED
+	ErrReset   = syscall.ECONNRESET
+	ErrRefused = syscall.ECONNREFUSED
 	errPipe    = syscall.EPIPE
 )

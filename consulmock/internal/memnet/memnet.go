@@ -1,4 +1,7 @@
-package consulmock
+// Package memnet holds network connections that live in memory. They are made of
+// channels, a mutex and timers only, so that a goroutine that waits on one counts as
+// blocked in a bubble of testing/synctest; one that waits on a socket does not.
+package memnet
 
 import (
 	"io"
@@ -10,30 +13,27 @@ import (
 	"time"
 )
 
-// This file holds connections that live in memory. They are made of channels, a
-// mutex and timers only, so that a goroutine that waits on one counts as blocked
-// in a bubble of testing/synctest; one that waits on a socket does not.
-
-// pipeBuffer is how much one side may write before the other side reads. As with
+// bufferSize is how much one side may write before the other side reads. As with
 // a socket, writes beyond it wait.
-const pipeBuffer = 64 << 10
+const bufferSize = 64 << 10
 
-// pipeListener is a [net.Listener] whose connections come from its dial method.
-type pipeListener struct {
+// Listener is a [net.Listener] whose connections come from its method Dial.
+type Listener struct {
 	accept    chan net.Conn
 	closeOnce sync.Once
 	closed    chan struct{}
 	port      atomic.Int32 // of the last client
 }
 
-func newPipeListener() *pipeListener {
-	return &pipeListener{accept: make(chan net.Conn), closed: make(chan struct{})}
+// Listen returns a listener that nobody has connected to.
+func Listen() *Listener {
+	return &Listener{accept: make(chan net.Conn), closed: make(chan struct{})}
 }
 
-// dial returns the client's end of a new connection. It is refused once the
+// Dial returns the client's end of a new connection. It is refused once the
 // listener is closed.
-func (l *pipeListener) dial(done <-chan struct{}) (net.Conn, error) {
-	client := pipeAddr{port: 40000 + int(l.port.Add(1))%20000}
+func (l *Listener) Dial(done <-chan struct{}) (net.Conn, error) {
+	client := address{port: 40000 + int(l.port.Add(1))%20000}
 	a, b := newConnPair(client, l.Addr())
 	select {
 	case <-l.closed:
@@ -51,11 +51,11 @@ func (l *pipeListener) dial(done <-chan struct{}) (net.Conn, error) {
 }
 
 func connRefused(addr net.Addr) error {
-	return &net.OpError{Op: "dial", Net: "tcp", Addr: addr, Err: os.NewSyscallError("connect", errRefused)}
+	return &net.OpError{Op: "dial", Net: "tcp", Addr: addr, Err: os.NewSyscallError("connect", ErrRefused)}
 }
 
 // Accept implements [net.Listener].
-func (l *pipeListener) Accept() (net.Conn, error) {
+func (l *Listener) Accept() (net.Conn, error) {
 	select {
 	case c := <-l.accept:
 		return c, nil
@@ -65,33 +65,33 @@ func (l *pipeListener) Accept() (net.Conn, error) {
 }
 
 // Close implements [net.Listener].
-func (l *pipeListener) Close() error {
+func (l *Listener) Close() error {
 	l.closeOnce.Do(func() { close(l.closed) })
 	return nil
 }
 
 // Addr implements [net.Listener].
-func (l *pipeListener) Addr() net.Addr { return pipeAddr{port: 8500} }
+func (l *Listener) Addr() net.Addr { return address{port: 8500} }
 
-// pipeAddr looks like an address of the loopback interface, because agents treat
+// address looks like an address of the loopback interface, because agents treat
 // clients by their addresses.
-type pipeAddr struct{ port int }
+type address struct{ port int }
 
-func (pipeAddr) Network() string  { return "tcp" }
-func (a pipeAddr) String() string { return "127.0.0.1:" + strconv.Itoa(a.port) }
+func (address) Network() string  { return "tcp" }
+func (a address) String() string { return "127.0.0.1:" + strconv.Itoa(a.port) }
 
-// pipeConn is one end of a connection in memory.
-type pipeConn struct {
+// conn is one end of a connection in memory.
+type conn struct {
 	local, remote net.Addr
-	in, out       *pipeHalf
-	readLimit     pipeDeadline
-	writeLimit    pipeDeadline
+	in, out       *half
+	readLimit     deadline
+	writeLimit    deadline
 }
 
-func newConnPair(client, server net.Addr) (a, b *pipeConn) {
-	up, down := newPipeHalf(), newPipeHalf()
-	a = &pipeConn{local: client, remote: server, in: down, out: up}
-	b = &pipeConn{local: server, remote: client, in: up, out: down}
+func newConnPair(client, server net.Addr) (a, b *conn) {
+	up, down := newHalf(), newHalf()
+	a = &conn{local: client, remote: server, in: down, out: up}
+	b = &conn{local: server, remote: client, in: up, out: down}
 	a.readLimit.init()
 	a.writeLimit.init()
 	b.readLimit.init()
@@ -100,7 +100,7 @@ func newConnPair(client, server net.Addr) (a, b *pipeConn) {
 }
 
 // Read implements [net.Conn].
-func (c *pipeConn) Read(p []byte) (int, error) {
+func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.in.read(p, &c.readLimit)
 	if err != nil && err != io.EOF {
 		err = &net.OpError{Op: "read", Net: "tcp", Source: c.local, Addr: c.remote, Err: err}
@@ -109,7 +109,7 @@ func (c *pipeConn) Read(p []byte) (int, error) {
 }
 
 // Write implements [net.Conn].
-func (c *pipeConn) Write(p []byte) (int, error) {
+func (c *conn) Write(p []byte) (int, error) {
 	n, err := c.out.write(p, &c.writeLimit)
 	if err != nil {
 		err = &net.OpError{Op: "write", Net: "tcp", Source: c.local, Addr: c.remote, Err: err}
@@ -118,7 +118,7 @@ func (c *pipeConn) Write(p []byte) (int, error) {
 }
 
 // Close implements [net.Conn]. The other side may still read what was written.
-func (c *pipeConn) Close() error {
+func (c *conn) Close() error {
 	c.out.closeWrite()
 	c.in.closeRead(net.ErrClosed)
 	return nil
@@ -126,40 +126,40 @@ func (c *pipeConn) Close() error {
 
 // SetLinger makes the next Close a reset if sec is 0, as it does for a
 // [net.TCPConn].
-func (c *pipeConn) SetLinger(sec int) error {
+func (c *conn) SetLinger(sec int) error {
 	if sec == 0 {
-		c.out.fail(errReset)
+		c.out.fail(ErrReset)
 	}
 	return nil
 }
 
 // LocalAddr implements [net.Conn].
-func (c *pipeConn) LocalAddr() net.Addr { return c.local }
+func (c *conn) LocalAddr() net.Addr { return c.local }
 
 // RemoteAddr implements [net.Conn].
-func (c *pipeConn) RemoteAddr() net.Addr { return c.remote }
+func (c *conn) RemoteAddr() net.Addr { return c.remote }
 
 // SetDeadline implements [net.Conn].
-func (c *pipeConn) SetDeadline(t time.Time) error {
+func (c *conn) SetDeadline(t time.Time) error {
 	c.readLimit.set(t)
 	c.writeLimit.set(t)
 	return nil
 }
 
 // SetReadDeadline implements [net.Conn].
-func (c *pipeConn) SetReadDeadline(t time.Time) error {
+func (c *conn) SetReadDeadline(t time.Time) error {
 	c.readLimit.set(t)
 	return nil
 }
 
 // SetWriteDeadline implements [net.Conn].
-func (c *pipeConn) SetWriteDeadline(t time.Time) error {
+func (c *conn) SetWriteDeadline(t time.Time) error {
 	c.writeLimit.set(t)
 	return nil
 }
 
-// pipeHalf is one direction of a connection.
-type pipeHalf struct {
+// half is one direction of a connection.
+type half struct {
 	mu       sync.Mutex
 	buf      []byte
 	changed  chan struct{} // closed and replaced at every change that somebody waits for
@@ -168,15 +168,15 @@ type pipeHalf struct {
 	writeErr error         // what writes return at once
 }
 
-func newPipeHalf() *pipeHalf { return &pipeHalf{changed: make(chan struct{})} }
+func newHalf() *half { return &half{changed: make(chan struct{})} }
 
 // wake must be called with h.mu held.
-func (h *pipeHalf) wake() {
+func (h *half) wake() {
 	close(h.changed)
 	h.changed = make(chan struct{})
 }
 
-func (h *pipeHalf) read(p []byte, limit *pipeDeadline) (int, error) {
+func (h *half) read(p []byte, limit *deadline) (int, error) {
 	for {
 		h.mu.Lock()
 		changed := h.changed
@@ -212,7 +212,7 @@ func (h *pipeHalf) read(p []byte, limit *pipeDeadline) (int, error) {
 	}
 }
 
-func (h *pipeHalf) write(p []byte, limit *pipeDeadline) (written int, err error) {
+func (h *half) write(p []byte, limit *deadline) (written int, err error) {
 	for {
 		h.mu.Lock()
 		changed := h.changed
@@ -225,7 +225,7 @@ func (h *pipeHalf) write(p []byte, limit *pipeDeadline) (written int, err error)
 			h.mu.Unlock()
 			return written, os.ErrDeadlineExceeded
 		}
-		if room := pipeBuffer - len(h.buf); room > 0 && len(p) > 0 {
+		if room := bufferSize - len(h.buf); room > 0 && len(p) > 0 {
 			n := min(room, len(p))
 			h.buf = append(h.buf, p[:n]...)
 			p = p[n:]
@@ -245,7 +245,7 @@ func (h *pipeHalf) write(p []byte, limit *pipeDeadline) (written int, err error)
 }
 
 // closeWrite says that nothing more will be written.
-func (h *pipeHalf) closeWrite() {
+func (h *half) closeWrite() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.eof = true
@@ -257,7 +257,7 @@ func (h *pipeHalf) closeWrite() {
 
 // closeRead says that nothing more will be read: reads fail with err, and writes
 // as on a connection that the other side has closed.
-func (h *pipeHalf) closeRead(err error) {
+func (h *half) closeRead(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.readErr = err
@@ -269,7 +269,7 @@ func (h *pipeHalf) closeRead(err error) {
 }
 
 // fail makes both sides of the direction fail with err.
-func (h *pipeHalf) fail(err error) {
+func (h *half) fail(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.readErr, h.writeErr = err, err
@@ -277,16 +277,16 @@ func (h *pipeHalf) fail(err error) {
 	h.wake()
 }
 
-// pipeDeadline is a moment at which waits end.
-type pipeDeadline struct {
+// deadline is a moment at which waits end.
+type deadline struct {
 	mu    sync.Mutex
 	timer *time.Timer
 	over  chan struct{} // closed when the deadline has passed
 }
 
-func (d *pipeDeadline) init() { d.over = make(chan struct{}) }
+func (d *deadline) init() { d.over = make(chan struct{}) }
 
-func (d *pipeDeadline) set(t time.Time) {
+func (d *deadline) set(t time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.timer != nil && !d.timer.Stop() {
@@ -309,13 +309,13 @@ func (d *pipeDeadline) set(t time.Time) {
 	}
 }
 
-func (d *pipeDeadline) wait() <-chan struct{} {
+func (d *deadline) wait() <-chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.over
 }
 
-func (d *pipeDeadline) passed() bool {
+func (d *deadline) passed() bool {
 	select {
 	case <-d.wait():
 		return true

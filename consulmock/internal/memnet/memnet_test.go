@@ -1,4 +1,4 @@
-package consulmock
+package memnet
 
 import (
 	"bytes"
@@ -15,7 +15,7 @@ import (
 // pair returns both ends of a connection in memory.
 func pair(t *testing.T) (client, server net.Conn) {
 	t.Helper()
-	l := newPipeListener()
+	l := Listen()
 	accepted := make(chan net.Conn)
 	go func() {
 		c, err := l.Accept()
@@ -24,7 +24,7 @@ func pair(t *testing.T) (client, server net.Conn) {
 		}
 		accepted <- c
 	}()
-	client, err := l.dial(nil)
+	client, err := l.Dial(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +33,7 @@ func pair(t *testing.T) (client, server net.Conn) {
 
 func TestPipeCarriesBytes(t *testing.T) {
 	a, b := pair(t)
-	sent := bytes.Repeat([]byte("0123456789abcdef"), pipeBuffer/4) // more than fits
+	sent := bytes.Repeat([]byte("0123456789abcdef"), bufferSize/4) // more than fits
 	go func() {
 		if n, err := a.Write(sent); n != len(sent) || err != nil {
 			t.Errorf("wrote %d, %v", n, err)
@@ -66,7 +66,7 @@ func TestPipeCloseKeepsWhatWasWritten(t *testing.T) {
 func TestPipeReset(t *testing.T) {
 	a, b := pair(t)
 	io.WriteString(a, "lost")
-	a.(*pipeConn).SetLinger(0)
+	a.(*conn).SetLinger(0)
 	a.Close()
 	if got, err := io.ReadAll(b); len(got) != 0 || !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("read %q, %v; want a reset", got, err)
@@ -102,7 +102,7 @@ func TestPipeDeadlines(t *testing.T) {
 	expect("read during which the deadline came", <-read)
 
 	a.SetDeadline(time.Now().Add(time.Millisecond))
-	_, err = a.Write(make([]byte, pipeBuffer+1))
+	_, err = a.Write(make([]byte, bufferSize+1))
 	expect("write that does not fit", err)
 
 	a.SetDeadline(time.Time{})
@@ -114,9 +114,9 @@ func TestPipeDeadlines(t *testing.T) {
 
 // A closed listener refuses in the words of a closed port.
 func TestPipeRefused(t *testing.T) {
-	l := newPipeListener()
+	l := Listen()
 	l.Close()
-	_, err := l.dial(nil)
+	_, err := l.Dial(nil)
 	if !errors.Is(err, syscall.ECONNREFUSED) || !strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("dial: %v, want connection refused", err)
 	}
