@@ -399,7 +399,7 @@ func (l *ruleLexer) skip() error {
 }
 
 func (l *ruleLexer) quoted() (string, error) {
-	end, closed := stringEnd(l.text, 1)
+	end, closed := quotedEnd(l.text)
 	line := l.line
 	if !closed || strings.Contains(l.text[:end], "\n") {
 		return "", errAtLine(line, "a string that does not end in its line: want \"")
@@ -433,4 +433,18 @@ func (l *ruleLexer) heredoc() (string, error) {
 		at += len(one) + 1
 	}
 	return "", errAtLine(line, "a text after << that does not end: want %q in a line of its own", word)
+}
+
+// quotedEnd returns where the string ends that a text begins with, and whether a
+// quote does it.
+func quotedEnd(text string) (end int, closed bool) {
+	for i := 1; i < len(text); i++ {
+		switch text[i] {
+		case '"':
+			return i, true
+		case '\\':
+			i++
+		}
+	}
+	return len(text), false
 }

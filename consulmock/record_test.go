@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/internal/har"
 )
 
 // recorded starts a recorder in front of the target.
@@ -81,7 +82,7 @@ func TestRecordAndReplay(t *testing.T) {
 	watchStory(t, clientOf(t, r.URL()), func() { seen.Wait(2, nil) })
 
 	// The file is whole before the recorder is closed.
-	entries, err := readHAR(file)
+	entries, err := har.Read(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,19 +169,19 @@ func TestRecordBodies(t *testing.T) {
 	resp.Body.Close()
 	http.DefaultClient.CloseIdleConnections()
 	r.Close()
-	entries, err := readHAR(file)
+	entries, err := har.Read(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := entries[1].Request; string(got.body) != "\xff\xfe" || got.PostData.Encoding != "base64" || !strings.HasSuffix(got.URL, "/v1/kv/a%2Fb") {
+	if got := entries[1].Request; string(got.Body) != "\xff\xfe" || got.PostData.Encoding != "base64" || !strings.HasSuffix(got.URL, "/v1/kv/a%2Fb") {
 		t.Errorf("got %+v", got)
 	}
 	if resp.Header.Get("Content-Encoding") != "gzip" || n > 10_000 {
 		t.Errorf("the client got %d bytes, %v", n, resp.Header)
 	}
 	var services map[string]*consul.AgentService
-	if err := json.Unmarshal(entries[2].Answer.body, &services); err != nil || services["web"].Tags[0] != big {
-		t.Errorf("recorded %.100s, %v", entries[2].Answer.body, err)
+	if err := json.Unmarshal(entries[2].Answer.Body, &services); err != nil || services["web"].Tags[0] != big {
+		t.Errorf("recorded %.100s, %v", entries[2].Answer.Body, err)
 	}
 }
 
@@ -202,7 +203,7 @@ func TestRecordEndless(t *testing.T) {
 	cancel()
 	resp.Body.Close()
 	r.Close()
-	entries, err := readHAR(file)
+	entries, err := har.Read(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +225,7 @@ func TestRecordFailures(t *testing.T) {
 	sendTo(http.DefaultClient, "PUT", r.URL()+"/v1/y", "")
 	http.DefaultClient.CloseIdleConnections()
 	r.Close()
-	entries, err := readHAR(file)
+	entries, err := har.Read(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -272,7 +273,7 @@ func TestRecordCloseEndsExchanges(t *testing.T) {
 	if err := <-failed; err == nil {
 		t.Error("the client got an answer")
 	}
-	if entries, err := readHAR(file); err != nil || len(entries) != 1 || entries[0].Failure != failedCanceled {
+	if entries, err := har.Read(file); err != nil || len(entries) != 1 || entries[0].Failure != failedCanceled {
 		t.Errorf("got %+v, %v", entries, err)
 	}
 }
@@ -309,7 +310,7 @@ func TestRecordCloseEndsHandledExchanges(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Error(err)
 	}
-	entries, err := readHAR(file)
+	entries, err := har.Read(file)
 	if err != nil || len(entries) != 2 || entries[0].Failure != failedCanceled || entries[1].Failure != failedCanceled {
 		t.Errorf("got %+v, %v", entries, err)
 	}
@@ -341,7 +342,7 @@ func TestRecordFullDisk(t *testing.T) {
 		for i := range 3 {
 			disk.fails = i == n
 			sendTo(http.DefaultClient, "GET", r.URL()+"/v1/status/leader", "")
-			if _, err := readHAR(file); err != nil {
+			if _, err := har.Read(file); err != nil {
 				t.Error(err)
 			}
 		}
@@ -349,7 +350,7 @@ func TestRecordFullDisk(t *testing.T) {
 		if err := r.Close(); err == nil || !strings.Contains(err.Error(), "no space left") {
 			t.Errorf("got %v", err)
 		}
-		if entries, err := readHAR(file); err != nil || len(entries) != 2 {
+		if entries, err := har.Read(file); err != nil || len(entries) != 2 {
 			t.Errorf("failure at %d: %d entries, %v", n, len(entries), err)
 		}
 	}
@@ -385,13 +386,13 @@ func TestRecordLargeResponses(t *testing.T) {
 	}
 	http.DefaultClient.CloseIdleConnections()
 	r.Close()
-	entries, err := readHAR(file)
+	entries, err := har.Read(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i, e := range entries {
-		if isPartial := i > 0; e.Answer.Content.Partial != isPartial || len(e.Answer.body) != most || e.Failure != "" {
-			t.Errorf("entry %d: %d bytes, partial %t, %q", i, len(e.Answer.body), e.Answer.Content.Partial, e.Failure)
+		if isPartial := i > 0; e.Answer.Content.Partial != isPartial || len(e.Answer.Body) != most || e.Failure != "" {
+			t.Errorf("entry %d: %d bytes, partial %t, %q", i, len(e.Answer.Body), e.Answer.Content.Partial, e.Failure)
 		}
 	}
 }
@@ -425,7 +426,7 @@ func TestRecordOddRequests(t *testing.T) {
 		c.Close()
 	}
 	r.Close()
-	entries, err := readHAR(file)
+	entries, err := har.Read(file)
 	if err != nil || len(entries) != 7 {
 		t.Fatalf("%d entries, %v", len(entries), err)
 	}

@@ -1,4 +1,4 @@
-package consulmock
+package har
 
 import (
 	"bytes"
@@ -18,8 +18,8 @@ import (
 // This file reads archives, those of other programs included: browsers, proxies
 // and debuggers write HAR, each a little differently.
 
-// readHAR reads an archive from a file. Its entries are sorted by their start.
-func readHAR(file string) ([]harEntry, error) {
+// Read reads an archive from a file. Its entries are sorted by their start.
+func Read(file string) ([]Entry, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, err // names the file
@@ -29,7 +29,7 @@ func readHAR(file string) ([]harEntry, error) {
 	if err != nil {
 		return nil, err
 	}
-	entries, err := parseHAR(data)
+	entries, err := Parse(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
@@ -39,7 +39,7 @@ func readHAR(file string) ([]harEntry, error) {
 // byteOrderMark is what some programs begin an archive with.
 const byteOrderMark = "\ufeff"
 
-func parseHAR(data []byte) ([]harEntry, error) {
+func Parse(data []byte) ([]Entry, error) {
 	var file struct {
 		Log *struct {
 			Version string            `json:"version"` // empty means 1.1
@@ -47,7 +47,7 @@ func parseHAR(data []byte) ([]harEntry, error) {
 			Entries []json.RawMessage `json:"entries"`
 		} `json:"log"`
 	}
-	if err := decodeHAR(bytes.TrimPrefix(data, []byte(byteOrderMark)), &file); err != nil {
+	if err := decode(bytes.TrimPrefix(data, []byte(byteOrderMark)), &file); err != nil {
 		return nil, err
 	}
 	switch {
@@ -58,17 +58,17 @@ func parseHAR(data []byte) ([]harEntry, error) {
 	case file.Log.Entries == nil:
 		return nil, errors.New("log.entries is missing")
 	}
-	var creator harCreator
+	var creator Creator
 	if json.Unmarshal(file.Log.Creator, &creator) != nil {
-		creator = harCreator{}
+		creator = Creator{}
 	}
-	entries := make([]harEntry, 0, len(file.Log.Entries))
+	entries := make([]Entry, 0, len(file.Log.Entries))
 	for i, raw := range file.Log.Entries {
-		var e harEntry
+		var e Entry
 		isReplayable := false
 		raw, err := plainEntry(raw, creator.Name)
 		if err == nil {
-			err = decodeHAR(raw, &e)
+			err = decode(raw, &e)
 		}
 		if err == nil {
 			isReplayable, err = e.check()
@@ -91,7 +91,7 @@ func parseHAR(data []byte) ([]harEntry, error) {
 // values look like.
 var ownFields = map[string]func() any{
 	"_id":       func() any { return new(string) },
-	"_seq":      func() any { return new(harSeq) },
+	"_seq":      func() any { return new(Seq) },
 	"_error":    func() any { return new(string) },
 	"_partial":  func() any { return new(bool) },
 	"_encoding": func() any { return new(string) },
@@ -102,7 +102,7 @@ var ownFields = map[string]func() any{
 // that name no creator, and in those of the project's own tool for real agents,
 // what has the name and the form of one of our additions is taken for it.
 func plainEntry(entry json.RawMessage, creator string) (json.RawMessage, error) {
-	if creator == creatorName {
+	if creator == CreatorName {
 		return entry, nil
 	}
 	d := json.NewDecoder(bytes.NewReader(entry))
@@ -145,8 +145,8 @@ func isOwnField(name string, value any) bool {
 	return err == nil && json.Unmarshal(data, form()) == nil
 }
 
-// decodeHAR decodes JSON, and says where it is wrong.
-func decodeHAR(data []byte, out any) error {
+// decode decodes JSON, and says where it is wrong.
+func decode(data []byte, out any) error {
 	err := json.Unmarshal(data, out)
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError
@@ -182,7 +182,7 @@ func jsonKind(goType string) string {
 // check returns what is wrong with an entry, and else whether a request can be
 // made again that it answers: those of websockets, and what a browser loads from
 // elsewhere than a server, cannot.
-func (e *harEntry) check() (isReplayable bool, err error) {
+func (e *Entry) check() (isReplayable bool, err error) {
 	if e.Request.Method == "" {
 		return false, errors.New("request.method is missing")
 	}
@@ -199,13 +199,13 @@ func (e *harEntry) check() (isReplayable bool, err error) {
 	case !strings.HasPrefix(u.Path, "/"):
 		return false, fmt.Errorf("request.url %q: want an absolute URL", e.Request.URL)
 	}
-	e.Request.url = u
+	e.Request.Parsed = u
 	if p := e.Request.PostData; p != nil {
-		if e.Request.body, err = decodeText(p.Text, p.Encoding); err != nil {
+		if e.Request.Body, err = decodeText(p.Text, p.Encoding); err != nil {
 			return false, fmt.Errorf("request.postData: %w", err)
 		}
 	}
-	if e.Answer.body, err = decodeText(e.Answer.Content.Text, e.Answer.Content.Encoding); err != nil {
+	if e.Answer.Body, err = decodeText(e.Answer.Content.Text, e.Answer.Content.Encoding); err != nil {
 		return false, fmt.Errorf("response.content: %w", err)
 	}
 	switch {
@@ -223,13 +223,13 @@ func (e *harEntry) check() (isReplayable bool, err error) {
 
 // order sorts entries by their start. Archives of other programs have no places
 // in a common order. Theirs are made from the times.
-func order(entries []harEntry) error {
-	without := slices.IndexFunc(entries, func(e harEntry) bool { return e.Seq == nil })
+func order(entries []Entry) error {
+	without := slices.IndexFunc(entries, func(e Entry) bool { return e.Seq == nil })
 	if without < 0 {
 		sort.SliceStable(entries, func(i, j int) bool { return entries[i].Seq.Start < entries[j].Seq.Start })
 		return nil
 	}
-	if with := slices.IndexFunc(entries, func(e harEntry) bool { return e.Seq != nil }); with >= 0 {
+	if with := slices.IndexFunc(entries, func(e Entry) bool { return e.Seq != nil }); with >= 0 {
 		return fmt.Errorf("entry %d has no _seq, but entry %d has", without+1, with+1)
 	}
 	sort.SliceStable(entries, func(i, j int) bool { return entries[i].Started.Before(entries[j].Started.Time) })
@@ -238,10 +238,10 @@ func order(entries []harEntry) error {
 		place *int
 	}
 	moments := make([]moment, 0, 2*len(entries))
-	isCoarse := !slices.ContainsFunc(entries, func(e harEntry) bool { return e.Started.Nanosecond()%int(time.Millisecond) != 0 })
+	isCoarse := !slices.ContainsFunc(entries, func(e Entry) bool { return e.Started.Nanosecond()%int(time.Millisecond) != 0 })
 	for i := range entries {
 		e := &entries[i]
-		e.byClock, e.Seq = true, &harSeq{}
+		e.ByClock, e.Seq = true, &Seq{}
 		moments = append(moments, moment{e.Started.Time, &e.Seq.Start}, moment{e.ended(isCoarse), &e.Seq.End})
 	}
 	sort.SliceStable(moments, func(i, j int) bool { return moments[i].at.Before(moments[j].at) })
@@ -254,7 +254,7 @@ func order(entries []harEntry) error {
 // ended returns when an entry had ended. If the clock is coarse, the beginnings
 // are off by up to a millisecond, but the durations are not; the end is then the
 // earliest that is possible, so that what followed it does not seem to overlap it.
-func (e *harEntry) ended(isCoarse bool) time.Time {
+func (e *Entry) ended(isCoarse bool) time.Time {
 	ms := e.Time
 	if isCoarse {
 		ms = max(math.Floor(ms)-1, 0)

@@ -1,4 +1,4 @@
-package consulmock
+package har
 
 import (
 	"encoding/json"

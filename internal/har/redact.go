@@ -1,4 +1,4 @@
-package consulmock
+package har
 
 import (
 	"encoding/base64"
@@ -15,17 +15,17 @@ import (
 // This file removes secrets from recordings, and from the requests that a replay
 // compares with a recording.
 
-// redacted stands for a secret in a recording.
-const redacted = "redacted"
+// Redacted stands for a secret in a recording.
+const Redacted = "redacted"
 
 // minKnownSecret is the length in bytes from which on a secret is removed
 // wherever it stands. Shorter ones would be found in ordinary words.
 const minKnownSecret = 8
 
-// redactor removes secrets. It remembers those that it has learned, because
+// Redactor removes secrets. It remembers those that it has learned, because
 // agents repeat them: in errors, in paths, in the output of checks. Its methods
 // may be called concurrently.
-type redactor struct {
+type Redactor struct {
 	mu       sync.Mutex
 	known    map[string]bool
 	forms    []string          // in which the known secrets may be written, the longest first
@@ -33,9 +33,9 @@ type redactor struct {
 }
 
 // learn remembers a secret. It reports whether the secret was new.
-func (r *redactor) learn(secret string) bool {
+func (r *Redactor) learn(secret string) bool {
 	secret = strings.TrimSpace(secret)
-	if len(secret) < minKnownSecret || secret == redacted {
+	if len(secret) < minKnownSecret || secret == Redacted {
 		return false
 	}
 	r.mu.Lock()
@@ -51,7 +51,7 @@ func (r *redactor) learn(secret string) bool {
 	slices.SortFunc(r.forms, func(a, b string) int { return len(b) - len(a) })
 	pairs := make([]string, 0, 2*len(r.forms))
 	for _, form := range r.forms {
-		pairs = append(pairs, form, redacted)
+		pairs = append(pairs, form, Redacted)
 	}
 	r.replacer = strings.NewReplacer(pairs...)
 	return true
@@ -94,13 +94,13 @@ func quoteJSON(s string, escapeHTML bool) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// learnFrom learns the secrets of an exchange: of the request, and of the
+// LearnFrom learns the secrets of an exchange: of the request, and of the
 // response as far as there is one.
-func (r *redactor) learnFrom(e *harEntry) (isNew bool) {
+func (r *Redactor) LearnFrom(e *Entry) (isNew bool) {
 	learned := func(secret string) {
 		isNew = r.learn(secret) || isNew
 	}
-	for _, list := range [][]harPair{e.Request.Headers, e.Answer.Headers} {
+	for _, list := range [][]Pair{e.Request.Headers, e.Answer.Headers} {
 		for _, h := range list {
 			secretsOfHeader(h.Name, h.Value, learned)
 		}
@@ -116,7 +116,7 @@ func (r *redactor) learnFrom(e *harEntry) (isNew bool) {
 		return value, false
 	})
 	special := secretsOfEndpoint(e.Request.URL)
-	for _, body := range [][]byte{e.Request.body, e.Answer.body} {
+	for _, body := range [][]byte{e.Request.Body, e.Answer.Body} {
 		mapStrings(string(body), func(s jsonString) string {
 			if s.isSecret() {
 				secretsOfHeader(s.member, s.text, learned)
@@ -129,32 +129,32 @@ func (r *redactor) learnFrom(e *harEntry) (isNew bool) {
 	return isNew
 }
 
-// redact removes the secrets of an exchange, and those that are known.
-func (r *redactor) redact(e *harEntry) {
-	r.learnFrom(e)
-	r.redactRequest(&e.Request)
-	e.Answer.body = r.body(e.Request.URL, e.Answer.body, e.Answer.Content.Partial)
+// Redact removes the secrets of an exchange, and those that are known.
+func (r *Redactor) Redact(e *Entry) {
+	r.LearnFrom(e)
+	r.RedactRequest(&e.Request)
+	e.Answer.Body = r.body(e.Request.URL, e.Answer.Body, e.Answer.Content.Partial)
 	r.headers(e.Answer.Headers)
 	e.Answer.Content.MimeType = r.text(e.Answer.Content.MimeType)
 	e.Answer.RedirectURL = r.text(e.Answer.RedirectURL)
 	e.Failure = r.text(e.Failure) // the transport quotes what it cannot read
 }
 
-func (r *redactor) redactRequest(q *harRequest) {
-	q.body = r.body(q.URL, q.body, false)
+func (r *Redactor) RedactRequest(q *Request) {
+	q.Body = r.body(q.URL, q.Body, false)
 	q.Method = r.text(q.Method)
 	q.URL = r.url(q.URL)
 	r.headers(q.Headers)
 	_, query, _ := strings.Cut(q.URL, "?")
-	q.QueryString = queryPairs(query)
+	q.QueryString = Parameters(query)
 	if q.PostData != nil {
 		q.PostData.MimeType = r.text(q.PostData.MimeType)
 	}
 }
 
-func (r *redactor) headers(list []harPair) {
+func (r *Redactor) headers(list []Pair) {
 	for i, h := range list {
-		list[i] = harPair{r.text(h.Name), r.text(h.Value)}
+		list[i] = Pair{r.text(h.Name), r.text(h.Value)}
 		if isSecretName(h.Name) {
 			list[i].Value = redactHeader(h.Name, h.Value)
 		}
@@ -218,9 +218,9 @@ func redactHeader(name, value string) string {
 		return value
 	}
 	if scheme, _ := cutScheme(value); scheme != "" && strings.HasSuffix(strings.ToLower(name), "authorization") {
-		return scheme + " " + redacted
+		return scheme + " " + Redacted
 	}
-	return redacted
+	return Redacted
 }
 
 // secretsOfEndpoint returns which strings in the bodies of an endpoint are
@@ -259,12 +259,12 @@ func isGossipKey(text string) bool {
 
 // body removes secrets from the body of a request or response to a URL. The last
 // bytes of one that was cut off may be the first of a secret.
-func (r *redactor) body(target string, body []byte, isPartial bool) []byte {
+func (r *Redactor) body(target string, body []byte, isPartial bool) []byte {
 	if len(body) == 0 {
 		return body
 	}
 	if isEndpoint(target, "/v1/snapshot") {
-		return []byte(redacted) // it holds all tokens and keys, compressed
+		return []byte(Redacted) // it holds all tokens and keys, compressed
 	}
 	special := secretsOfEndpoint(target)
 	text := mapStrings(string(body), func(s jsonString) string {
@@ -272,7 +272,7 @@ func (r *redactor) body(target string, body []byte, isPartial bool) []byte {
 		case s.isSecret():
 			return redactHeader(s.member, s.text)
 		case special(s):
-			return redacted
+			return Redacted
 		}
 		return r.value(s.text)
 	})
@@ -285,7 +285,7 @@ func (r *redactor) body(target string, body []byte, isPartial bool) []byte {
 
 // value removes secrets from a JSON string, which may be base64 as the values of
 // keys are.
-func (r *redactor) value(text string) string {
+func (r *Redactor) value(text string) string {
 	if plain, err := base64.StdEncoding.DecodeString(text); err == nil && len(plain) >= minKnownSecret {
 		if clean := r.replaceKnown(string(plain)); clean != string(plain) {
 			return base64.StdEncoding.EncodeToString([]byte(clean))
@@ -302,9 +302,9 @@ var (
 
 // text removes secrets from a text that is in no known form: those that are
 // known, and those of URLs in it.
-func (r *redactor) text(text string) string {
+func (r *Redactor) text(text string) string {
 	if strings.Contains(text, "://") {
-		text = userInfo.ReplaceAllString(text, "${1}"+redacted+"@")
+		text = userInfo.ReplaceAllString(text, "${1}"+Redacted+"@")
 	}
 	var b strings.Builder
 	for strings.Contains(text, "=") {
@@ -319,7 +319,7 @@ func (r *redactor) text(text string) string {
 			name = plain
 		}
 		if end := parameterEnd.FindStringIndex(text)[0]; end > 0 && isSecretName(name) {
-			b.WriteString(redacted)
+			b.WriteString(Redacted)
 			text = text[end:]
 		}
 	}
@@ -328,7 +328,7 @@ func (r *redactor) text(text string) string {
 }
 
 // replaceKnown replaces the secrets that are known.
-func (r *redactor) replaceKnown(text string) string {
+func (r *Redactor) replaceKnown(text string) string {
 	r.mu.Lock()
 	replacer := r.replacer
 	r.mu.Unlock()
@@ -339,7 +339,7 @@ func (r *redactor) replaceKnown(text string) string {
 }
 
 // trimCut replaces the beginning of a known secret at the end of a text.
-func (r *redactor) trimCut(text string) string {
+func (r *Redactor) trimCut(text string) string {
 	const least = 4 // fewer bytes give nothing away
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -354,13 +354,13 @@ func (r *redactor) trimCut(text string) string {
 	if longest == 0 {
 		return text
 	}
-	return text[:len(text)-longest] + redacted
+	return text[:len(text)-longest] + Redacted
 }
 
 // url removes secrets from a URL: from each element of its path and each
 // parameter, however they are escaped.
-func (r *redactor) url(u string) string {
-	path, query, hasQuery := strings.Cut(userInfo.ReplaceAllString(u, "${1}"+redacted+"@"), "?")
+func (r *Redactor) url(u string) string {
+	path, query, hasQuery := strings.Cut(userInfo.ReplaceAllString(u, "${1}"+Redacted+"@"), "?")
 	elements := strings.Split(path, "/")
 	for i, e := range elements {
 		plain, err := url.PathUnescape(e)
@@ -372,7 +372,7 @@ func (r *redactor) url(u string) string {
 	if hasQuery {
 		path += "?" + mapParameters(query, func(name, value string) (string, bool) {
 			if isSecretName(name) && value != "" {
-				return redacted, true
+				return Redacted, true
 			}
 			clean := r.text(value)
 			return clean, clean != value

@@ -1,4 +1,4 @@
-package consulmock
+package har
 
 import (
 	"encoding/json"
@@ -43,13 +43,13 @@ func TestHARErrors(t *testing.T) {
 			if err := os.WriteFile(file, []byte(tt.har), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			_, err := NewReplayServer(file, nil)
-			if err == nil || !strings.HasPrefix(err.Error(), "consulmock: "+file+": "+tt.want) {
+			_, err := Read(file)
+			if err == nil || !strings.HasPrefix(err.Error(), file+": "+tt.want) {
 				t.Errorf("got %v\nwant %s", err, tt.want)
 			}
 		})
 	}
-	if _, err := NewReplayServer("testdata/none.har", nil); err == nil || !strings.Contains(err.Error(), "none.har") {
+	if _, err := Read("testdata/none.har"); err == nil || !strings.Contains(err.Error(), "none.har") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -59,30 +59,29 @@ func TestHAROrderByTime(t *testing.T) {
 	const har = `{"log":{"version":"1.2","entries":[
 		{"_id":"b","startedDateTime":"2026-01-01T00:00:01Z","time":100,"request":{"method":"GET","url":"http://a/b"},"response":{"status":200}},
 		{"_id":"a","startedDateTime":"2026-01-01T00:00:00.5+00:00","time":5000,"request":{"method":"GET","url":"http://a/a"},"response":{"status":200}}]}}`
-	entries, err := parseHAR([]byte(har))
+	entries, err := Parse([]byte(har))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if entries[0].ID != "a" || *entries[0].Seq != (harSeq{1, 4}) || *entries[1].Seq != (harSeq{2, 3}) {
+	if entries[0].ID != "a" || *entries[0].Seq != (Seq{1, 4}) || *entries[1].Seq != (Seq{2, 3}) {
 		t.Errorf("got %s %v, %s %v", entries[0].ID, *entries[0].Seq, entries[1].ID, *entries[1].Seq)
 	}
 }
 
 func FuzzHAR(f *testing.F) {
-	f.Add([]byte(replayedHAR))
+	f.Add([]byte(`{"log":{"version":"1.2","entries":[{"_seq":{"start":1,"end":2},"request":{"method":"GET","url":"http://a/b?c","headers":[{"name":"X","value":"y"}]},"response":{"status":200,"content":{"text":"eA==","encoding":"base64"}}}]}}`))
 	f.Add([]byte(`{"log":{"version":"1.2","entries":[{"startedDateTime":"2026-01-01T00:00:01Z","time":1e11,"request":{"method":"GET","url":"http://a/b"},"response":{"status":200}}]}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		entries, err := parseHAR(data)
+		entries, err := Parse(data)
 		if err != nil {
 			return
 		}
-		newReplayer("", entries, nil)
 		// What can be read can be written and read again.
-		if data, err = json.Marshal(harFile{harLog{Version: "1.2", Entries: entries}}); err != nil {
+		if data, err = json.Marshal(File{Log{Version: "1.2", Entries: entries}}); err != nil {
 			t.Fatal(err)
 		}
 		if entries != nil {
-			if _, err := parseHAR(data); err != nil {
+			if _, err := Parse(data); err != nil {
 				t.Errorf("%v in %s", err, data)
 			}
 		}
@@ -113,16 +112,16 @@ func TestHARForeign(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			entries, err := parseHAR([]byte(tt.har))
+			entries, err := Parse([]byte(tt.har))
 			if err != nil || len(entries) != tt.want {
 				t.Fatalf("%d entries, %v", len(entries), err)
 			}
-			if e := entries[0]; string(e.Answer.body) != "x" || e.Answer.Content.Partial || e.ID != "" || e.Request.url.Path != "/v1/x" {
+			if e := entries[0]; string(e.Answer.Body) != "x" || e.Answer.Content.Partial || e.ID != "" || e.Request.Parsed.Path != "/v1/x" {
 				t.Errorf("got %+v", e)
 			}
 			for _, e := range entries {
-				if !strings.HasPrefix(e.Request.url.Path, "/") {
-					t.Errorf("path %q", e.Request.url.Path)
+				if !strings.HasPrefix(e.Request.Parsed.Path, "/") {
+					t.Errorf("path %q", e.Request.Parsed.Path)
 				}
 			}
 		})
@@ -130,11 +129,11 @@ func TestHARForeign(t *testing.T) {
 	// Those of the recorder are checked.
 	for _, field := range []string{`"_id":5`, `"_seq":"x"`, `"_seq":{"start":3,"end":1}`} {
 		har := `{"log":{"version":"1.2","creator":{"name":"consulmock"},"entries":[{` + field + `,"startedDateTime":"2026-01-01T00:00:00Z","request":{"method":"GET","url":"http://a/"}}]}}`
-		if _, err := parseHAR([]byte(har)); err == nil {
+		if _, err := Parse([]byte(har)); err == nil {
 			t.Errorf("%s is accepted", field)
 		}
 	}
-	if _, err := parseHAR([]byte(`{"log":{"version":"1.2","entries":[{"request":{"method":"GET","url":"http://a/"},"response":{"status":200.5}}]}}`)); err == nil || !strings.Contains(err.Error(), "response.status: it is a JSON number 200.5; want a whole number") {
+	if _, err := Parse([]byte(`{"log":{"version":"1.2","entries":[{"request":{"method":"GET","url":"http://a/"},"response":{"status":200.5}}]}}`)); err == nil || !strings.Contains(err.Error(), "response.status: it is a JSON number 200.5; want a whole number") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -146,11 +145,11 @@ func TestHAROrderByCoarseClock(t *testing.T) {
 		{"startedDateTime":"2026-01-01T00:00:00.100Z","time":50.9,"request":{"method":"GET","url":"http://a/1"},"response":{"status":200}},
 		{"startedDateTime":"2026-01-01T00:00:00.150Z","time":0.2,"request":{"method":"GET","url":"http://a/2"},"response":{"status":200}},
 		{"startedDateTime":"2026-01-01T00:00:00.150Z","time":0.2,"request":{"method":"GET","url":"http://a/3"},"response":{"status":200}}]}}`
-	entries, err := parseHAR([]byte(har))
+	entries, err := Parse([]byte(har))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, want := range []harSeq{{1, 2}, {3, 4}, {5, 6}} {
+	for i, want := range []Seq{{1, 2}, {3, 4}, {5, 6}} {
 		if got := *entries[i].Seq; got != want {
 			t.Errorf("entry %d: %v, want %v", i, got, want)
 		}
