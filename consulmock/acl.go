@@ -9,36 +9,14 @@ import (
 	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
-// Token is a token that the server accepts.
-type Token struct {
+// aclToken is a token with what it allows.
+type aclToken struct {
 	SecretID   string // what requests carry
 	AccessorID string // what refusals name; derived from SecretID if empty
-
-	// Rules are what the token allows, in Consul's rule language, HCL or JSON, as
-	// in service_prefix "web" { policy = "write" }. Empty rules allow nothing.
-	// Unlike agents, the server refuses words that it does not know. Rules for
-	// keys, sessions, events and queries are accepted, though the server has none
-	// of these.
-	Rules string
+	Rules      string
 }
 
-// ManagementToken returns a token that allows everything.
-func ManagementToken(secret string) Token {
-	return Token{SecretID: secret, Rules: managementRules}
-}
-
-// ReadToken returns a token that allows to read every service and node.
-func ReadToken(secret string) Token {
-	return Token{SecretID: secret, Rules: `service_prefix "" { policy = "read" } node_prefix "" { policy = "read" }`}
-}
-
-// ServiceToken returns a token that allows to register the services whose name
-// begins with prefix, and to read every service and node.
-func ServiceToken(secret, prefix string) Token {
-	return Token{SecretID: secret, Rules: fmt.Sprintf(
-		`service_prefix %q { policy = "write" } service_prefix "" { policy = "read" } node_prefix "" { policy = "read" }`, prefix)}
-}
-
+// managementRules allow everything.
 const managementRules = `service_prefix "" { policy = "write" } node_prefix "" { policy = "write" } agent_prefix "" { policy = "write" }
 operator = "write" acl = "write"`
 
@@ -76,25 +54,25 @@ type acl struct {
 // aclKey is the key of those who wait for changes of tokens.
 const aclKey = "acl"
 
-func newACL(c *config) *acl {
+func newACL(on bool, node string, tokens []aclToken, agentToken *string) *acl {
 	a := &acl{
-		on:           c.defaultDeny,
+		on:           on,
 		bySecret:     make(map[string]*authorizer),
 		byAccessor:   make(map[string]*authorizer),
 		policies:     make(map[string]string),
 		anonymous:    &authorizer{anonymous: true},
-		agentToken:   c.agentToken,
+		agentToken:   agentToken,
 		defaultToken: "",
 	}
 	if a.on {
-		a.seedToken = deriveID("seed", c.node)
+		a.seedToken = deriveID("seed", node)
 		rules, err := parseRules(managementRules)
 		if err != nil {
 			panic("consulmock: " + err.Error()) // the rules are constant
 		}
 		a.add(a.seedToken, "", rules)
 	}
-	for _, t := range c.tokens {
+	for _, t := range tokens {
 		rules, err := parseRules(t.Rules)
 		if err != nil {
 			panic("consulmock: rules of a token: " + err.Error())

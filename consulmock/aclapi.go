@@ -38,7 +38,7 @@ func (q *request) aclWrite(body any) error {
 	if body == nil {
 		return nil
 	}
-	return q.decode(body, plainBody)
+	return plainBody.decode(q.v, q.body, body)
 }
 
 // policyLink names a policy of a token.

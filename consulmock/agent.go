@@ -1,21 +1,51 @@
 package consulmock
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
+// agentConfig says what an agent is, and what it may do.
+type agentConfig struct {
+	version     release.Version
+	node        string
+	nodeID      string
+	nodeMeta    map[string]string
+	datacenter  string
+	defaultDeny bool
+	tokens      []aclToken
+	agentToken  *string
+	probes      bool
+}
+
+// hostLinks is what an agent shares with the server that it belongs to.
+type hostLinks struct {
+	lock   sync.Locker     // guards the agent
+	probes *sync.WaitGroup // the goroutines that run checks
+}
+
+// agentRun is one run of an agent, from a start of its server to the next stop.
+type agentRun struct {
+	context.Context        // ends with the run
+	stop            func() // ends it, unless it has ended
+}
+
+// over reports whether the run has ended.
+func (r agentRun) over() bool { return r.Err() != nil }
+
 // agent is the local agent, with the store of the server that it is as well.
-// Everything in it is guarded by the lock of the Server.
+// Everything in it is guarded by the lock of its host.
 type agent struct {
-	s          *Server
-	life       *life // the one that it lives in, or the last
-	config     *config
+	host       hostLinks
+	run        agentRun // the present one, or the last
+	config     *agentConfig
 	start      int // how often the agent had started before without a state
 	started    time.Time
 	store      *store
@@ -41,15 +71,15 @@ type localService struct {
 }
 
 // newAgent returns an agent that has just started.
-func newAgent(s *Server) *agent {
+func newAgent(c *agentConfig, host hostLinks, run agentRun, start int) *agent {
 	a := &agent{
-		s:          s,
-		life:       s.life,
-		config:     &s.config,
-		start:      s.starts,
+		host:       host,
+		run:        run,
+		config:     c,
+		start:      start,
 		started:    time.Now(),
-		store:      newStore(s.config.version),
-		acl:        newACL(&s.config),
+		store:      newStore(c.version),
+		acl:        newACL(c.defaultDeny, c.node, c.tokens, c.agentToken),
 		services:   make(map[string]*localService),
 		checks:     make(map[string]*localCheck),
 		members:    make(map[string]*memberJSON),
@@ -123,8 +153,8 @@ func (a *agent) close() {
 const resyncDelay = time.Second
 
 // resume starts an agent again that was closed.
-func (a *agent) resume() {
-	a.life = a.s.life
+func (a *agent) resume(run agentRun) {
+	a.run = run
 	a.started = time.Now()
 	a.sync = syncState{}
 	a.sync.start(a)
@@ -150,11 +180,11 @@ func (a *agent) resume() {
 
 // after runs f with the lock held after d, unless the agent ends before.
 func (a *agent) after(d time.Duration, f func()) *time.Timer {
-	l := a.life
+	run := a.run
 	return time.AfterFunc(d, func() {
-		a.s.mu.Lock()
-		defer a.s.mu.Unlock()
-		if !l.over() {
+		a.host.lock.Lock()
+		defer a.host.lock.Unlock()
+		if !run.over() {
 			f()
 		}
 	})

@@ -93,7 +93,7 @@ func (a *agent) updateDueAliases() {
 func (a *agent) updateAlias(c *localCheck) {
 	def := c.follows
 	if def.AliasNode != "" && a.config.version == release.V1_8_7 && a.store.node(def.AliasNode) == nil {
-		time.AfterFunc(time.Millisecond, a.s.Stop) // a fault of 1.8.7 ends the agent
+		time.AfterFunc(time.Millisecond, a.run.stop) // a fault of 1.8.7 ends the agent
 		return
 	}
 	c.aliasDue = false

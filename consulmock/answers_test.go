@@ -274,7 +274,7 @@ func TestCompression(t *testing.T) {
 // A body that is longer than the fake reads is refused.
 func TestEnormousBody(t *testing.T) {
 	s := New(t)
-	huge := bytes.Repeat([]byte("x"), maxBody+1)
+	huge := bytes.Repeat([]byte("x"), MaxBody+1)
 	r := httptest.NewRequest("PUT", "/v1/agent/service/register", bytes.NewReader(huge))
 	w := httptest.NewRecorder()
 	s.Handler().ServeHTTP(w, r)

@@ -128,9 +128,9 @@ func (q *request) refuseEnterprise() error {
 // default, within the maximum.
 func (q *request) length(wait time.Duration) time.Duration {
 	if wait <= 0 {
-		wait = q.s.config.defaultWait
+		wait = q.api.config.defaultWait
 	}
-	return min(wait, q.s.config.maxWait)
+	return min(wait, q.api.config.maxWait)
 }
 
 // jitter adds the agent's random share to a wait.

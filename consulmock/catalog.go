@@ -10,7 +10,7 @@ import (
 
 // catalogDatacenters answers GET /v1/catalog/datacenters.
 func catalogDatacenters(q *request) (any, error) {
-	list := []string{q.s.config.datacenter}
+	list := []string{q.config.datacenter}
 	o, err := q.readOptions()
 	if err != nil {
 		// Agents say both here: what is wrong, and the answer.
@@ -225,7 +225,7 @@ func (q *request) status(v any) (any, error) {
 	if _, err := q.readOptions(); err != nil {
 		return nil, err
 	}
-	if dc := q.query.Get("dc"); dc != "" && dc != q.s.config.datacenter {
+	if dc := q.query.Get("dc"); dc != "" && dc != q.config.datacenter {
 		return nil, &httpError{http.StatusInternalServerError, "No path to datacenter"}
 	}
 	return v, nil

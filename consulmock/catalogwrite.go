@@ -41,7 +41,7 @@ type catalogServiceBody struct {
 	SocketPath        string
 	Weights           *consul.AgentWeights
 	EnableTagOverride bool
-	Proxy             *proxyConfig
+	Proxy             *proxyDefinition
 	Connect           *connectDefinition
 	Locality          *consul.Locality
 	PeerName          string
@@ -78,10 +78,10 @@ func catalogRegister(q *request) (any, error) {
 		return nil, err
 	}
 	var r catalogRegistration
-	if err := q.decode(&r, catalogRegisterBody); err != nil {
+	if err := catalogRegisterBody.decode(q.v, q.body, &r); err != nil {
 		return nil, err
 	}
-	if dc := r.Datacenter; dc != "" && dc != q.s.config.datacenter {
+	if dc := r.Datacenter; dc != "" && dc != q.config.datacenter {
 		return nil, errors.New("No path to datacenter")
 	}
 	authz, err := q.authorize()
@@ -91,14 +91,14 @@ func catalogRegister(q *request) (any, error) {
 	if err := r.validate(q.v); err != nil {
 		return nil, err
 	}
-	if err := r.vet(q, authz); err != nil {
+	if err := q.vetRegistration(&r, authz); err != nil {
 		return nil, err
 	}
 	// What a 1.8.7 server refuses from here on is in its log already, and so has
 	// moved the index.
 	before := q.a.store.index
 	q.a.store.index++
-	if err := q.a.store.register(&r, q.s.config.datacenter); err != nil {
+	if err := writeRegistration(q.a.store, &r, q.config.datacenter); err != nil {
 		if q.v == release.V1_21_4 {
 			q.a.store.index = before
 		}
@@ -161,8 +161,8 @@ func (r *catalogRegistration) validate(v release.Version) error {
 	return nil
 }
 
-// vet returns the refusal of a registration that the token does not allow.
-func (r *catalogRegistration) vet(q *request, authz *authorizer) error {
+// vetRegistration returns the refusal of a registration that the token does not allow.
+func (q *request) vetRegistration(r *catalogRegistration, authz *authorizer) error {
 	if r.Service != nil {
 		if err := authz.require(q.v, serviceWrite, r.Service.Service); err != nil {
 			return err
@@ -183,8 +183,8 @@ func (r *catalogRegistration) vet(q *request, authz *authorizer) error {
 	return nil
 }
 
-// register writes a registration to the catalog.
-func (st *store) register(r *catalogRegistration, datacenter string) error {
+// writeRegistration writes a registration to the catalog.
+func writeRegistration(st *store, r *catalogRegistration, datacenter string) error {
 	if st.version == release.V1_8_7 && r.Service != nil && r.Service.ID == "" {
 		return errors.New("failed inserting service: failed inserting service: object missing primary index")
 	}
@@ -192,7 +192,7 @@ func (st *store) register(r *catalogRegistration, datacenter string) error {
 		if !strings.EqualFold(c.Node, r.Node) {
 			return fmt.Errorf("check node %q does not match node %q", c.Node, r.Node)
 		}
-		if !st.willHave(r, c.ServiceID) {
+		if !willHave(st, r, c.ServiceID) {
 			if st.version == release.V1_21_4 {
 				return fmt.Errorf("Unknown service ID '%s' for check ID '%s'", c.ServiceID, c.CheckID)
 			}
@@ -217,7 +217,7 @@ func (st *store) register(r *catalogRegistration, datacenter string) error {
 }
 
 // willHave reports whether a node has a service, or has it after a registration.
-func (st *store) willHave(r *catalogRegistration, serviceID string) bool {
+func willHave(st *store, r *catalogRegistration, serviceID string) bool {
 	if serviceID == "" || r.Service != nil && strings.EqualFold(r.Service.ID, serviceID) {
 		return true
 	}
@@ -251,7 +251,7 @@ func (s *catalogServiceBody) record() serviceRecord {
 		rec.Weights = *s.Weights
 	}
 	if s.Proxy != nil {
-		rec.Proxy = s.Proxy.withDefaults("")
+		rec.Proxy = (*proxyConfig)(s.Proxy).withDefaults("")
 	}
 	if s.Connect != nil {
 		rec.Native = s.Connect.Native
@@ -261,7 +261,7 @@ func (s *catalogServiceBody) record() serviceRecord {
 
 func (c *catalogCheckBody) record() checkRecord {
 	if c.Type == "" && c.Definition != nil {
-		c.Type = c.Definition.kind()
+		c.Type = kindOf(c.Definition)
 	}
 	return checkRecord{
 		CheckID: c.CheckID, Name: c.Name, Status: c.Status, Notes: c.Notes, Output: c.Output, ServiceID: c.ServiceID,
@@ -269,8 +269,8 @@ func (c *catalogCheckBody) record() checkRecord {
 	}
 }
 
-// kind returns the word for the kind of check that a definition describes.
-func (d *checkDefinition) kind() string {
+// kindOf returns the word for the kind of check that a definition describes.
+func kindOf(d *checkDefinition) string {
 	t := checkType{
 		HTTP: d.HTTP, TCP: d.TCP, UDP: d.UDP, GRPC: d.GRPC, H2PING: d.H2PING, OSService: d.OSService, ScriptArgs: d.ScriptArgs,
 		DockerContainerID: d.DockerContainerID, AliasNode: d.AliasNode, AliasService: d.AliasService,
@@ -290,10 +290,10 @@ func catalogDeregister(q *request) (any, error) {
 		Node, Datacenter, ServiceID, CheckID, Address, PeerName string
 		WriteRequest                                            json.RawMessage
 	}
-	if err := q.decode(&r, catalogDeregisterBody); err != nil {
+	if err := catalogDeregisterBody.decode(q.v, q.body, &r); err != nil {
 		return nil, err
 	}
-	if dc := r.Datacenter; dc != "" && dc != q.s.config.datacenter {
+	if dc := r.Datacenter; dc != "" && dc != q.config.datacenter {
 		return nil, errors.New("No path to datacenter")
 	}
 	if r.Node == "" {

@@ -19,6 +19,7 @@ const (
 	outputInterval   = 5 * time.Minute // between two writes of a check's output alone, about
 	reapInterval     = 30 * time.Second
 	minReapAfter     = time.Minute
+	maxReapAfter     = 100 * 365 * 24 * time.Hour // can be computed with
 )
 
 // localCheck is a check as the agent holds it.
@@ -115,7 +116,7 @@ func registerCheck(q *request) (any, error) {
 		return nil, err
 	}
 	var d checkDefinitionBody
-	if err := q.decode(&d, checkBody); err != nil {
+	if err := checkBody.decode(q.v, q.body, &d); err != nil {
 		return nil, err
 	}
 	if d.Name == "" {
@@ -162,11 +163,11 @@ func (q *request) vetCheck(authz *authorizer, rec *checkRecord) error {
 		}
 		rec.ServiceName = s.rec.Name
 	}
-	if err := authz.requireCheck(q.v, rec, q.a.config.node); err != nil {
+	if err := authz.requireCheck(q.v, rec, q.config.node); err != nil {
 		return err
 	}
 	if old := q.a.checks[rec.CheckID]; old != nil {
-		return authz.requireCheck(q.v, &old.rec, q.a.config.node)
+		return authz.requireCheck(q.v, &old.rec, q.config.node)
 	}
 	return nil
 }
@@ -336,7 +337,7 @@ func (c *localCheck) watchCritical() {
 		return
 	}
 	now := time.Now()
-	due := now.Add(min(max(after, minReapAfter), forever)).Sub(c.a.started)
+	due := now.Add(min(max(after, minReapAfter), maxReapAfter)).Sub(c.a.started)
 	sweep := (due/reapInterval + 1) * reapInterval
 	c.reap = c.after(c.a.started.Add(sweep).Sub(now), func() {
 		c.a.removeService(c.rec.ServiceID)
@@ -360,7 +361,7 @@ func deregisterCheck(q *request) (any, error) {
 	}
 	c := q.a.checks[q.name]
 	if c == nil {
-		if q.v == release.V1_8_7 && !q.s.config.defaultDeny {
+		if q.v == release.V1_8_7 && !q.config.defaultDeny {
 			if q.name == "" {
 				return nil, errors.New("CheckID missing")
 			}
@@ -368,7 +369,7 @@ func deregisterCheck(q *request) (any, error) {
 		}
 		return nil, q.unknownCheck()
 	}
-	if err := authz.requireCheck(q.v, &c.rec, q.a.config.node); err != nil {
+	if err := authz.requireCheck(q.v, &c.rec, q.config.node); err != nil {
 		return nil, err
 	}
 	q.a.removeCheck(c)
@@ -381,7 +382,7 @@ func (q *request) unknownCheck() error {
 	switch {
 	case q.v == release.V1_21_4:
 		return &httpError{http.StatusNotFound, fmt.Sprintf("Unknown check ID %q. Ensure that the check ID is passed, not the check name.", q.name)}
-	case q.s.config.defaultDeny:
+	case q.config.defaultDeny:
 		return fmt.Errorf("Unknown check %q", q.name)
 	}
 	return fmt.Errorf("CheckID %q does not have associated TTL", q.name)

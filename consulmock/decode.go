@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
-	"net/http"
 	"reflect"
 	"slices"
 	"strings"
@@ -144,16 +143,16 @@ func both(s string) map[release.Version]string {
 	return map[release.Version]string{release.V1_8_7: s, release.V1_21_4: s}
 }
 
-// decode reads the first JSON value of the request's body. Fields that v has
+// decode reads the first JSON value of a request's body. Fields that v has
 // not are refused, as are those that the agent's version does not know.
-func (q *request) decode(v any, kind *bodyKind) error {
-	if err := kind.decode(q.v, q.body, v); err != nil {
-		return &httpError{http.StatusBadRequest, "Request decode failed: " + err.Error()}
+func (k *bodyKind) decode(ver release.Version, body []byte, v any) error {
+	if err := k.read(ver, body, v); err != nil {
+		return badRequest("Request decode failed: %v", err)
 	}
 	return nil
 }
 
-func (k *bodyKind) decode(ver release.Version, data []byte, v any) error {
+func (k *bodyKind) read(ver release.Version, data []byte, v any) error {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
 	err := dec.Decode(v)
@@ -330,9 +329,9 @@ func (w *wireDuration) UnmarshalJSON(data []byte) error {
 		if err != nil {
 			return err
 		}
-		*w = wireDuration{true, d}
+		*w = wireDuration{set: true, d: d}
 	case float64:
-		*w = wireDuration{true, time.Duration(v)}
+		*w = wireDuration{set: true, d: time.Duration(v)}
 	}
 	return nil
 }

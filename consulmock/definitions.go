@@ -36,7 +36,7 @@ type serviceDefinition struct {
 	Token             string
 	EnableTagOverride bool
 	Locality          *consul.Locality
-	Proxy             *proxyConfig
+	Proxy             *proxyDefinition
 	Connect           *connectDefinition
 
 	EnableTagOverrideSnake bool                             `json:"enable_tag_override"`
@@ -254,13 +254,13 @@ func (c *connectDefinition) UnmarshalJSON(data []byte) error {
 }
 
 // decodeService reads the body of service/register.
-func (q *request) decodeService() (*serviceDefinition, error) {
+func decodeService(v release.Version, body []byte) (*serviceDefinition, error) {
 	d := new(serviceDefinition)
-	if err := q.decode(d, serviceBody); err != nil {
+	if err := serviceBody.decode(v, body, d); err != nil {
 		return nil, err
 	}
-	if q.v == release.V1_8_7 {
-		if err := refuseNewChecks(q.body); err != nil {
+	if v == release.V1_8_7 {
+		if err := refuseNewChecks(body); err != nil {
 			return nil, badRequest("Request decode failed: %v", err)
 		}
 	}
@@ -294,7 +294,7 @@ func refuseNewChecks(body []byte) error {
 }
 
 // validate returns why the agent refuses a service.
-func (d *serviceDefinition) validate(v release.Version) error {
+func (d *serviceDefinition) validate() error {
 	if d.Name == "" {
 		return badRequest("Missing service name")
 	}

@@ -121,7 +121,7 @@ func FuzzRegistration(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body string) {
 		for _, s := range newHostile(t) {
-			if strings.Contains(body, "AliasNode") && s.config.version == release.V1_8_7 {
+			if strings.Contains(body, "AliasNode") && s.config.agent.version == release.V1_8_7 {
 				continue // an alias of a missing node ends the server
 			}
 			send(s, "PUT", "/v1/agent/service/register", body)

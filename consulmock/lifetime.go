@@ -19,16 +19,14 @@ import (
 
 // life is one run of a server, from a start to the next stop. Server.mu guards it.
 type life struct {
-	context.Context // ends with the run
-	end             context.CancelFunc
-	http            *http.Server
-	memory          *memnet.Listener
-	socket          net.Listener   // nil until a port is asked for
-	accepting       sync.WaitGroup // on the two of them
-	limit           *connLimit     // nil if there is none
+	agentRun
+	end       context.CancelFunc
+	http      *http.Server
+	memory    *memnet.Listener
+	socket    net.Listener   // nil until a port is asked for
+	accepting sync.WaitGroup // on the two of them
+	limit     *connLimit     // nil if there is none
 }
-
-func (l *life) over() bool { return l.Err() != nil }
 
 // begin starts listening, at the address that there was before if there was one.
 // s.mu must be held.
@@ -38,7 +36,8 @@ func (s *Server) begin() {
 		socket = listen(s.addr) // first, because it may panic
 	}
 	l := &life{memory: memnet.Listen(), limit: newConnLimit(&s.config)}
-	l.Context, l.end = context.WithCancel(context.Background())
+	l.agentRun.Context, l.end = context.WithCancel(context.Background())
+	l.agentRun.stop = func() { s.stopLife(l) }
 	l.http = &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.withLifetime(l, w, r) }),
 		// http.Server.Close misses a connection that is accepted at the same moment.
@@ -110,10 +109,10 @@ func (s *Server) start(keepState bool) {
 	}
 	s.begin()
 	if keepState {
-		s.agent.resume()
+		s.agent.resume(s.life.agentRun)
 	} else {
 		s.starts++
-		s.agent = newAgent(s)
+		s.agent = s.newAgent()
 	}
 }
 

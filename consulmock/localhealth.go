@@ -41,7 +41,7 @@ func localHealthByID(q *request) (any, error) {
 	if err := authz.require(q.v, serviceRead, s.rec.Name); err != nil {
 		return nil, err
 	}
-	return q.healthAnswer(q.a.localHealth(s), nil), nil
+	return q.healthAnswer(localHealth(q.a, s), nil), nil
 }
 
 // localHealthByName answers GET /v1/agent/health/service/name/{service}.
@@ -58,7 +58,7 @@ func localHealthByName(q *request) (any, error) {
 		if s.rec.Name != q.name {
 			continue
 		}
-		h := q.a.localHealth(s)
+		h := localHealth(q.a, s)
 		all = append(all, h)
 		if severity(h.AggregatedStatus) > severity(worst.AggregatedStatus) {
 			worst = h
@@ -110,7 +110,7 @@ func (q *request) healthAnswer(h *localHealthJSON, all []*localHealthJSON) *answ
 
 // localHealth returns the health of a service from its own checks and those of
 // the node.
-func (a *agent) localHealth(s *localService) *localHealthJSON {
+func localHealth(a *agent, s *localService) *localHealthJSON {
 	v := a.config.version
 	h := &localHealthJSON{
 		AggregatedStatus: string(consul.HealthPassing),

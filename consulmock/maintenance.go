@@ -58,7 +58,7 @@ func nodeMaintenance(q *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := q.authorizeFor(nodeWrite, q.a.config.node); err != nil {
+	if err := q.authorizeFor(nodeWrite, q.config.node); err != nil {
 		return nil, err
 	}
 	q.a.setMaintenance(on, checkRecord{

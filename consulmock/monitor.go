@@ -38,10 +38,21 @@ func (a *agent) logf(level, format string, args ...any) {
 	}
 }
 
+// listen returns the lines of the log from now on that have at least a level, given
+// by its place in logLevels, until stop is called.
+func (a *agent) listen(lowest int) (lines <-chan string, stop func()) {
+	c := make(chan string, 512)
+	if a.log.listeners == nil {
+		a.log.listeners = make(map[chan string]int)
+	}
+	a.log.listeners[c] = lowest
+	return c, func() { delete(a.log.listeners, c) }
+}
+
 // agentMonitor answers GET /v1/agent/monitor with the agent's log, until the
 // client has enough.
 func agentMonitor(q *request) (any, error) {
-	if err := q.authorizeFor(agentRead, q.s.config.node); err != nil {
+	if err := q.authorizeFor(agentRead, q.config.node); err != nil {
 		return nil, err
 	}
 	level := strings.ToLower(q.query.Get("loglevel"))
@@ -55,19 +66,15 @@ func agentMonitor(q *request) (any, error) {
 	if rank < 0 {
 		return nil, q.badRequest("Unknown log level: %s", q.query.Get("loglevel"))
 	}
-	lines := make(chan string, 512)
-	if q.a.log.listeners == nil {
-		q.a.log.listeners = make(map[chan string]int)
-	}
-	q.a.log.listeners[lines] = rank
-	defer delete(q.a.log.listeners, lines)
+	lines, stop := q.a.listen(rank)
+	defer stop()
 	return nil, q.stream(lines)
 }
 
 // agentMetricsStream answers GET /v1/agent/metrics/stream. The first metrics would
 // come after ten seconds; the fake has none to send.
 func agentMetricsStream(q *request) (any, error) {
-	if err := q.authorizeFor(agentRead, q.s.config.node); err != nil {
+	if err := q.authorizeFor(agentRead, q.config.node); err != nil {
 		return nil, err
 	}
 	return nil, q.stream(nil)

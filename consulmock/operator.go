@@ -26,13 +26,13 @@ func raftConfiguration(q *request) (any, error) {
 	if _, _, err := q.waitOptions(); err != nil {
 		return nil, err
 	}
-	if dc := q.query.Get("dc"); dc != "" && dc != q.s.config.datacenter {
+	if dc := q.query.Get("dc"); dc != "" && dc != q.config.datacenter {
 		return nil, errors.New("No path to datacenter")
 	}
 	if err := q.authorizeFor(operatorRead, ""); err != nil {
 		return nil, err
 	}
-	server := raftServer{ID: q.a.nodeID(), Node: q.s.config.node, Address: serverAddress, Leader: true, ProtocolVersion: "3", Voter: true}
+	server := raftServer{ID: q.a.nodeID(), Node: q.config.node, Address: serverAddress, Leader: true, ProtocolVersion: "3", Voter: true}
 	if q.v == release.V1_21_4 {
 		server.LastIndex = ptr(uint64(1)) // leaders do not follow their own
 	}

@@ -150,7 +150,7 @@ func TestAccessControl(t *testing.T) {
 		New(t, WithTokens(ManagementToken("one")), WithTokens(ManagementToken("two"))),
 	} {
 		s.AddService(registration("web")) // needs no token
-		hasTokens := len(s.config.tokens) > 0
+		hasTokens := len(s.config.agent.tokens) > 0
 		for token, allowed := range map[string]bool{"": false, "one": hasTokens, "two": hasTokens} {
 			c := s.Client().WithToken(token)
 			if _, err := c.Agent().Self(ctx); (err == nil) != allowed {

@@ -15,14 +15,17 @@ import (
 	"github.com/lictor-go/consul"
 )
 
-const defaultProbeTimeout = 10 * time.Second
+const (
+	defaultProbeTimeout = 10 * time.Second
+	maxProbeBody        = 64 << 20 // of a response that is read
+)
 
 // startProbe starts running an HTTP, TCP or UDP check at its interval, until the
 // agent ends or the returned function is called. The first run is at a random moment of
 // the first interval. It returns nil if the check is of another kind, or if the
 // agent has ended.
 func startProbe(c *localCheck) (stop context.CancelFunc) {
-	if c.a.life.over() {
+	if c.a.run.over() {
 		return nil
 	}
 	var run func(ctx context.Context) (status, output string)
@@ -36,10 +39,10 @@ func startProbe(c *localCheck) (stop context.CancelFunc) {
 	default:
 		return nil
 	}
-	ctx, stop := context.WithCancel(c.a.life)
-	c.a.s.probes.Add(1)
+	ctx, stop := context.WithCancel(c.a.run)
+	c.a.host.probes.Add(1)
 	go func() {
-		defer c.a.s.probes.Done()
+		defer c.a.host.probes.Done()
 		wait := rand.N(c.def.Interval.d)
 		for {
 			timer := time.NewTimer(wait)
@@ -67,8 +70,8 @@ func (c *localCheck) probeTimeout() time.Duration {
 
 // ran notes the result of a run, unless the check is gone.
 func (c *localCheck) ran(ctx context.Context, status, output string) {
-	c.a.s.mu.Lock()
-	defer c.a.s.mu.Unlock()
+	c.a.host.lock.Lock()
+	defer c.a.host.lock.Unlock()
 	if ctx.Err() != nil || !c.current() {
 		return
 	}
@@ -136,7 +139,7 @@ func httpProbe(c *localCheck) func(ctx context.Context) (status, output string) 
 			return critical, err.Error()
 		}
 		defer resp.Body.Close()
-		body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+		body, err := io.ReadAll(io.LimitReader(resp.Body, maxProbeBody))
 		if err != nil {
 			return critical, err.Error()
 		}

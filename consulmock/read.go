@@ -132,7 +132,7 @@ func (e *evaluation) run(q *request) {
 
 // admit returns the filter of a read, or why the servers refuse the read.
 func (q *request) admit(r *read, streaming bool) (keep predicate, err error) {
-	if dc := q.query.Get("dc"); dc != "" && dc != q.s.config.datacenter {
+	if dc := q.query.Get("dc"); dc != "" && dc != q.config.datacenter {
 		return nil, errors.New("No path to datacenter")
 	}
 	if q.v == release.V1_21_4 && q.query.Get("sg")+q.query.Get("sameness-group") != "" && r.target == filter.ServiceEntry {
@@ -172,7 +172,7 @@ func onlyPassing(keep predicate) predicate {
 
 // streams reports whether the streaming backend answers a read of instances.
 func (q *request) streams(o readOptions) bool {
-	return q.v == release.V1_21_4 && q.s.config.streaming && (o.index > 0 || o.cached) &&
+	return q.v == release.V1_21_4 && q.api.config.streaming && (o.index > 0 || o.cached) &&
 		!q.query.Has("near") && !q.query.Has("merge-central-config")
 }
 

@@ -15,7 +15,6 @@ import (
 
 const (
 	maxRequests = 10_000   // kept in the log
-	maxBody     = 64 << 20 // of a request that is read at all
 	maxLogBody  = 64 << 10 // of a request's body in the log
 )
 
@@ -79,7 +78,7 @@ func (l *requestLog) forget() {
 // readBody reads the body of r and records it. The returned request has the body
 // that was read.
 func (l *requestLog) readBody(rec *loggedRequest, r *http.Request) *http.Request {
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	body, err := io.ReadAll(io.LimitReader(r.Body, MaxBody+1))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	rec.Body = bytes.Clone(body[:min(len(body), maxLogBody)])

@@ -15,6 +15,9 @@ import (
 	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
+// MaxBody is how much of a request is read at all.
+const MaxBody = 64 << 20
+
 // gzipMinimum is the length from which on 1.21.4 compresses answers.
 const gzipMinimum = 1024
 
@@ -33,11 +36,11 @@ func (q *request) serve(rt *route) {
 	h.Set("Vary", "Accept-Encoding")
 	if q.v == release.V1_21_4 {
 		h.Set("X-Consul-Default-Acl-Policy", "allow")
-		if q.s.config.defaultDeny {
+		if q.config.defaultDeny {
 			h.Set("X-Consul-Default-Acl-Policy", "deny")
 		}
 	}
-	if q.s.config.translate {
+	if q.api.config.translate {
 		h.Set("X-Consul-Translate-Addresses", "true")
 	}
 	if !q.parseQuery() {
@@ -63,7 +66,7 @@ func (q *request) serve(rt *route) {
 		q.write(nil, badRequest("Request decode failed: %v", err))
 		return
 	}
-	if len(body) > maxBody {
+	if len(body) > MaxBody {
 		q.write(nil, &httpError{http.StatusRequestEntityTooLarge, "consulmock does not read bodies of more than 64 MiB"})
 		return
 	}
@@ -94,12 +97,12 @@ func (q *request) parseQuery() bool {
 // locked runs a handler with the server's lock held, unless the agent has ended
 // that the request was sent to.
 func (q *request) locked(answer handler) (any, error) {
-	q.s.mu.Lock()
-	defer q.s.mu.Unlock()
-	if q.life != nil && q.life.over() {
+	q.api.lock.Lock()
+	defer q.api.lock.Unlock()
+	if !q.seeding && q.run.over() {
 		return nil, errGone
 	}
-	q.a = q.s.agent
+	q.a = q.api.agent()
 	if q.r.Method != http.MethodGet {
 		q.a.updateDueAliases() // an agent has done so before the next registration
 	}
@@ -108,8 +111,8 @@ func (q *request) locked(answer handler) (any, error) {
 
 // unlocked runs something without the server's lock, from within a handler.
 func (q *request) unlocked(f func()) {
-	q.s.mu.Unlock()
-	defer q.s.mu.Lock()
+	q.api.lock.Unlock()
+	defer q.api.lock.Lock()
 	f()
 }
 
@@ -182,14 +185,35 @@ func (q *request) encode(v any) []byte {
 	pretty := q.query.Has("pretty")
 	var out bytes.Buffer
 	enc := json.NewEncoder(&out)
-	if pretty || !q.s.config.compact {
+	if pretty || !q.api.config.compact {
 		enc.SetIndent("", "    ")
 	}
 	if err := enc.Encode(v); err != nil {
 		panic("consulmock: " + err.Error()) // every answer is made of types that encode
 	}
-	if pretty || q.v == release.V1_8_7 && !q.s.config.compact {
+	if pretty || q.v == release.V1_8_7 && !q.api.config.compact {
 		return out.Bytes()
 	}
 	return bytes.TrimSuffix(out.Bytes(), []byte("\n"))
 }
+
+// seed performs a PUT with a token that may do everything, on an agent that may have
+// stopped. The path is that of a route, and the name is what follows it.
+func (api *API) seed(path, name string, params url.Values, body []byte) error {
+	q := &request{
+		api: api, config: api.of, v: api.of.version, w: unread{}, r: &http.Request{Method: http.MethodPut, URL: &url.URL{}, Header: http.Header{}},
+		query: params, name: name, body: body, seeding: true,
+	}
+	_, err := q.locked(func(q *request) (any, error) {
+		defer q.a.updateDueAliases() // so that it is in effect when the method returns
+		return api.table[path].answer(q)
+	})
+	return err
+}
+
+// unread is a writer for responses that nobody reads.
+type unread struct{}
+
+func (unread) Header() http.Header         { return http.Header{} }
+func (unread) Write(p []byte) (int, error) { return len(p), nil }
+func (unread) WriteHeader(int)             {}

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"path"
 	"strings"
+	"sync"
+	"time"
 	"unicode"
 
 	"github.com/lictor-go/consul/consulmock/internal/release"
@@ -175,27 +177,53 @@ func (q *request) badRequest(format string, args ...any) error {
 
 // request is one request on its way through the agent.
 type request struct {
-	s     *Server
-	life  *life  // in which the request arrived; nil if it is the test's own
-	a     *agent // set once the lock is held
-	v     release.Version
-	w     http.ResponseWriter
-	r     *http.Request
-	query url.Values
-	name  string // what follows the path of the route
-	body  []byte
+	api    *API
+	run    agentRun // in which the request arrived; empty if it is the test's own
+	config *agentConfig
+	a      *agent // set once the lock is held
+	v      release.Version
+	w      http.ResponseWriter
+	r      *http.Request
+	query  url.Values
+	name   string // what follows the path of the route
+	body   []byte
 
 	seeding bool // the request is the test's own
 }
 
-// route finds the endpoint of a request and answers it.
-func (s *Server) route(l *life, w http.ResponseWriter, r *http.Request) {
-	v := s.config.version
+// apiConfig says how an agent responds to requests.
+type apiConfig struct {
+	compact     bool
+	streaming   bool
+	translate   bool
+	defaultWait time.Duration
+	maxWait     time.Duration
+}
+
+// API is the HTTP API of an agent.
+type API struct {
+	config apiConfig
+	of     *agentConfig
+	lock   sync.Locker   // of the agent
+	agent  func() *agent // returns the present one; the lock must be held
+	table  table
+}
+
+// newAPI returns the API of the agent that a function returns, which is called with
+// the lock held.
+func newAPI(c apiConfig, of *agentConfig, lock sync.Locker, agent func() *agent) *API {
+	return &API{config: c, of: of, lock: lock, agent: agent, table: newTable(of.version)}
+}
+
+// serve finds the endpoint of a request, which arrived in a run of the agent, and
+// responds to it.
+func (api *API) serve(run agentRun, w http.ResponseWriter, r *http.Request) {
+	v := api.of.version
 	if strings.ContainsFunc(r.URL.Path, func(c rune) bool { return !unicode.IsPrint(c) }) {
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
-	if to := s.redirect(r); to != "" {
+	if to := api.redirect(r); to != "" {
 		status := http.StatusTemporaryRedirect
 		if v == release.V1_8_7 {
 			status = http.StatusMovedPermanently
@@ -203,13 +231,13 @@ func (s *Server) route(l *life, w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, to, status)
 		return
 	}
-	rt, name := s.table.find(r.URL.Path)
+	rt, name := api.table.find(r.URL.Path)
 	if v == release.V1_21_4 && hasEscapedSlash(r.URL, strings.TrimSuffix(r.URL.Path, name)) {
 		rt = nil
 	}
 	switch {
 	case rt != nil:
-		q := &request{s: s, life: l, v: v, w: w, r: r, name: name}
+		q := &request{api: api, run: run, config: api.of, v: v, w: w, r: r, name: name}
 		q.serve(rt)
 	case r.URL.Path == "/":
 		http.Redirect(w, r, "/ui/", http.StatusMovedPermanently)
@@ -245,22 +273,22 @@ func notFound(w http.ResponseWriter, r *http.Request, v release.Version) {
 // HTTP servers that the agents are built with do, 1.8.7 cleans the path after
 // undoing the escapes, so that a name with %2F%2F is not reached, and 1.21.4
 // before.
-func (s *Server) redirect(r *http.Request) string {
+func (api *API) redirect(r *http.Request) string {
 	if r.Method == http.MethodConnect || r.URL.Path == "*" {
 		return ""
 	}
 	have := r.URL.Path
-	if s.config.version == release.V1_21_4 {
+	if api.of.version == release.V1_21_4 {
 		have = r.URL.EscapedPath()
 	}
 	want := cleanPath(have)
-	if s.table[want] == nil && s.table[want+"/"] != nil || want == "/ui" {
+	if api.table[want] == nil && api.table[want+"/"] != nil || want == "/ui" {
 		want += "/"
 	}
 	if want == have {
 		return ""
 	}
-	if s.config.version == release.V1_21_4 {
+	if api.of.version == release.V1_21_4 {
 		if unescaped, err := url.PathUnescape(want); err == nil {
 			want = unescaped
 		}

@@ -100,7 +100,7 @@ func agentMembers(q *request) (any, error) {
 		members = []*memberJSON{q.a.member(true)}
 	}
 	list, _, err := collect(members, func(m *memberJSON) bool {
-		return authz.allows(nodeRead, strings.TrimSuffix(m.Name, "."+q.s.config.datacenter))
+		return authz.allows(nodeRead, strings.TrimSuffix(m.Name, "."+q.config.datacenter))
 	}, func(m *memberJSON) *memberJSON { return m }, keep)
 	return list, err
 }
@@ -108,7 +108,7 @@ func agentMembers(q *request) (any, error) {
 // agentSelf answers GET /v1/agent/self. Of the debugging information it has what
 // says how the fake behaves.
 func agentSelf(q *request) (any, error) {
-	c := &q.s.config
+	c, api := q.config, &q.api.config
 	if err := q.authorizeFor(agentRead, c.node); err != nil {
 		return nil, err
 	}
@@ -120,8 +120,8 @@ func agentSelf(q *request) (any, error) {
 		DebugConfig: map[string]any{
 			"ACLsEnabled": c.defaultDeny, "AEInterval": fullSyncInterval.String(), "CheckReapInterval": reapInterval.String(),
 			"CheckDeregisterIntervalMin": minReapAfter.String(), "CheckOutputMaxSize": defaultMaxOutput,
-			"CheckUpdateInterval": outputInterval.String(), "Datacenter": c.datacenter, "DefaultQueryTime": c.defaultWait.String(),
-			"DevMode": !c.compact, "EnableRemoteScriptChecks": false, "MaxQueryTime": c.maxWait.String(), "NodeID": q.a.nodeID(),
+			"CheckUpdateInterval": outputInterval.String(), "Datacenter": c.datacenter, "DefaultQueryTime": api.defaultWait.String(),
+			"DevMode": !api.compact, "EnableRemoteScriptChecks": false, "MaxQueryTime": api.maxWait.String(), "NodeID": q.a.nodeID(),
 			"NodeMeta": object(c.nodeMeta), "NodeName": c.node, "ServerMode": true, "Version": q.v.String(),
 		},
 		Coord:  map[string]any{"Vec": make([]float64, 8), "Error": 1.5, "Adjustment": 0, "Height": 0.00001},
@@ -200,7 +200,7 @@ func agentHost(q *request) (any, error) {
 		Memory: map[string]any{"total": size, "available": size / 2, "used": size / 2, "usedPercent": 50, "free": size / 2},
 		CPU:    []map[string]any{{"cpu": 0, "vendorId": "consulmock", "family": "1", "model": "1", "cores": 1, "modelName": "CPU", "mhz": 1000}},
 		Host: map[string]any{
-			"hostname": q.s.config.node, "uptime": int(time.Since(q.a.started).Seconds()), "bootTime": q.a.started.Unix(), "procs": 1,
+			"hostname": q.config.node, "uptime": int(time.Since(q.a.started).Seconds()), "bootTime": q.a.started.Unix(), "procs": 1,
 			"os": runtime.GOOS, "platform": "consulmock", "platformFamily": "", "platformVersion": "", "kernelVersion": "",
 			"kernelArch": runtime.GOARCH, "virtualizationSystem": "", "virtualizationRole": "", idName: q.a.nodeID(),
 		},
@@ -214,7 +214,7 @@ func agentHost(q *request) (any, error) {
 
 // agentMetrics answers GET /v1/agent/metrics. The fake measures next to nothing.
 func agentMetrics(q *request) (any, error) {
-	if err := q.authorizeFor(agentRead, q.s.config.node); err != nil {
+	if err := q.authorizeFor(agentRead, q.config.node); err != nil {
 		return nil, err
 	}
 	if q.query.Get("format") == "prometheus" {
@@ -232,7 +232,7 @@ func agentMetrics(q *request) (any, error) {
 	}
 	prefix := "consul."
 	if q.v == release.V1_21_4 {
-		prefix += q.s.config.node + "."
+		prefix += q.config.node + "."
 	}
 	return struct {
 		Timestamp                 string
@@ -249,10 +249,10 @@ func agentMetrics(q *request) (any, error) {
 // files. One in development mode has no files, and so loses everything that was
 // registered with it.
 func agentReload(q *request) (any, error) {
-	if err := q.authorizeFor(agentWrite, q.s.config.node); err != nil {
+	if err := q.authorizeFor(agentWrite, q.config.node); err != nil {
 		return nil, err
 	}
-	if q.s.config.compact {
+	if q.api.config.compact {
 		return nil, nil
 	}
 	for _, s := range sorted(q.a.services) {
@@ -270,7 +270,7 @@ func agentReload(q *request) (any, error) {
 // agentJoin answers PUT /v1/agent/join/{address}. The fake joins nobody but
 // itself: everybody else refuses.
 func agentJoin(q *request) (any, error) {
-	if err := q.authorizeFor(agentWrite, q.s.config.node); err != nil {
+	if err := q.authorizeFor(agentWrite, q.config.node); err != nil {
 		return nil, err
 	}
 	host, port, err := net.SplitHostPort(q.name)
@@ -294,7 +294,7 @@ func agentForceLeave(q *request) (any, error) {
 	}
 	m := q.a.members[q.name]
 	switch {
-	case q.name == q.s.config.node:
+	case q.name == q.config.node:
 	case m == nil:
 		return nil, errors.New("agent: No node found with name '" + q.name + "'")
 	case q.query.Has("prune"):
@@ -312,7 +312,7 @@ const leaveDelay = 11 * time.Second
 
 // agentLeave answers PUT /v1/agent/leave, after which the agent ends.
 func agentLeave(q *request) (any, error) {
-	if err := q.authorizeFor(agentWrite, q.s.config.node); err != nil {
+	if err := q.authorizeFor(agentWrite, q.config.node); err != nil {
 		return nil, err
 	}
 	q.unlocked(func() {
@@ -322,7 +322,7 @@ func agentLeave(q *request) (any, error) {
 		}
 	})
 	// The answer is to be sent before the connections are cut.
-	time.AfterFunc(100*time.Millisecond, func() { q.s.stopLife(q.life) })
+	time.AfterFunc(100*time.Millisecond, q.run.stop)
 	return nil, nil
 }
 
@@ -331,11 +331,11 @@ func agentToken(q *request) (any, error) {
 	if !q.a.acl.on {
 		return nil, &httpError{http.StatusUnauthorized, "ACL support disabled"}
 	}
-	if err := q.authorizeFor(agentWrite, q.s.config.node); err != nil {
+	if err := q.authorizeFor(agentWrite, q.config.node); err != nil {
 		return nil, err
 	}
 	var body struct{ Token string }
-	if err := q.decode(&body, plainBody); err != nil {
+	if err := plainBody.decode(q.v, q.body, &body); err != nil {
 		return nil, err
 	}
 	switch q.name {

@@ -14,7 +14,7 @@ import (
 // Server is a fake agent. Its methods may be called concurrently.
 type Server struct {
 	config   config
-	table    table
+	api      *API
 	faults   faultTable
 	log      requestLog
 	replay   *replayer      // answers instead of the agent; nil unless the server is a replay
@@ -54,12 +54,17 @@ func NewServer(opts ...Option) *Server {
 		panic("consulmock: " + err.Error())
 	}
 	s := &Server{config: c}
-	s.table = newTable(s.config.version)
+	s.api = newAPI(s.config.api, &s.config.agent, &s.mu, func() *agent { return s.agent })
 	s.mu.Lock() // requests may come, and timers fire, at once
 	defer s.mu.Unlock()
 	s.begin()
-	s.agent = newAgent(s)
+	s.agent = s.newAgent()
 	return s
+}
+
+// newAgent returns an agent that has just started. s.mu must be held.
+func (s *Server) newAgent() *agent {
+	return newAgent(&s.config.agent, hostLinks{lock: &s.mu, probes: &s.probes}, s.life.agentRun, s.starts)
 }
 
 // Client returns a client that reaches the server through a [Server.Transport]
@@ -108,7 +113,7 @@ func (s *Server) serve(l *life, w http.ResponseWriter, r *http.Request) {
 	if l.over() {
 		panic(http.ErrAbortHandler) // there may be more of the body
 	}
-	var answer http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.route(l, w, r) })
+	var answer http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.api.serve(l.agentRun, w, r) })
 	if s.replay != nil {
 		answer = s.replay
 	}

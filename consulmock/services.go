@@ -29,7 +29,7 @@ func agentServices(q *request) (any, error) {
 	}
 	list, filtered, err := collectMap(q.a.services,
 		func(s *localService) bool { return authz.allows(serviceRead, s.rec.Name) },
-		func(s *localService) *agentServiceJSON { return newAgentServiceJSON(q.v, s, q.a.config.datacenter) }, keep)
+		func(s *localService) *agentServiceJSON { return newAgentServiceJSON(q.v, s, q.config.datacenter) }, keep)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +70,7 @@ func agentService(q *request) (any, error) {
 		return nil, err
 	}
 	q.w.Header().Set("X-Consul-Contenthash", s.hash)
-	v := newAgentServiceJSON(q.v, s, q.a.config.datacenter)
+	v := newAgentServiceJSON(q.v, s, q.config.datacenter)
 	v.ContentHash = s.hash
 	return v, nil
 }
@@ -95,11 +95,11 @@ func registerService(q *request) (any, error) {
 	if err := q.refuseEnterprise(); err != nil {
 		return nil, err
 	}
-	d, err := q.decodeService()
+	d, err := decodeService(q.v, q.body)
 	if err != nil {
 		return nil, err
 	}
-	if err := d.validate(q.v); err != nil {
+	if err := d.validate(); err != nil {
 		return nil, err
 	}
 	authz, err := q.authorize()
@@ -218,7 +218,7 @@ func (d *serviceDefinition) record() serviceRecord {
 		rec.Native = d.Connect.Native
 	}
 	if d.Proxy != nil {
-		rec.Proxy = d.Proxy.withDefaults("service")
+		rec.Proxy = (*proxyConfig)(d.Proxy).withDefaults("service")
 	}
 	rec.addTaggedAddresses()
 	return rec
@@ -293,7 +293,7 @@ func (q *request) unknownService(oldStatus int) error {
 	switch {
 	case q.v == release.V1_21_4:
 		return &httpError{http.StatusNotFound, fmt.Sprintf("Unknown service ID %q. Ensure that the service ID is passed, not the service name.", q.name)}
-	case q.s.config.defaultDeny:
+	case q.config.defaultDeny:
 		return fmt.Errorf("Unknown service {%q {}}", q.name)
 	case oldStatus != http.StatusOK:
 		return &httpError{oldStatus, fmt.Sprintf("No service registered with ID %q", q.name)}

@@ -144,10 +144,6 @@ type checkDefinition struct {
 	AliasNode                      string              `json:",omitempty"`
 	AliasService                   string              `json:",omitempty"`
 	SessionName                    string              `json:",omitempty"`
-
-	IntervalDuration                       wireDuration `json:"-"`
-	TimeoutDuration                        wireDuration `json:"-"`
-	DeregisterCriticalServiceAfterDuration wireDuration `json:"-"`
 }
 
 // UnmarshalJSON implements [json.Unmarshaler]: fields that agents do not know are

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/consulmock/internal/release"
@@ -16,7 +17,7 @@ const (
 	sidecarSuffix   = "-sidecar-proxy"
 	sidecarMinPort  = 21000
 	sidecarMaxPort  = 21255
-	sidecarInterval = `"10s"`
+	sidecarInterval = 10 * time.Second
 )
 
 // proxyConfig is the mesh configuration of a proxy. The fake keeps what it does
@@ -37,8 +38,11 @@ type proxyConfig struct {
 	AccessLogs             map[string]any    `json:",omitempty"`
 }
 
+// proxyDefinition is the mesh configuration of a proxy as it is registered.
+type proxyDefinition proxyConfig
+
 // UnmarshalJSON implements [json.Unmarshaler].
-func (p *proxyConfig) UnmarshalJSON(data []byte) error {
+func (p *proxyDefinition) UnmarshalJSON(data []byte) error {
 	type plain proxyConfig
 	d := struct {
 		*plain
@@ -132,7 +136,7 @@ func (p *proxyConfig) inCatalog(v release.Version) *proxyConfig {
 	c := *p
 	if v == release.V1_21_4 {
 		if c.Mode == nil {
-			c.Mode = ptr("")
+			c.Mode = new(string)
 		}
 		c.mapPaths(func(path map[string]any) {
 			if path[parsedFromCheck] == false {
@@ -177,7 +181,7 @@ func (d *serviceDefinition) sidecar() *serviceDefinition {
 	if len(side.Meta) == 0 {
 		side.Meta = maps.Clone(d.Meta)
 	}
-	proxy := proxyConfig{}
+	proxy := proxyDefinition{}
 	if side.Proxy != nil {
 		proxy = *side.Proxy
 	}
@@ -221,10 +225,9 @@ func defaultSidecarChecks(d *serviceDefinition) []*serviceCheck {
 	if address == "" {
 		address = "127.0.0.1"
 	}
-	listening := &serviceCheck{checkType: checkType{Name: "Connect Sidecar Listening", TCP: fmt.Sprintf("%s:%d", address, d.Port)}}
-	if err := json.Unmarshal([]byte(sidecarInterval), &listening.Interval); err != nil {
-		panic("consulmock: " + err.Error())
-	}
+	listening := &serviceCheck{checkType: checkType{
+		Name: "Connect Sidecar Listening", TCP: fmt.Sprintf("%s:%d", address, d.Port), Interval: wireDuration{set: true, d: sidecarInterval},
+	}}
 	aliasing := &serviceCheck{checkType: checkType{
 		Name: "Connect Sidecar Aliasing " + d.Proxy.DestinationServiceID, AliasService: d.Proxy.DestinationServiceID,
 	}}

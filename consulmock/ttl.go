@@ -50,7 +50,7 @@ func failCheck(q *request) (any, error) {
 // updateCheck answers PUT /v1/agent/check/update/{check_id}.
 func updateCheck(q *request) (any, error) {
 	var update struct{ Status, Output string }
-	if err := q.decode(&update, checkUpdateBody); err != nil {
+	if err := checkUpdateBody.decode(q.v, q.body, &update); err != nil {
 		return nil, err
 	}
 	if !isStatus(update.Status) {
@@ -68,15 +68,23 @@ func updateTTL(q *request, status, output string) (any, error) {
 	if c == nil {
 		return nil, q.unknownCheck()
 	}
-	if err := authz.requireCheck(q.v, &c.rec, q.a.config.node); err != nil {
+	if err := authz.requireCheck(q.v, &c.rec, q.config.node); err != nil {
 		return nil, err
 	}
 	if c.runsOut == 0 {
 		return nil, fmt.Errorf("CheckID %q does not have associated TTL", q.name)
 	}
-	c.setStatus(status, c.limit(output))
-	c.updated = time.Now()
-	c.startTTL(c.rec.Output)
-	q.a.syncChanges()
+	q.a.setResult(c, status, output, true)
 	return nil, nil
+}
+
+// setResult notes a result that a client has sent, whatever runs the check. An
+// update of the TTL restarts it.
+func (a *agent) setResult(c *localCheck, status, output string, isUpdate bool) {
+	c.setStatus(status, c.limit(output))
+	if isUpdate {
+		c.updated = time.Now()
+		c.startTTL(c.rec.Output)
+	}
+	a.syncChanges()
 }

@@ -125,7 +125,7 @@ func (s *Server) uiState() *uiState {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st.Node, st.Version, st.Datacenter = s.config.node, s.config.version.String(), s.config.datacenter
+	st.Node, st.Version, st.Datacenter = s.config.agent.node, s.config.agent.version.String(), s.config.agent.datacenter
 	st.Index = s.agent.store.index
 	byName := map[string][]uiInstance{}
 	for _, n := range sorted(s.agent.store.nodes) {
