@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock/internal/api"
 	"github.com/lictor-go/consul/consulmock/internal/filter"
 )
 
@@ -274,7 +275,7 @@ func TestCompression(t *testing.T) {
 // A body that is longer than the fake reads is refused.
 func TestEnormousBody(t *testing.T) {
 	s := New(t)
-	huge := bytes.Repeat([]byte("x"), MaxBody+1)
+	huge := bytes.Repeat([]byte("x"), api.MaxBody+1)
 	r := httptest.NewRequest("PUT", "/v1/agent/service/register", bytes.NewReader(huge))
 	w := httptest.NewRecorder()
 	s.Handler().ServeHTTP(w, r)

@@ -25,7 +25,7 @@ func newConnLimit(c *config) *connLimit {
 	if c.maxConns <= 0 {
 		return nil
 	}
-	return &connLimit{max: c.maxConns, version: c.agent.version, open: make(map[string]int)}
+	return &connLimit{max: c.maxConns, version: c.agent.Version, open: make(map[string]int)}
 }
 
 // limited returns a listener that refuses connections beyond the limit for one

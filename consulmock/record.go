@@ -178,10 +178,10 @@ func (r *Recorder) failed(err error) {
 	}
 }
 
-// living returns the request with a context that ends with the recorder, too, as
+// withLifetime returns the request with a context that ends with the recorder, too, as
 // its connection then does. The returned function must be called when the request
 // is done.
-func (r *Recorder) living(w http.ResponseWriter, req *http.Request) (_ *http.Request, done func()) {
+func (r *Recorder) withLifetime(w http.ResponseWriter, req *http.Request) (_ *http.Request, done func()) {
 	ctx, cancel := context.WithCancel(req.Context())
 	ended := make(chan struct{})
 	stop := context.AfterFunc(r.life, func() {
@@ -211,7 +211,7 @@ func (r *Recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.busy.Add(1)
 	r.mu.Unlock()
 	defer r.busy.Done()
-	req, done := r.living(w, req)
+	req, done := r.withLifetime(w, req)
 	defer done()
 	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, int64(r.most)))
 	var tooLarge *http.MaxBytesError

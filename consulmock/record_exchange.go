@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lictor-go/consul/consulmock/internal/api"
 	"github.com/lictor-go/consul/consulmock/internal/memnet"
 	"github.com/lictor-go/consul/internal/har"
 )
@@ -83,7 +84,7 @@ func (r *Recorder) pass(w http.ResponseWriter, req *http.Request, body []byte, e
 	}
 	if accepted := out.Header.Values("Accept-Encoding"); len(accepted) > 0 {
 		out.Header.Del("Accept-Encoding")
-		if acceptsGzip(accepted) {
+		if api.AcceptsGzip(accepted) {
 			out.Header.Set("Accept-Encoding", "gzip") // others hide what they compress from the redactor
 		}
 	}

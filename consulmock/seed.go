@@ -7,6 +7,8 @@ import (
 	"net/url"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock/internal/agent"
+	"github.com/lictor-go/consul/consulmock/internal/definition"
 )
 
 // AddService registers a service with the agent, as PUT
@@ -26,7 +28,7 @@ func (s *Server) AddService(r *consul.AgentServiceRegistration) {
 // that ID.
 func (s *Server) RemoveService(serviceID string) {
 	s.mu.Lock()
-	known := s.agent.services[serviceID] != nil
+	known := s.agent.Services[serviceID] != nil
 	s.mu.Unlock()
 	if !known {
 		panic(fmt.Sprintf("consulmock: RemoveService: no service %q", serviceID))
@@ -67,7 +69,7 @@ func requireNonNil[T any](what string, given *T) {
 func (s *Server) seed(what, path, name string, params url.Values, body any) {
 	data, err := json.Marshal(body)
 	if err == nil {
-		err = s.api.seed(path, name, params, data)
+		err = s.api.Seed(path, name, params, data)
 	}
 	if err != nil {
 		panic(fmt.Sprintf("consulmock: %s: %v", what, err))
@@ -80,14 +82,14 @@ func (s *Server) seed(what, path, name string, params url.Values, body any) {
 func (s *Server) SetCheckStatus(checkID string, status consul.HealthStatus, output string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.agent.checks[checkID]
+	c := s.agent.Checks[checkID]
 	if c == nil {
 		panic(fmt.Sprintf("consulmock: SetCheckStatus: no check %q", checkID))
 	}
-	if !isStatus(string(status)) {
+	if !definition.IsStatus(string(status)) {
 		panic(fmt.Sprintf("consulmock: SetCheckStatus: status %q: want passing, warning or critical", status))
 	}
-	s.agent.setResult(c, string(status), output, c.rec.Type == "ttl")
+	s.agent.SetResult(c, string(status), output, c.Rec.Type == "ttl")
 }
 
 // AddMember adds a member to the gossip pool that the agent sees, or changes the
@@ -95,7 +97,7 @@ func (s *Server) SetCheckStatus(checkID string, status consul.HealthStatus, outp
 func (s *Server) AddMember(m consul.AgentMember) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.agent.members[m.Name] = &memberJSON{
+	s.agent.Members[m.Name] = &agent.Member{
 		Name: m.Name, Addr: m.Addr, Port: m.Port, Tags: maps.Clone(m.Tags), Status: int(m.Status),
 		ProtocolMin: m.ProtocolMin, ProtocolMax: m.ProtocolMax, ProtocolCur: m.ProtocolCur,
 		DelegateMin: m.DelegateMin, DelegateMax: m.DelegateMax, DelegateCur: m.DelegateCur,

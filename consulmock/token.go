@@ -1,6 +1,10 @@
 package consulmock
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/lictor-go/consul/consulmock/internal/acl"
+)
 
 // Token is a token that the server accepts.
 type Token struct {
@@ -17,7 +21,7 @@ type Token struct {
 
 // ManagementToken returns a token that allows everything.
 func ManagementToken(secret string) Token {
-	return Token{SecretID: secret, Rules: managementRules}
+	return Token{SecretID: secret, Rules: acl.ManagementRules}
 }
 
 // ReadToken returns a token that allows to read every service and node.

@@ -1,0 +1,23 @@
+package refusal
+
+import (
+	"fmt"
+	"net/http"
+)
+
+// Error is an answer that is not a success.
+type Error struct {
+	Status int
+	Text   string
+}
+
+// Error implements error.
+func (e *Error) Error() string { return e.Text }
+
+// New returns a response with a status and a text.
+func New(status int, text string) *Error { return &Error{Status: status, Text: text} }
+
+// BadRequest is a request that is refused for what it says.
+func BadRequest(format string, args ...any) error {
+	return New(http.StatusBadRequest, fmt.Sprintf(format, args...))
+}
