@@ -1,3 +1,5 @@
+// Package acl is the access control of the fake: tokens, the rules that they have,
+// and what those allow.
 package acl
 
 import (

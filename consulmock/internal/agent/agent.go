@@ -1,3 +1,5 @@
+// Package agent is the local agent: its services and checks, what it does to them by
+// itself, and how it keeps the catalog up to date. It knows nothing of HTTP.
 package agent
 
 import (
@@ -60,16 +62,6 @@ type Agent struct {
 	aliases    map[*Check]struct{}
 	sync       syncState
 	log        logStream
-}
-
-// Service is a service as the agent holds it.
-type Service struct {
-	Rec       state.ServiceRecord
-	Checks    map[string]*Check
-	token     string
-	inSync    bool   // the catalog has it, or has refused it
-	sidecarOf string // the ID of the service that this is the sidecar of
-	Hash      string // of the definition
 }
 
 // New returns an agent that has just started.

@@ -12,27 +12,6 @@ import (
 	"github.com/lictor-go/consul/consulmock/internal/state"
 )
 
-// catalogDenies reports whether the catalog refuses a write of the agent that
-// carries the token of a registration.
-func (a *Agent) catalogDenies(token string, p acl.Permission, name string) bool {
-	if token == "" {
-		token = a.ACL.DefaultToken
-	}
-	authz, err := a.ACL.Resolve(token)
-	return err != nil || !authz.Allows(p, name)
-}
-
-// catalogDeniesDeregister reports whether the catalog refuses that the agent
-// takes something off its node. 1.21.4 does it with the agent's own token only,
-// 1.8.7 with that of the registration first.
-func (a *Agent) catalogDeniesDeregister(token string, p acl.Permission, name string) bool {
-	if a.Config.Version == release.V1_8_7 && token != "" {
-		return a.catalogDenies(token, p, name)
-	}
-	own := a.ACL.Own()
-	return !own.Allows(acl.NodeWrite, a.Config.Node) && !own.Allows(p, name)
-}
-
 // FullSyncInterval is the shortest time between two comparisons of everything
 // that the agent has with the catalog; agents add up to as much at random.
 const FullSyncInterval = time.Minute
@@ -68,7 +47,8 @@ func (s *syncState) stop() {
 }
 
 func (s *syncState) service(id string) { s.services = append(s.services, id) }
-func (s *syncState) check(id string)   { s.checks = append(s.checks, id) }
+
+func (s *syncState) check(id string) { s.checks = append(s.checks, id) }
 
 func (s *syncState) gone(id string, ls *Service) {
 	s.goneServices = append(s.goneServices, goneService{id, ls.Rec.Name, ls.token})
@@ -232,4 +212,25 @@ func catalogHasService(n *state.Node, rec state.ServiceRecord) bool {
 func catalogHasCheck(n *state.Node, rec state.CheckRecord) bool {
 	c := n.Checks[strings.ToLower(rec.CheckID)]
 	return c != nil && c.Status == rec.Status && c.ServiceID == rec.ServiceID && c.Name == rec.Name && c.Notes == rec.Notes
+}
+
+// catalogDenies reports whether the catalog refuses a write of the agent that
+// carries the token of a registration.
+func (a *Agent) catalogDenies(token string, p acl.Permission, name string) bool {
+	if token == "" {
+		token = a.ACL.DefaultToken
+	}
+	authz, err := a.ACL.Resolve(token)
+	return err != nil || !authz.Allows(p, name)
+}
+
+// catalogDeniesDeregister reports whether the catalog refuses that the agent
+// takes something off its node. 1.21.4 does it with the agent's own token only,
+// 1.8.7 with that of the registration first.
+func (a *Agent) catalogDeniesDeregister(token string, p acl.Permission, name string) bool {
+	if a.Config.Version == release.V1_8_7 && token != "" {
+		return a.catalogDenies(token, p, name)
+	}
+	own := a.ACL.Own()
+	return !own.Allows(acl.NodeWrite, a.Config.Node) && !own.Allows(p, name)
 }

@@ -10,15 +10,14 @@ import (
 	"github.com/lictor-go/consul/consulmock/internal/state"
 )
 
-// setHash computes the hash of a definition and wakes those who wait for it to
-// change.
-func (a *Agent) setHash(s *Service) {
-	h := fnv.New64a()
-	json.NewEncoder(h).Encode(s.Rec) // which is made of types that encode
-	if hash := strconv.FormatUint(h.Sum64(), 16); hash != s.Hash {
-		s.Hash = hash
-		a.Store.Notify(LocalServiceKey(s.Rec.ID))
-	}
+// Service is a service as the agent holds it.
+type Service struct {
+	Rec       state.ServiceRecord
+	Checks    map[string]*Check
+	token     string
+	inSync    bool   // the catalog has it, or has refused it
+	sidecarOf string // the ID of the service that this is the sidecar of
+	Hash      string // of the definition
 }
 
 // AddService adds a service with its checks, or changes it.
@@ -81,15 +80,6 @@ func (a *Agent) AddService(d *definition.Service, token string, replace bool, si
 	return nil
 }
 
-// ChecksOf returns the checks of a service, ordered by ID.
-func (a *Agent) ChecksOf(serviceID string) []*Check {
-	s := a.Services[serviceID]
-	if s == nil {
-		return nil
-	}
-	return state.Sorted(s.Checks)
-}
-
 // RemoveService removes a service with its checks and its sidecar.
 func (a *Agent) RemoveService(id string) {
 	s := a.Services[id]
@@ -103,6 +93,26 @@ func (a *Agent) RemoveService(id string) {
 		a.RemoveService(id + definition.SidecarSuffix)
 	}
 	a.serviceChanged(id)
+}
+
+// ChecksOf returns the checks of a service, ordered by ID.
+func (a *Agent) ChecksOf(serviceID string) []*Check {
+	s := a.Services[serviceID]
+	if s == nil {
+		return nil
+	}
+	return state.Sorted(s.Checks)
+}
+
+// setHash computes the hash of a definition and wakes those who wait for it to
+// change.
+func (a *Agent) setHash(s *Service) {
+	h := fnv.New64a()
+	json.NewEncoder(h).Encode(s.Rec) // which is made of types that encode
+	if hash := strconv.FormatUint(h.Sum64(), 16); hash != s.Hash {
+		s.Hash = hash
+		a.Store.Notify(LocalServiceKey(s.Rec.ID))
+	}
 }
 
 // LocalServiceKey is the key of waiters for a service of the local agent.

@@ -12,23 +12,6 @@ import (
 	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
-// authorizeService returns the refusal if the token may not register a service, or may
-// not take over its ID from another one.
-func (q *request) authorizeService(authz *acl.Authorizer, id, name string) error {
-	if err := authz.RequireLocal(q.v, acl.ServiceWrite, name); err != nil {
-		return err
-	}
-	old := q.a.Services[id]
-	if old == nil {
-		return nil
-	}
-	err := authz.RequireLocal(q.v, acl.ServiceWrite, old.Rec.Name)
-	if err != nil && q.v == release.V1_8_7 {
-		return refusal.New(http.StatusForbidden, "Permission denied: Missing service:write on "+name)
-	}
-	return err
-}
-
 // agentServices answers GET /v1/agent/services.
 func agentServices(q *request) (any, error) {
 	authz, err := q.authorize()
@@ -130,6 +113,23 @@ func registerService(q *request) (any, error) {
 	}
 	q.a.SyncChanges()
 	return nil, nil
+}
+
+// authorizeService returns the refusal if the token may not register a service, or may
+// not take over its ID from another one.
+func (q *request) authorizeService(authz *acl.Authorizer, id, name string) error {
+	if err := authz.RequireLocal(q.v, acl.ServiceWrite, name); err != nil {
+		return err
+	}
+	old := q.a.Services[id]
+	if old == nil {
+		return nil
+	}
+	err := authz.RequireLocal(q.v, acl.ServiceWrite, old.Rec.Name)
+	if err != nil && q.v == release.V1_8_7 {
+		return refusal.New(http.StatusForbidden, "Permission denied: Missing service:write on "+name)
+	}
+	return err
 }
 
 // deregisterService answers PUT /v1/agent/service/deregister/{service_id}.

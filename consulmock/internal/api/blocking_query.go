@@ -141,7 +141,7 @@ func jitter(wait time.Duration) time.Duration {
 
 // wait waits as long as blocked reports true, at most for a duration, and reports
 // whether the time was over. The keys say what may end the wait; they are asked
-// for again after each wake. The server's lock is held on entry and on return,
+// for again after each wake. The agent's lock is held on entry and on return,
 // but not while waiting.
 func (q *request) wait(length time.Duration, blocked func() bool, keys func() []string) (over bool, err error) {
 	if !blocked() {

@@ -13,14 +13,6 @@ import (
 	"github.com/lictor-go/consul/consulmock/internal/state"
 )
 
-// setFiltered says that something was left out of an answer. Agents do not say
-// so to requests without a token.
-func (q *request) setFiltered(authz *acl.Authorizer, filtered bool) {
-	if filtered && q.v == release.V1_21_4 && !authz.Anonymous {
-		q.w.Header().Set("X-Consul-Results-Filtered-By-Acls", "true")
-	}
-}
-
 // predicate decides whether a value is part of an answer.
 type predicate func(v any) (bool, error)
 
@@ -281,4 +273,12 @@ func (q *request) selected(instances []*state.Service) []*state.Service {
 // tagged returns the instances with the tags that a query asks for.
 func (q *request) tagged(instances []*state.Service) []*state.Service {
 	return slices.DeleteFunc(slices.Clone(instances), func(s *state.Service) bool { return !q.hasTags(s.Tags) })
+}
+
+// setFiltered says that something was left out of an answer. Agents do not say
+// so to requests without a token.
+func (q *request) setFiltered(authz *acl.Authorizer, filtered bool) {
+	if filtered && q.v == release.V1_21_4 && !authz.Anonymous {
+		q.w.Header().Set("X-Consul-Results-Filtered-By-Acls", "true")
+	}
 }

@@ -11,17 +11,33 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lictor-go/consul/consulmock/internal/agent"
 	"github.com/lictor-go/consul/consulmock/internal/definition"
 	"github.com/lictor-go/consul/consulmock/internal/filter"
 	"github.com/lictor-go/consul/consulmock/internal/refusal"
 	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
-// MaxBody is how much of a request is read at all.
-const MaxBody = 64 << 20
+// request is one request on its way through the agent.
+type request struct {
+	api    *API
+	run    agent.Run // in which the request arrived; empty if it is the test's own
+	config *agent.Config
+	a      *agent.Agent // set once the lock is held
+	v      release.Version
+	w      http.ResponseWriter
+	r      *http.Request
+	query  url.Values
+	name   string // what follows the path of the route
+	body   []byte
 
-// gzipMinimum is the length from which on 1.21.4 compresses answers.
-const gzipMinimum = 1024
+	seeding bool // the request is the test's own
+}
+
+// handler answers a request. It is called with the agent's lock held, and may
+// give it up while it waits. A nil answer is an empty one; an *answer says more
+// than a body; everything else is a body in JSON.
+type handler func(q *request) (any, error)
 
 // answer is a body with more than the usual around it.
 type answer struct {
@@ -30,6 +46,15 @@ type answer struct {
 	text   string // a body in plain text, instead of body
 	body   any
 }
+
+// errGone means that nobody is there to be answered any more, or to answer.
+var errGone = errors.New("the client or the agent has gone")
+
+// MaxBody is how much of a request is read at all.
+const MaxBody = 64 << 20
+
+// gzipMinimum is the length from which on 1.21.4 compresses answers.
+const gzipMinimum = 1024
 
 // serve answers a request whose endpoint is known. It is the one place that
 // writes answers.
@@ -96,7 +121,7 @@ func (q *request) parseQuery() bool {
 	return true
 }
 
-// locked runs a handler with the server's lock held, unless the agent has ended
+// locked runs a handler with the agent's lock held, unless the agent has ended
 // that the request was sent to.
 func (q *request) locked(answer handler) (any, error) {
 	q.api.lock.Lock()
@@ -111,7 +136,7 @@ func (q *request) locked(answer handler) (any, error) {
 	return answer(q)
 }
 
-// unlocked runs something without the server's lock, from within a handler.
+// unlocked runs something without the agent's lock, from within a handler.
 func (q *request) unlocked(f func()) {
 	q.api.lock.Unlock()
 	defer q.api.lock.Lock()
@@ -199,23 +224,11 @@ func (q *request) encode(v any) []byte {
 	return bytes.TrimSuffix(out.Bytes(), []byte("\n"))
 }
 
-// Seed performs a PUT with a token that may do everything, on an agent that may have
-// stopped. The path is that of a route, and the name is what follows it.
-func (api *API) Seed(path, name string, params url.Values, body []byte) error {
-	q := &request{
-		api: api, config: api.of, v: api.of.Version, w: unread{}, r: &http.Request{Method: http.MethodPut, URL: &url.URL{}, Header: http.Header{}},
-		query: params, name: name, body: body, seeding: true,
+// BadRequest is as the function BadRequest, for the texts that 1.8.7 writes
+// something before.
+func (q *request) badRequest(format string, args ...any) error {
+	if q.v == release.V1_8_7 {
+		format = "Bad request: " + format
 	}
-	_, err := q.locked(func(q *request) (any, error) {
-		defer q.a.UpdateDueAliases() // so that it is in effect when the method returns
-		return api.table[path].answer(q)
-	})
-	return err
+	return refusal.BadRequest(format, args...)
 }
-
-// unread is a writer for responses that nobody reads.
-type unread struct{}
-
-func (unread) Header() http.Header         { return http.Header{} }
-func (unread) Write(p []byte) (int, error) { return len(p), nil }
-func (unread) WriteHeader(int)             {}

@@ -1,3 +1,5 @@
+// Package refusal holds the errors that a client gets as they are: a status and a
+// text.
 package refusal
 
 import (
@@ -5,7 +7,7 @@ import (
 	"net/http"
 )
 
-// Error is an answer that is not a success.
+// Error is a response that is not a success.
 type Error struct {
 	Status int
 	Text   string
@@ -17,7 +19,7 @@ func (e *Error) Error() string { return e.Text }
 // New returns a response with a status and a text.
 func New(status int, text string) *Error { return &Error{Status: status, Text: text} }
 
-// BadRequest is a request that is refused for what it says.
+// BadRequest returns a response with the status 400.
 func BadRequest(format string, args ...any) error {
 	return New(http.StatusBadRequest, fmt.Sprintf(format, args...))
 }

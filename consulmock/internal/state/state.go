@@ -1,60 +1,14 @@
+// Package state is the catalog as the servers hold it: tables of nodes, services and
+// checks, the indexes of their changes, and who waits for one.
 package state
 
 import (
 	"maps"
-	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
-	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/consulmock/internal/release"
 )
-
-// viewIdle is how long the streaming backend remembers a service that nobody
-// asks for.
-const viewIdle = 20 * time.Minute
-
-// view is what the streaming backend knows of a service: the index of the last
-// event about it, or that at which it began to look.
-type view struct {
-	index uint64
-	used  time.Time
-}
-
-// ViewIndex returns the index of a service for the streaming backend. That of a
-// service without instances stands still, whatever happens to others, and so may
-// be lower than the index that other reads see.
-func (st *Store) ViewIndex(key string, current uint64) uint64 {
-	v := st.views[key]
-	now := time.Now()
-	if v == nil || now.Sub(v.used) > viewIdle {
-		v = &view{index: current}
-		st.views[key] = v
-	}
-	v.used = now
-	return v.index
-}
-
-// AddTaggedAddresses adds the addresses that agents derive from a numeric one.
-func (rec *ServiceRecord) AddTaggedAddresses() {
-	addr, err := netip.ParseAddr(rec.Address)
-	if err != nil {
-		return
-	}
-	suffix := "_ipv6"
-	if addr.Unmap().Is4() {
-		suffix = "_ipv4"
-	}
-	if rec.TaggedAddresses == nil {
-		rec.TaggedAddresses = make(map[string]consul.ServiceAddress)
-	}
-	for _, name := range []string{"lan" + suffix, "wan" + suffix} {
-		if _, ok := rec.TaggedAddresses[name]; !ok {
-			rec.TaggedAddresses[name] = consul.ServiceAddress{Address: rec.Address, Port: rec.Port}
-		}
-	}
-}
 
 // Store is the catalog as the servers hold it: nodes with their services and
 // checks, and the indexes at which each part last changed. Records are never
@@ -76,31 +30,6 @@ type Store struct {
 	views      map[string]*view // of the streaming backend, by key
 }
 
-// The keys of indexes, which are also those of waiters for an index to move.
-const (
-	NodesTable       = "nodes"
-	ServicesTable    = "services"
-	ChecksTable      = "checks"
-	lastDeletion     = "service_last_extinction" // of the last instance of some service
-	lastNodeDeletion = "node_last_extinction"
-)
-
-// StreamKey is the key of waiters for events of the streaming backend, about what
-// another key stands for. Those of waiters for records are made by RecordWatch.
-func StreamKey(of string) string { return "stream of " + of }
-
-// ServiceKey is the key of a service.
-func ServiceKey(name string) string { return "service." + strings.ToLower(name) }
-
-// nodeKey is the key of a node with its services.
-func nodeKey(name string) string { return "node." + strings.ToLower(name) }
-
-// MeshKey is the key of a service of the mesh.
-func MeshKey(name string) string { return "connect." + strings.ToLower(name) }
-
-// ACLKey is the key of waiters for changes of tokens.
-const ACLKey = "acl"
-
 // Node is a node with what is registered on it.
 type Node struct {
 	*NodeRecord
@@ -121,55 +50,6 @@ type Check struct {
 	*CheckRecord
 }
 
-type NodeRecord struct {
-	ID              string
-	Node            string
-	Address         string
-	Datacenter      string
-	TaggedAddresses map[string]string
-	Meta            map[string]string
-	CreateIndex     uint64
-	ModifyIndex     uint64
-}
-
-type ServiceRecord struct {
-	Kind              string
-	ID                string
-	Name              string
-	Tags              []string
-	Address           string
-	SocketPath        string
-	TaggedAddresses   map[string]consul.ServiceAddress
-	Meta              map[string]string
-	Port              int
-	Weights           consul.AgentWeights
-	EnableTagOverride bool
-	Proxy             *ProxyConfig
-	Native            bool
-	Locality          *consul.Locality
-	CreateIndex       uint64
-	ModifyIndex       uint64
-}
-
-type CheckRecord struct {
-	Node        string
-	CheckID     string
-	Name        string
-	Status      string
-	Notes       string
-	Output      string
-	ServiceID   string
-	ServiceName string
-	ServiceTags []string
-	Type        string
-	Interval    string
-	Timeout     string
-	ExposedPort int
-	Definition  *CheckDefinition
-	CreateIndex uint64
-	ModifyIndex uint64
-}
-
 func NewStore(v release.Version) *Store {
 	return &Store{
 		Version: v,
@@ -184,56 +64,6 @@ func NewStore(v release.Version) *Store {
 
 		virtualIPs: make(map[string]int),
 		views:      make(map[string]*view),
-	}
-}
-
-// waiter is somebody who waits for changes.
-type waiter struct {
-	Wake chan struct{} // holds one element after a change
-	keys []string
-}
-
-// Watch returns a waiter for the keys. It must be given back to unwatch.
-func (st *Store) Watch(keys ...string) *waiter {
-	w := &waiter{Wake: make(chan struct{}, 1), keys: keys}
-	for _, k := range keys {
-		if st.waiters[k] == nil {
-			st.waiters[k] = make(map[*waiter]struct{})
-		}
-		st.waiters[k][w] = struct{}{}
-		if index, prefix, ok := strings.Cut(k, "\x00"); ok {
-			if st.recordWaiters[index] == nil {
-				st.recordWaiters[index] = make(map[string]int)
-			}
-			st.recordWaiters[index][prefix]++
-		}
-	}
-	return w
-}
-
-func (st *Store) Unwatch(w *waiter) {
-	for _, k := range w.keys {
-		delete(st.waiters[k], w)
-		if len(st.waiters[k]) == 0 {
-			delete(st.waiters, k)
-		}
-		if index, prefix, ok := strings.Cut(k, "\x00"); ok {
-			if st.recordWaiters[index][prefix]--; st.recordWaiters[index][prefix] == 0 {
-				delete(st.recordWaiters[index], prefix)
-			}
-		}
-	}
-}
-
-// Notify wakes those who wait for one of the keys.
-func (st *Store) Notify(keys ...string) {
-	for _, k := range keys {
-		for w := range st.waiters[k] {
-			select {
-			case w.Wake <- struct{}{}:
-			default:
-			}
-		}
 	}
 }
 

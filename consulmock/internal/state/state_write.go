@@ -9,8 +9,6 @@ import (
 	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
-var DefaultWeights = consul.AgentWeights{Passing: 1, Warning: 1}
-
 // TakeOverID removes the node of that ID if it has another name, because it is
 // renamed, and returns the index at which it was created.
 func (st *Store) TakeOverID(id, name string) uint64 {

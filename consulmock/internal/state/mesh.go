@@ -126,18 +126,6 @@ func (p *ProxyConfig) InCatalog(v release.Version) *ProxyConfig {
 	return &c
 }
 
-// meshName returns the name under which an instance takes part in the mesh, or
-// "" if it does not.
-func (rec *ServiceRecord) meshName() string {
-	switch {
-	case rec.Native:
-		return rec.Name
-	case rec.Kind == "connect-proxy" && rec.Proxy != nil:
-		return rec.Proxy.DestinationServiceName
-	}
-	return ""
-}
-
 // WithVirtualIP adds the address that 1.21.4 gives to services of the mesh, one
 // for each name.
 func (st *Store) WithVirtualIP(rec ServiceRecord) ServiceRecord {
@@ -164,4 +152,16 @@ func (st *Store) WithVirtualIP(rec ServiceRecord) ServiceRecord {
 // instances does: itself if it is native, and its proxies.
 func (st *Store) ConnectInstances(name string) []*Service {
 	return st.sortInstances(st.byMesh[strings.ToLower(name)])
+}
+
+// meshName returns the name under which an instance takes part in the mesh, or
+// "" if it does not.
+func (rec *ServiceRecord) meshName() string {
+	switch {
+	case rec.Native:
+		return rec.Name
+	case rec.Kind == "connect-proxy" && rec.Proxy != nil:
+		return rec.Proxy.DestinationServiceName
+	}
+	return ""
 }
