@@ -27,6 +27,7 @@ type File struct {
 	Log Log `json:"log"`
 }
 
+// Log is what an archive holds.
 type Log struct {
 	Version string  `json:"version"`
 	Creator Creator `json:"creator"`
@@ -34,6 +35,7 @@ type Log struct {
 	Entries []Entry `json:"entries"`
 }
 
+// Creator is the program that wrote an archive.
 type Creator struct {
 	Name    string `json:"name"`
 	Version string `json:"version"`
@@ -61,6 +63,7 @@ type Seq struct {
 	End   int `json:"end"`
 }
 
+// Request is a request as it was sent.
 type Request struct {
 	Method      string `json:"method"`
 	URL         string `json:"url"`
@@ -76,6 +79,7 @@ type Request struct {
 	Body   []byte   `json:"-"` // what PostData says
 }
 
+// Response is a response as it was received.
 type Response struct {
 	Status      int     `json:"status"`
 	StatusText  string  `json:"statusText"`
@@ -90,6 +94,7 @@ type Response struct {
 	Body []byte `json:"-"` // what Content says
 }
 
+// Pair is a header or a parameter.
 type Pair struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
@@ -112,6 +117,7 @@ type Post struct {
 	Encoding string `json:"_encoding,omitempty"` // base64 or empty
 }
 
+// Timings are the parts of the time of an exchange, in milliseconds.
 type Timings struct {
 	Send    float64 `json:"send"`
 	Wait    float64 `json:"wait"`
@@ -175,6 +181,7 @@ func (e *Entry) EncodeBodies() {
 	c.Text, c.Encoding = encodeText(e.Answer.Body)
 }
 
+// Headers returns a header as a list, sorted by name.
 func Headers(h http.Header) []Pair {
 	list := []Pair{}
 	for _, name := range slices.Sorted(maps.Keys(h)) {
@@ -185,6 +192,7 @@ func Headers(h http.Header) []Pair {
 	return list
 }
 
+// Parameters returns the parameters of a query, unescaped where that is possible.
 func Parameters(query string) []Pair {
 	list := []Pair{}
 	for _, part := range strings.FieldsFunc(query, func(c rune) bool { return c == '&' }) {

@@ -39,6 +39,7 @@ func Read(file string) ([]Entry, error) {
 // byteOrderMark is what some programs begin an archive with.
 const byteOrderMark = "\ufeff"
 
+// Parse reads an archive. Its entries are sorted by their start.
 func Parse(data []byte) ([]Entry, error) {
 	var file struct {
 		Log *struct {

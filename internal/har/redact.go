@@ -140,6 +140,7 @@ func (r *Redactor) Redact(e *Entry) {
 	e.Failure = r.text(e.Failure) // the transport quotes what it cannot read
 }
 
+// RedactRequest removes the secrets of a request, and those that are known.
 func (r *Redactor) RedactRequest(q *Request) {
 	q.Body = r.body(q.URL, q.Body, false)
 	q.Method = r.text(q.Method)

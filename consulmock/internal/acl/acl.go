@@ -31,6 +31,7 @@ type Permission struct {
 	access   string // read or write
 }
 
+// The permissions that requests need.
 var (
 	ServiceRead   = Permission{"service", "read"}
 	ServiceWrite  = Permission{"service", "write"}
@@ -55,6 +56,8 @@ type Control struct {
 	DefaultToken string  // what it uses for requests without a token
 }
 
+// New returns an access control that knows some tokens. If it is off, it allows
+// everything.
 func New(on bool, node string, tokens []Token, agentToken *string) *Control {
 	a := &Control{
 		On:           on,
@@ -83,6 +86,7 @@ func New(on bool, node string, tokens []Token, agentToken *string) *Control {
 	return a
 }
 
+// Add adds a token with its rules, and returns what it allows.
 func (a *Control) Add(secret, accessor string, rules []Rule) *Authorizer {
 	if accessor == "" {
 		accessor = DeriveID("accessor", secret)
@@ -183,6 +187,7 @@ func (z *Authorizer) RequireCheck(v release.Version, c *state.CheckRecord, node 
 	return z.RequireLocal(v, NodeWrite, node)
 }
 
+// The refusals of 1.8.7, and of tokens that nobody knows.
 var (
 	ErrDenied      = refusal.New(http.StatusForbidden, "Permission denied")
 	errACLNotFound = refusal.New(http.StatusForbidden, "ACL not found")

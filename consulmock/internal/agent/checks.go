@@ -13,8 +13,9 @@ import (
 	"github.com/lictor-go/consul/consulmock/internal/state"
 )
 
+// The limits and times of checks.
 const (
-	DefaultMaxOutput = 4096
+	DefaultMaxOutput = 4096            // bytes of output
 	OutputInterval   = 5 * time.Minute // between two writes of a check's output alone, about
 	ReapInterval     = 30 * time.Second
 	MinReapAfter     = time.Minute

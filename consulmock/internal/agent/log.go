@@ -12,6 +12,7 @@ type logStream struct {
 	listeners map[chan string]int // with the lowest level that they want
 }
 
+// LogLevels are the levels of the log, the lowest first.
 var LogLevels = []string{"trace", "debug", "info", "warn", "err"}
 
 // logf writes a line to those who listen at the level. Who does not keep up

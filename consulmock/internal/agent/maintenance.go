@@ -6,6 +6,7 @@ import (
 	"github.com/lictor-go/consul/consulmock/internal/state"
 )
 
+// The IDs of the checks that maintenance is; that of a service ends with its ID.
 const (
 	NodeMaintenanceID        = "_node_maintenance"
 	ServiceMaintenancePrefix = "_service_maintenance:"

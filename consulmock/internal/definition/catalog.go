@@ -126,6 +126,7 @@ func (r *CatalogRegistration) Validate(v release.Version) error {
 	return nil
 }
 
+// Record returns the service that the catalog then holds.
 func (s *catalogServiceBody) Record() state.ServiceRecord {
 	rec := state.ServiceRecord{
 		Kind: s.Kind, ID: s.ID, Name: s.Service, Tags: s.Tags, Address: s.Address, SocketPath: s.SocketPath,
@@ -144,6 +145,7 @@ func (s *catalogServiceBody) Record() state.ServiceRecord {
 	return rec
 }
 
+// Record returns the check that the catalog then holds.
 func (c *catalogCheckBody) Record() state.CheckRecord {
 	if c.Type == "" && c.Definition != nil {
 		c.Type = kindOf(c.Definition)

@@ -97,6 +97,7 @@ func (c *CheckType) args() []string {
 	return nil
 }
 
+// OfService returns the ID of the service that the check is of, or "".
 func (c *CheckType) OfService() string {
 	if c.ServiceID != "" {
 		return c.ServiceID
@@ -104,10 +105,13 @@ func (c *CheckType) OfService() string {
 	return c.ServiceIDSnake
 }
 
+// DeregisterAfter returns how long the check may be critical before its service is
+// deregistered. 0 means for ever.
 func (c *CheckType) DeregisterAfter() time.Duration {
 	return c.DeregisterCriticalServiceAfter.Or(c.DeregisterCriticalServiceAfterSnake)
 }
 
+// IsAlias reports whether the check follows other checks.
 func (c *CheckType) IsAlias() bool { return c.AliasNode != "" || c.AliasService != "" }
 
 func (c *CheckType) isScript() bool { return len(c.args()) > 0 }

@@ -13,6 +13,10 @@ import (
 	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
+// This file exists for error messages: encoding/json reads the bodies. A malformed
+// one is refused in the words of the agent's own decoder, which name Go types from
+// inside Consul.
+
 // bodyKind is what an agent says about a kind of body when it cannot read it:
 // the words of its decoder, which name the types of its own source.
 type bodyKind struct {
@@ -25,6 +29,8 @@ type bodyKind struct {
 	catalog bool                       // it is for the servers, who say what Enterprise has
 }
 
+// The bodies that are read here, and the parts of service definitions that agents
+// read apart.
 var (
 	serviceBody = &bodyKind{
 		goType: both(`struct { EnableTagOverrideSnake bool "json:\"enable_tag_override\""; ` +

@@ -137,6 +137,7 @@ type accessLogs struct {
 // Target says what kind of value a filter expression is about.
 type Target int
 
+// The kinds of value, by the endpoints that filter them.
 const (
 	AgentService   Target = iota // GET /v1/agent/services
 	AgentCheck                   // GET /v1/agent/checks

@@ -6,6 +6,7 @@ import (
 	"github.com/lictor-go/consul"
 )
 
+// NodeRecord is what the catalog holds of a node itself.
 type NodeRecord struct {
 	ID              string
 	Node            string
@@ -17,6 +18,7 @@ type NodeRecord struct {
 	ModifyIndex     uint64
 }
 
+// ServiceRecord is what the catalog holds of a service.
 type ServiceRecord struct {
 	Kind              string
 	ID                string
@@ -36,6 +38,7 @@ type ServiceRecord struct {
 	ModifyIndex       uint64
 }
 
+// CheckRecord is what the catalog holds of a check.
 type CheckRecord struct {
 	Node        string
 	CheckID     string
@@ -55,6 +58,7 @@ type CheckRecord struct {
 	ModifyIndex uint64
 }
 
+// DefaultWeights are those of a service that is registered without weights.
 var DefaultWeights = consul.AgentWeights{Passing: 1, Warning: 1}
 
 // AddTaggedAddresses adds the addresses that agents derive from a numeric one.

@@ -50,6 +50,7 @@ type Check struct {
 	*CheckRecord
 }
 
+// NewStore returns an empty catalog.
 func NewStore(v release.Version) *Store {
 	return &Store{
 		Version: v,

@@ -134,6 +134,7 @@ func (st *Store) removeMeshName(s *Service) {
 	}
 }
 
+// ErrMissingService is for a check of a service that the node does not have.
 var ErrMissingService = errors.New("Missing service registration")
 
 // EnsureCheck inserts or changes a check of a node or of a service of it.

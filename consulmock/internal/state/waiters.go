@@ -26,6 +26,7 @@ func (st *Store) Watch(keys ...string) *waiter {
 	return w
 }
 
+// Unwatch ends a wait.
 func (st *Store) Unwatch(w *waiter) {
 	for _, k := range w.keys {
 		delete(st.waiters[k], w)
