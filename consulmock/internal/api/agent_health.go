@@ -85,14 +85,6 @@ func severity(status string) int {
 	}, status)
 }
 
-// wantsText reports whether a word is asked for instead of JSON.
-func (q *request) wantsText() bool {
-	if format := q.query.Get("format"); format != "" {
-		return format == "text"
-	}
-	return strings.HasPrefix(q.r.Header.Get("Accept"), "text/plain")
-}
-
 // healthAnswer returns the answer for a health, with all instances as the body if
 // there are several.
 func (q *request) healthAnswer(h *localHealthJSON, all []*localHealthJSON) *answer {

@@ -2,26 +2,12 @@ package api
 
 import (
 	"net/http"
-	"strconv"
 
 	"github.com/lictor-go/consul/consulmock/internal/acl"
 	"github.com/lictor-go/consul/consulmock/internal/agent"
 	"github.com/lictor-go/consul/consulmock/internal/refusal"
 	"github.com/lictor-go/consul/consulmock/internal/state"
 )
-
-// readEnable reads the parameter enable.
-func (q *request) readEnable() (bool, error) {
-	if !q.query.Has("enable") {
-		return false, refusal.BadRequest("Missing value for enable")
-	}
-	raw := q.query.Get("enable")
-	on, err := strconv.ParseBool(raw)
-	if err != nil {
-		return false, refusal.BadRequest("Invalid value for enable: %q", raw)
-	}
-	return on, nil
-}
 
 // serviceMaintenance answers PUT /v1/agent/service/maintenance/{service_id}.
 func serviceMaintenance(q *request) (any, error) {

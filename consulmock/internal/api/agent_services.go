@@ -57,7 +57,7 @@ func agentService(q *request) (any, error) {
 			return err == nil && s.Hash == hash
 		}
 		keys := func() []string { return []string{agent.LocalServiceKey(q.name)} }
-		if _, err := q.wait(wait, same, keys); err != nil {
+		if _, err := q.wait(jitter(wait), same, keys); err != nil {
 			return nil, err
 		}
 	}

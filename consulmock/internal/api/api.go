@@ -82,7 +82,7 @@ func (api *API) Serve(run agent.Run, w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case rt != nil:
-		q := &request{api: api, run: run, config: api.of, v: v, w: w, r: r, name: name}
+		q := &request{api: api, run: run, config: api.of, w: w, r: r, parameters: parameters{v: v, header: r.Header}, name: name}
 		q.serve(rt)
 	case r.URL.Path == "/":
 		http.Redirect(w, r, "/ui/", http.StatusMovedPermanently)
@@ -157,8 +157,8 @@ func cleanPath(p string) string {
 // stopped. The path is that of a route, and the name is what follows it.
 func (api *API) Seed(path, name string, params url.Values, body []byte) error {
 	q := &request{
-		api: api, config: api.of, v: api.of.Version, w: unread{}, r: &http.Request{Method: http.MethodPut, URL: &url.URL{}, Header: http.Header{}},
-		query: params, name: name, body: body, seeding: true,
+		api: api, config: api.of, w: unread{}, r: &http.Request{Method: http.MethodPut, URL: &url.URL{}, Header: http.Header{}},
+		parameters: parameters{v: api.of.Version, query: params}, name: name, body: body, seeding: true,
 	}
 	_, err := q.locked(func(q *request) (any, error) {
 		defer q.a.UpdateDueAliases() // so that it is in effect when the method returns

@@ -2,8 +2,6 @@ package api
 
 import (
 	"errors"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/lictor-go/consul/consulmock/internal/acl"
@@ -12,11 +10,6 @@ import (
 	"github.com/lictor-go/consul/consulmock/internal/release"
 	"github.com/lictor-go/consul/consulmock/internal/state"
 )
-
-// predicate decides whether a value is part of an answer.
-type predicate func(v any) (bool, error)
-
-func matchAll(any) (bool, error) { return true, nil }
 
 // collect returns the shapes of the items that the token allows and the filter
 // keeps, and whether something was left out because the token does not allow it.
@@ -212,67 +205,10 @@ func (q *request) tokenExists() bool {
 	return err == nil
 }
 
-// passing reads the parameter of that name.
-func (q *request) passing(target filter.Target) (bool, error) {
-	if target != filter.ServiceEntry || !q.query.Has("passing") {
-		return false, nil
-	}
-	v := q.query.Get("passing")
-	if v == "" {
-		return true, nil
-	}
-	on, err := strconv.ParseBool(v)
-	if err != nil {
-		return false, refusal.BadRequest("Invalid value for ?passing")
-	}
-	return on, nil
-}
-
-// filter returns the predicate of the parameter filter.
-func (q *request) filter(of filter.Target) (predicate, error) {
-	expression := q.query.Get("filter")
-	if expression == "" {
-		return matchAll, nil
-	}
-	return filter.Compile(expression, of, q.v)
-}
-
-// hasTags reports whether a list has all the tags that a query asks for.
-func (q *request) hasTags(have []string) bool {
-	for _, want := range q.query["tag"] {
-		if !slices.ContainsFunc(have, func(tag string) bool { return strings.EqualFold(tag, want) }) {
-			return false
-		}
-	}
-	return true
-}
-
-// hasNodeMeta reports whether a node has all the metadata that a query asks for.
-func (q *request) hasNodeMeta(meta map[string]string) bool {
-	for _, want := range q.query["node-meta"] {
-		k, v, _ := strings.Cut(want, ":")
-		if have, ok := meta[k]; !ok || have != v {
-			return false
-		}
-	}
-	return true
-}
-
 // collectAny is collect with a list of any kind.
 func collectAny[T, S any](items []T, allowed func(T) bool, shape func(T) S, keep predicate) (any, bool, error) {
 	list, filtered, err := collect(items, allowed, shape, keep)
 	return list, filtered, err
-}
-
-// selected returns the instances with the tags and on the nodes that a query asks
-// for.
-func (q *request) selected(instances []*state.Service) []*state.Service {
-	return slices.DeleteFunc(instances, func(s *state.Service) bool { return !q.hasTags(s.Tags) || !q.hasNodeMeta(s.Node.Meta) })
-}
-
-// tagged returns the instances with the tags that a query asks for.
-func (q *request) tagged(instances []*state.Service) []*state.Service {
-	return slices.DeleteFunc(slices.Clone(instances), func(s *state.Service) bool { return !q.hasTags(s.Tags) })
 }
 
 // setFiltered says that something was left out of an answer. Agents do not say

@@ -24,12 +24,11 @@ type request struct {
 	run    agent.Run // in which the request arrived; empty if it is the test's own
 	config *agent.Config
 	a      *agent.Agent // set once the lock is held
-	v      release.Version
 	w      http.ResponseWriter
 	r      *http.Request
-	query  url.Values
-	name   string // what follows the path of the route
-	body   []byte
+	parameters
+	name string // what follows the path of the route
+	body []byte
 
 	seeding bool // the request is the test's own
 }
@@ -222,13 +221,4 @@ func (q *request) encode(v any) []byte {
 		return out.Bytes()
 	}
 	return bytes.TrimSuffix(out.Bytes(), []byte("\n"))
-}
-
-// BadRequest is as the function BadRequest, for the texts that 1.8.7 writes
-// something before.
-func (q *request) badRequest(format string, args ...any) error {
-	if q.v == release.V1_8_7 {
-		format = "Bad request: " + format
-	}
-	return refusal.BadRequest(format, args...)
 }
