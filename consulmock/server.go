@@ -64,7 +64,7 @@ func NewServer(opts ...Option) *Server {
 	return s
 }
 
-// New returns an agent that has just started. s.mu must be held.
+// newAgent returns an agent that has just started. s.mu must be held.
 func (s *Server) newAgent() *agent.Agent {
 	return agent.New(&s.config.agent, agent.Host{Lock: &s.mu, Probes: &s.probes}, s.life.Run, s.starts)
 }

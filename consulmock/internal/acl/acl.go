@@ -47,8 +47,8 @@ var (
 // Control is the access control of the server.
 type Control struct {
 	On           bool
-	BySecret     map[string]*Authorizer
-	ByAccessor   map[string]*Authorizer
+	bySecret     map[string]*Authorizer
+	byAccessor   map[string]*Authorizer
 	Policies     map[string]string // rules by the policy's name
 	SeedToken    string            // what the test's own registrations carry
 	anonymous    *Authorizer
@@ -60,13 +60,12 @@ type Control struct {
 // everything.
 func New(on bool, node string, tokens []Token, agentToken *string) *Control {
 	a := &Control{
-		On:           on,
-		BySecret:     make(map[string]*Authorizer),
-		ByAccessor:   make(map[string]*Authorizer),
-		Policies:     make(map[string]string),
-		anonymous:    &Authorizer{Anonymous: true},
-		AgentToken:   agentToken,
-		DefaultToken: "",
+		On:         on,
+		bySecret:   make(map[string]*Authorizer),
+		byAccessor: make(map[string]*Authorizer),
+		Policies:   make(map[string]string),
+		anonymous:  &Authorizer{Anonymous: true},
+		AgentToken: agentToken,
 	}
 	if a.On {
 		a.SeedToken = DeriveID("seed", node)
@@ -91,10 +90,21 @@ func (a *Control) Add(secret, accessor string, rules []Rule) *Authorizer {
 	if accessor == "" {
 		accessor = DeriveID("accessor", secret)
 	}
-	authz := &Authorizer{Accessor: accessor, Secret: secret, rules: rules}
-	a.BySecret[secret] = authz
-	a.ByAccessor[accessor] = authz
+	authz := &Authorizer{Accessor: accessor, secret: secret, rules: rules}
+	a.bySecret[secret] = authz
+	a.byAccessor[accessor] = authz
 	return authz
+}
+
+// Remove removes the token with that accessor, and reports whether there was one.
+func (a *Control) Remove(accessor string) bool {
+	z := a.byAccessor[accessor]
+	if z == nil {
+		return false
+	}
+	delete(a.bySecret, z.secret)
+	delete(a.byAccessor, accessor)
+	return true
 }
 
 // DeriveID returns a UUID that follows from its arguments.
@@ -107,7 +117,7 @@ func DeriveID(parts ...string) string {
 type Authorizer struct {
 	Anonymous bool
 	Accessor  string
-	Secret    string
+	secret    string
 	rules     []Rule
 }
 
@@ -201,7 +211,7 @@ func (a *Control) Resolve(token string) (*Authorizer, error) {
 	if token == "" {
 		return a.anonymous, nil
 	}
-	if z := a.BySecret[token]; z != nil {
+	if z := a.bySecret[token]; z != nil {
 		return z, nil
 	}
 	return nil, errACLNotFound

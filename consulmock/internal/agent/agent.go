@@ -1,5 +1,5 @@
 // Package agent is the local agent: its services and checks, what it does to them by
-// itself, and how it keeps the catalog up to date. It knows nothing of HTTP.
+// itself, and how it keeps the catalog up to date. It knows nothing of the API.
 package agent
 
 import (
@@ -20,13 +20,13 @@ import (
 type Config struct {
 	Version     release.Version
 	Node        string
-	NodeID      string
+	NodeID      string // derived from the name of the node if empty
 	NodeMeta    map[string]string
 	Datacenter  string
-	DefaultDeny bool
+	DefaultDeny bool // access is controlled
 	Tokens      []acl.Token
-	AgentToken  *string
-	Probes      bool
+	AgentToken  *string // what the agent uses for itself; nil allows everything
+	Probes      bool    // HTTP, TCP and UDP checks are run
 }
 
 // Host is what an agent shares with the server that it belongs to.
@@ -185,7 +185,7 @@ func (a *Agent) after(d time.Duration, f func()) *time.Timer {
 // node returns the agent's node in the catalog, which somebody may have removed.
 func (a *Agent) node() *state.Node { return a.Store.Node(a.Config.Node) }
 
-// EnsureNode returns the agent's node in the catalog, and makes it if needed.
+// ensureNode returns the agent's node in the catalog, and makes it if needed.
 func (a *Agent) ensureNode() *state.Node {
 	if n := a.node(); n != nil {
 		return n

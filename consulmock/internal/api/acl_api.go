@@ -30,7 +30,7 @@ func createPolicy(q *request) (any, error) {
 	}{acl.DeriveID("policy", p.Name), p.Name, p.Description, p.Rules, "", q.a.Store.Index, q.a.Store.Index}, nil
 }
 
-// ACLWrite reads the body of a change of the access control, if the token allows
+// aclWrite reads the body of a change of the access control, if the token allows
 // it.
 func (q *request) aclWrite(body any) error {
 	if !q.a.ACL.On {
@@ -91,12 +91,9 @@ func deleteToken(q *request) (any, error) {
 	if err := q.aclWrite(nil); err != nil {
 		return nil, err
 	}
-	authz := q.a.ACL.ByAccessor[q.name]
-	if authz == nil {
+	if !q.a.ACL.Remove(q.name) {
 		return nil, errors.New("ACL not found")
 	}
-	delete(q.a.ACL.BySecret, authz.Secret)
-	delete(q.a.ACL.ByAccessor, authz.Accessor)
 	q.a.Store.Index++
 	if q.v == release.V1_21_4 {
 		q.a.Store.Notify(state.ACLKey)

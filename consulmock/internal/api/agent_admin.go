@@ -96,7 +96,7 @@ func agentLeave(q *request) (any, error) {
 	return nil, nil
 }
 
-// AgentToken answers PUT /v1/agent/token/{kind}.
+// agentToken answers PUT /v1/agent/token/{kind}.
 func agentToken(q *request) (any, error) {
 	if !q.a.ACL.On {
 		return nil, refusal.New(http.StatusUnauthorized, "ACL support disabled")

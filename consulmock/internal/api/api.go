@@ -18,10 +18,10 @@ import (
 
 // Config says how an agent responds to requests.
 type Config struct {
-	Compact     bool
-	Streaming   bool
-	Translate   bool
-	DefaultWait time.Duration
+	Compact     bool          // JSON is not indented, as outside development mode
+	Streaming   bool          // by the streaming backend, where 1.21.4 does
+	Translate   bool          // says that addresses are translated
+	DefaultWait time.Duration // of blocking queries
 	MaxWait     time.Duration
 }
 

@@ -215,8 +215,8 @@ func (p *parameters) tagged(instances []*state.Service) []*state.Service {
 	return slices.DeleteFunc(instances, func(s *state.Service) bool { return !p.hasTags(s.Tags) })
 }
 
-// BadRequest is as the function BadRequest, for the texts that 1.8.7 writes
-// something before.
+// badRequest is as refusal.BadRequest, for the texts that 1.8.7 writes something
+// before.
 func (p *parameters) badRequest(format string, args ...any) error {
 	if p.v == release.V1_8_7 {
 		format = "Bad request: " + format
