@@ -72,7 +72,7 @@ func (c *config) check() error {
 	}
 	secrets := map[string]bool{}
 	for i, t := range c.agent.Tokens {
-		switch _, err := acl.Parse(t.Rules); {
+		switch _, err := acl.ParseRules(t.Rules); {
 		case err != nil:
 			return fmt.Errorf("rules of token %d: %w", i+1, err)
 		case t.SecretID == "":

@@ -69,14 +69,14 @@ func New(on bool, node string, tokens []Token, agentToken *string) *Control {
 	}
 	if a.On {
 		a.SeedToken = DeriveID("seed", node)
-		rules, err := Parse(ManagementRules)
+		rules, err := ParseRules(ManagementRules)
 		if err != nil {
 			panic("consulmock: " + err.Error()) // the rules are constant
 		}
 		a.Add(a.SeedToken, "", rules)
 	}
 	for _, t := range tokens {
-		rules, err := Parse(t.Rules)
+		rules, err := ParseRules(t.Rules)
 		if err != nil {
 			panic("consulmock: rules of a token: " + err.Error())
 		}

@@ -33,7 +33,7 @@ func TestRules(t *testing.T) {
 		{`service "web" { policy = "deny" } service "web" { policy = "write" }`, ServiceRead, "web", false},
 		{`service "web" { policy = "read" } service "web" { policy = "write" }`, ServiceWrite, "web", true},
 	} {
-		rules, err := Parse(test.rules)
+		rules, err := ParseRules(test.rules)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -63,7 +63,7 @@ func TestRulesSyntax(t *testing.T) {
 		` {"Service":[{"web":[{"policy":"write"}]}]} and so on`,
 		"{\"service\": {\n\"we\\u0062\": {\"policy\":\"write\",\"intentions\":\"\"}}}",
 	} {
-		rules, err := Parse(text)
+		rules, err := ParseRules(text)
 		if want := []Rule{{resource: "service", name: "web", access: "write"}}; err != nil || !slices.Equal(rules, want) {
 			t.Errorf("%s: got %v, %v", text, rules, err)
 		}
@@ -80,7 +80,7 @@ func TestRulesSyntax(t *testing.T) {
 	}
 	all.WriteString(`key_prefix "b/" { policy = "list" }`)
 	want = append(want, Rule{"key", "b/", true, "list"})
-	if rules, err := Parse(all.String()); err != nil || !slices.Equal(rules, want) {
+	if rules, err := ParseRules(all.String()); err != nil || !slices.Equal(rules, want) {
 		t.Errorf("got %v, %v", rules, err)
 	}
 }
@@ -133,7 +133,7 @@ func TestRulesErrors(t *testing.T) {
 		strings.Repeat(`service {`, 100):           `line 1: more than 20 blocks in each other`,
 		"service \"web\" { policy = \"read\" }\n\n\n" + `unknown "\u00e9" {}`: `line 4: unknown rule "unknown"`,
 	} {
-		if rules, err := Parse(text); err == nil || !strings.HasPrefix(err.Error(), want) {
+		if rules, err := ParseRules(text); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%s\n got %v, %v\nwant %s", text, rules, err, want)
 		}
 	}
@@ -146,7 +146,7 @@ func FuzzRules(f *testing.F) {
 	f.Add(`{"service":[{"web":[{"policy":"write"}]}],"operator":"read"}`)
 	f.Add("key \"a\" { policy = \"list\" sentinel { code = <<E\n}\nE\n } } /* */")
 	f.Fuzz(func(t *testing.T, text string) {
-		rules, err := Parse(text)
+		rules, err := ParseRules(text)
 		if err != nil {
 			if !strings.HasPrefix(err.Error(), "line ") {
 				t.Errorf("%q: %v", text, err)
@@ -165,7 +165,7 @@ func FuzzRules(f *testing.F) {
 			}
 			fmt.Fprintf(&again, "%s %q { policy = %q }\n", word, r.name, r.access)
 		}
-		if got, err := Parse(again.String()); err != nil || !slices.Equal(got, rules) {
+		if got, err := ParseRules(again.String()); err != nil || !slices.Equal(got, rules) {
 			t.Errorf("%q: got %v, %v; want %v", text, got, err, rules)
 		}
 	})

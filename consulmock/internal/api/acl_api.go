@@ -19,7 +19,7 @@ func createPolicy(q *request) (any, error) {
 	if err := q.aclWrite(&p); err != nil {
 		return nil, err
 	}
-	if _, err := acl.Parse(p.Rules); err != nil {
+	if _, err := acl.ParseRules(p.Rules); err != nil {
 		return nil, fmt.Errorf("Failed to parse ACL rules: %w", err)
 	}
 	q.a.ACL.Policies[p.Name] = p.Rules
@@ -64,7 +64,7 @@ func createToken(q *request) (any, error) {
 		if !ok {
 			return nil, fmt.Errorf("No such ACL policy with name %q", p.Name)
 		}
-		more, err := acl.Parse(text)
+		more, err := acl.ParseRules(text)
 		if err != nil {
 			return nil, err
 		}

@@ -28,7 +28,7 @@ func catalogDatacenters(q *request) (any, error) {
 // catalogNodes answers GET /v1/catalog/nodes.
 func catalogNodes(q *request) (any, error) {
 	st := q.a.Store
-	return q.read(read{
+	return q.perform(query{
 		target: filter.Node,
 		index:  func() uint64 { return st.Indexes[state.NodesTable] },
 		keys:   func() []string { return []string{state.RecordWatch(state.NodesByName)} },
@@ -43,7 +43,7 @@ func catalogNodes(q *request) (any, error) {
 // catalogServices answers GET /v1/catalog/services.
 func catalogServices(q *request) (any, error) {
 	st := q.a.Store
-	return q.read(read{
+	return q.perform(query{
 		target: filter.CatalogService, cache: true, noFilter: q.v == release.V1_8_7,
 		index: func() uint64 {
 			if len(q.query["node-meta"]) > 0 {
@@ -101,7 +101,7 @@ func catalogConnect(q *request) (any, error) {
 // readCatalogService is a read of the instances that an index has for a name.
 func (q *request) readCatalogService(byName string, instances func() []*state.Service) (any, error) {
 	st := q.a.Store
-	return q.read(read{
+	return q.perform(query{
 		missing: "Missing service name", target: filter.CatalogService, cache: true,
 		index: func() uint64 {
 			if len(instances()) == 0 {
@@ -162,7 +162,7 @@ var nullBody = &answer{}
 // the filter and the token left some out.
 func (q *request) readNode(shape func(*state.Node, []*serviceJSON) any) (any, error) {
 	st := q.a.Store
-	return q.read(read{
+	return q.perform(query{
 		missing: "Missing node name", target: filter.NodeService,
 		index: func() uint64 { return st.NodeIndex(q.name) },
 		keys: func() []string {
@@ -201,7 +201,7 @@ func (q *request) readNode(shape func(*state.Node, []*serviceJSON) any) (any, er
 // catalogGatewayServices answers GET /v1/catalog/gateway-services/{gateway}. The
 // fake has no gateways.
 func catalogGatewayServices(q *request) (any, error) {
-	return q.read(read{
+	return q.perform(query{
 		missing: "Missing gateway name", target: filter.CatalogService, noFilter: true,
 		index: func() uint64 { return 1 },
 		keys:  func() []string { return nil }, // it waits all the same

@@ -14,9 +14,9 @@ import (
 func healthService(q *request) (any, error) {
 	st, name := q.a.Store, strings.ToLower(q.name)
 	if q.query.Get("peer") != "" && q.v == release.V1_21_4 {
-		return q.read(q.noInstances())
+		return q.perform(q.noInstances())
 	}
-	return q.read(read{
+	return q.perform(query{
 		missing: "Missing service name", target: filter.ServiceEntry, cache: true, stream: state.ServiceKey(name),
 		index:  func() uint64 { return st.ServiceIndex(q.name) },
 		keys:   func() []string { return q.instanceKeys(name) },
@@ -42,8 +42,8 @@ func (q *request) instanceKeys(name string) []string {
 }
 
 // noInstances is a read of the instances of a service that has none, ever.
-func (q *request) noInstances() read {
-	return read{
+func (q *request) noInstances() query {
+	return query{
 		missing: "Missing service name", target: filter.ServiceEntry,
 		index: func() uint64 { return 1 },
 		keys:  func() []string { return nil }, // it waits all the same
@@ -73,7 +73,7 @@ func healthConnect(q *request) (any, error) {
 		q.w.Header().Set("X-Consul-Effective-Consistency", o.consistency)
 		return []struct{}{}, err
 	}
-	return q.read(read{
+	return q.perform(query{
 		missing: "Missing service name", target: filter.ServiceEntry, cache: true, stream: state.MeshKey(q.name),
 		index: func() uint64 {
 			index, found := uint64(0), false
@@ -98,11 +98,11 @@ func healthConnect(q *request) (any, error) {
 
 // healthIngress answers GET /v1/health/ingress/{service}. The fake has no
 // gateways.
-func healthIngress(q *request) (any, error) { return q.read(q.noInstances()) }
+func healthIngress(q *request) (any, error) { return q.perform(q.noInstances()) }
 
 // healthNode answers GET /v1/health/node/{node}.
 func healthNode(q *request) (any, error) {
-	return q.readChecks(checksRead{missing: "Missing node name", watched: state.RecordWatch(state.ChecksByNode, q.name), find: func() []*state.Check {
+	return q.readChecks(checksQuery{missing: "Missing node name", watched: state.RecordWatch(state.ChecksByNode, q.name), find: func() []*state.Check {
 		n := q.a.Store.Node(q.name)
 		if n == nil {
 			return nil
@@ -114,7 +114,7 @@ func healthNode(q *request) (any, error) {
 // healthChecks answers GET /v1/health/checks/{service}.
 func healthChecks(q *request) (any, error) {
 	name := strings.ToLower(q.name)
-	r := checksRead{missing: "Missing service name", watched: state.RecordWatch(state.ChecksByService, name), find: func() []*state.Check {
+	r := checksQuery{missing: "Missing service name", watched: state.RecordWatch(state.ChecksByService, name), find: func() []*state.Check {
 		return q.a.Store.ChecksWhere(func(n *state.Node, c *state.Check) bool {
 			return strings.ToLower(c.ServiceName) == name && q.hasNodeMeta(n.Meta)
 		})
@@ -129,7 +129,7 @@ func healthChecks(q *request) (any, error) {
 func healthState(q *request) (any, error) {
 	name := strings.ToLower(q.name)
 	isAny := q.name == string(consul.HealthAny)
-	r := checksRead{missing: "Missing check state", watched: state.RecordWatch(state.ChecksByState, name), find: func() []*state.Check {
+	r := checksQuery{missing: "Missing check state", watched: state.RecordWatch(state.ChecksByState, name), find: func() []*state.Check {
 		return q.a.Store.ChecksWhere(func(n *state.Node, c *state.Check) bool {
 			same := c.Status == q.name || q.v == release.V1_21_4 && strings.ToLower(c.Status) == name
 			return (same || isAny) && q.hasNodeMeta(n.Meta)
@@ -141,8 +141,8 @@ func healthState(q *request) (any, error) {
 	return q.readChecks(r)
 }
 
-// checksRead is a read of checks.
-type checksRead struct {
+// checksQuery is a read of checks.
+type checksQuery struct {
 	missing string
 	watched string        // what an agent watches
 	index   func() uint64 // that of the table if nil
@@ -150,11 +150,11 @@ type checksRead struct {
 }
 
 // readChecks performs a read of checks.
-func (q *request) readChecks(r checksRead) (any, error) {
+func (q *request) readChecks(r checksQuery) (any, error) {
 	if r.index == nil {
 		r.index = func() uint64 { return q.a.Store.Indexes[state.ChecksTable] }
 	}
-	return q.read(read{
+	return q.perform(query{
 		missing: r.missing, target: filter.HealthCheck, index: r.index,
 		keys: func() []string { return []string{r.watched} },
 		result: func(authz *acl.Authorizer, keep predicate) (any, bool, error) {

@@ -48,8 +48,8 @@ func collectMap[T, S any](items map[string]T, allowed func(T) bool, shape func(T
 	return m, filtered, nil
 }
 
-// read is a read of the catalog.
-type read struct {
+// query is a read of the catalog.
+type query struct {
 	missing  string        // what is said if there is no name; empty where none is needed
 	target   filter.Target // what filter is about
 	noFilter bool          // filter is ignored
@@ -65,8 +65,8 @@ type read struct {
 	result func(authz *acl.Authorizer, keep predicate) (body any, filtered bool, err error)
 }
 
-// read performs a read.
-func (q *request) read(r read) (any, error) {
+// perform responds to a query.
+func (q *request) perform(r query) (any, error) {
 	o, err := q.readOptions()
 	if err != nil {
 		return nil, err
@@ -81,12 +81,12 @@ func (q *request) read(r read) (any, error) {
 	streaming := r.stream != "" && q.streams(o)
 	keep, err := q.prepare(&r, streaming)
 	if err != nil {
-		return nil, q.readFailed(&r, err)
+		return nil, q.failedQuery(&r, err)
 	}
 	if passing {
 		keep = onlyPassing(keep)
 	}
-	e := evaluation{read: &r, keep: keep, byIndex: r.byIndex && !streaming}
+	e := evaluation{query: &r, keep: keep, byIndex: r.byIndex && !streaming}
 	index, err := q.block(o, &e, streaming)
 	if err != nil {
 		return nil, err
@@ -95,7 +95,7 @@ func (q *request) read(r read) (any, error) {
 		e.run(q)
 	}
 	if e.err != nil {
-		return nil, q.readFailed(&r, e.err)
+		return nil, q.failedQuery(&r, e.err)
 	}
 	q.setMeta(o, index, streaming)
 	q.setFiltered(e.authz, e.filtered)
@@ -107,7 +107,7 @@ func (q *request) read(r read) (any, error) {
 
 // evaluation is the result of a read at a moment.
 type evaluation struct {
-	*read
+	*query
 	keep    predicate
 	byIndex bool
 	isOver  bool // the wait ended without a change
@@ -127,7 +127,7 @@ func (e *evaluation) run(q *request) {
 }
 
 // prepare returns the filter of a read, or why the servers refuse the read.
-func (q *request) prepare(r *read, streaming bool) (keep predicate, err error) {
+func (q *request) prepare(r *query, streaming bool) (keep predicate, err error) {
 	if dc := q.query.Get("dc"); dc != "" && dc != q.config.Datacenter {
 		return nil, errors.New("No path to datacenter")
 	}
@@ -147,9 +147,9 @@ func (q *request) prepare(r *read, streaming bool) (keep predicate, err error) {
 	return keep, err
 }
 
-// readFailed returns the error of a read that the servers refuse, with the
+// failedQuery returns the error of a read that the servers refuse, with the
 // headers that it has.
-func (q *request) readFailed(r *read, err error) error {
+func (q *request) failedQuery(r *query, err error) error {
 	if q.v == release.V1_21_4 && r.target == filter.ServiceEntry {
 		return err
 	}
