@@ -40,10 +40,11 @@ func startProbe(c *Check) (stop context.CancelFunc) {
 		return nil
 	}
 	ctx, stop := context.WithCancel(c.a.run)
+	interval := c.def.Interval.D // the definition may be replaced by one that is run otherwise
 	c.a.host.Probes.Add(1)
 	go func() {
 		defer c.a.host.Probes.Done()
-		wait := rand.N(c.def.Interval.D)
+		wait := rand.N(interval)
 		for {
 			timer := time.NewTimer(wait)
 			select {
@@ -54,7 +55,7 @@ func startProbe(c *Check) (stop context.CancelFunc) {
 			}
 			status, output := run(ctx)
 			c.recordRun(ctx, status, output)
-			wait = c.def.Interval.D
+			wait = interval
 		}
 	}()
 	return stop
@@ -174,7 +175,7 @@ func tcpProbe(c *Check) func(ctx context.Context) (status, output string) {
 // udpProbe returns a run of a UDP check: silence is as good as an answer, only a
 // refusal is not.
 func udpProbe(c *Check) func(ctx context.Context) (status, output string) {
-	address, timeout := c.def.UDP, c.probeTimeout()
+	address, timeout, sent := c.def.UDP, c.probeTimeout(), c.Rec.ServiceID
 	dialer := &net.Dialer{Timeout: timeout}
 	return func(ctx context.Context) (string, string) {
 		critical := string(consul.HealthCritical)
@@ -185,7 +186,7 @@ func udpProbe(c *Check) func(ctx context.Context) (status, output string) {
 		defer conn.Close()
 		defer context.AfterFunc(ctx, func() { conn.Close() })()
 		conn.SetDeadline(time.Now().Add(timeout))
-		if _, err := io.WriteString(conn, c.Rec.ServiceID); err != nil {
+		if _, err := io.WriteString(conn, sent); err != nil {
 			return critical, err.Error()
 		}
 		_, err = conn.Read(make([]byte, 1))
