@@ -2,8 +2,12 @@ package consulmock
 
 import (
 	"fmt"
+	"net/http"
+	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/lictor-go/consul/consulmock/internal/api"
 )
 
 func TestTokensWithWrongRules(t *testing.T) {
@@ -71,6 +75,79 @@ func TestTokens(t *testing.T) {
 			}
 			s.Close()
 		}
+	}
+}
+
+// A management token is refused by no endpoint that the server has.
+func TestManagementToken(t *testing.T) {
+	for _, version := range []string{"1.8.7", "1.21.4"} {
+		s := New(t, WithVersion(version), WithTokens(ManagementToken("root")))
+		for _, rt := range api.Routes {
+			path := rt.Path
+			if rt.Method == "" || strings.HasSuffix(path, "/leave") || strings.HasSuffix(path, "/monitor") || strings.HasSuffix(path, "/stream") {
+				continue
+			}
+			r := ask(t, s, rt.Method, path+"?token=root", `{"Name":"a","Node":"a","Address":"a","Token":"a"}`)
+			if got := text(t, r); r.StatusCode == http.StatusForbidden {
+				t.Errorf("%s: %s %s: %s", version, rt.Method, path, got)
+			}
+		}
+	}
+}
+
+// What the tokens for reading and for services allow, with prefixes that have to be
+// quoted too.
+func TestReadAndServiceTokens(t *testing.T) {
+	const prefix = `we"b\é `
+	s := New(t, WithTokens(ManagementToken("root"), ReadToken("read"), ServiceToken("service", prefix)))
+	name := prefix + "1"
+	body := fmt.Sprintf(`{"Name":%q}`, name)
+	for _, test := range []struct {
+		token, method, target, body string
+		want                        int
+	}{
+		{"read", "PUT", "/v1/agent/service/register", body, 403},
+		{"service", "PUT", "/v1/agent/service/register", body, 200},
+		{"service", "PUT", "/v1/agent/service/register", `{"Name":"db"}`, 403},
+		{"root", "PUT", "/v1/agent/service/register", `{"Name":"db"}`, 200},
+		{"read", "GET", "/v1/agent/service/db", "", 200},
+		{"service", "GET", "/v1/agent/service/db", "", 200},
+		{"read", "PUT", "/v1/agent/service/deregister/db", "", 403},
+		{"service", "PUT", "/v1/agent/service/deregister/db", "", 403},
+		{"service", "PUT", "/v1/agent/service/deregister/" + url.PathEscape(name), "", 200},
+		{"read", "PUT", "/v1/agent/maintenance?enable=true", "", 403},
+		{"service", "PUT", "/v1/catalog/register", `{"Node":"ext","Address":"a"}`, 403},
+	} {
+		if r := ask(t, s, test.method, test.target, test.body, "X-Consul-Token: "+test.token); r.StatusCode != test.want {
+			t.Errorf("%s %s %s %s: got %s, want %d", test.token, test.method, test.target, test.body, text(t, r), test.want)
+		}
+	}
+	for _, token := range []string{"read", "service"} {
+		if got := text(t, ask(t, s, "GET", "/v1/catalog/nodes?token="+token, "")); !strings.Contains(got, "node1") {
+			t.Errorf("%s: got %s", token, got)
+		}
+	}
+}
+
+// With access control and no tokens everything is refused or hidden. The accessor
+// that is derived from a secret does not tell it, and is the same each time.
+func TestDefaultDeny(t *testing.T) {
+	s := New(t, WithCompactJSON(true), WithACLDefaultDeny())
+	s.AddService(registration("web"))
+	for target, want := range map[string]string{
+		"/v1/agent/self": "403", "/v1/agent/services": "200 {}", "/v1/health/service/web": "200 []", "/v1/catalog/nodes": "200 []",
+	} {
+		if got := text(t, ask(t, s, "GET", target, "")); !strings.HasPrefix(got, want) {
+			t.Errorf("%s: got %s, want %s", target, got, want)
+		}
+	}
+	var said []string
+	for range 2 {
+		s := New(t, WithTokens(Token{SecretID: "5ecre7-token"}))
+		said = append(said, text(t, ask(t, s, "GET", "/v1/agent/self?token=5ecre7-token", "")))
+	}
+	if said[0] != said[1] || !strings.Contains(said[0], "AccessorID '") || strings.Contains(said[0], "5ecre7") {
+		t.Errorf("got %q", said)
 	}
 }
 

@@ -14,9 +14,9 @@
 //		...
 //	}
 //
-// It answers as Consul 1.21.4 does, or as 1.8.7 on request; see [WithVersion].
-// Its answers are compared with more than 6,000 recorded ones of real agents of
-// both versions: status, headers and body, and what wakes a blocking query.
+// It responds as Consul 1.21.4 does, or as 1.8.7 with [WithVersion]. Its responses
+// are compared with more than 6,000 recorded ones of real agents of both versions:
+// status, headers and body, and what wakes a blocking query.
 //
 // # Given, when, then
 //
@@ -56,10 +56,11 @@
 // DeregisterCriticalServiceAfter is at least a minute, and is looked at every 30
 // seconds after the server was made. Blocking queries wait 5 minutes by default
 // and 10 at most, and up to a sixteenth longer at random unless the streaming
-// backend answers. The agent puts its part of the catalog right every one to two
+// backend serves them. The agent corrects its part of the catalog every one to two
 // minutes; a new output of a check that keeps its status is written to the
 // catalog within some minutes; every other change at once, before the request
-// that made it is answered.
+// that made it ends. An alias check that a request registers has its first
+// result a millisecond later, and learns within a minute what it is not told of.
 //
 // # What it models
 //
@@ -73,24 +74,24 @@
 //     Knownleader header that is always false; see [WithStreaming].
 //   - The parameters of reads: passing, tag, node-meta, filter, stale, consistent,
 //     cached, near (which changes no order), dc, pretty.
-//   - Access control, if tokens are given; see [WithTokens]. Rules are for service,
-//     node, agent, operator and acl. Policies and tokens can be made, and tokens
-//     deleted, through /v1/acl/policy and /v1/acl/token.
-//   - What an agent says of itself: self, host, metrics, members, version, and the
+//   - Access control, if tokens are given; see [Token]. Rules for service, node,
+//     agent, operator and acl have an effect. Policies and tokens can be made, and
+//     tokens deleted, through /v1/acl/policy and /v1/acl/token.
+//   - What an agent reports of itself: self, host, metrics, members, version, and the
 //     log through monitor. The machine is made up, and so are the numbers.
 //   - How an agent refuses: unknown fields, wrong types, unclean paths, wrong
 //     methods, in the agent's own words.
 //   - Ends and starts, with and without a data directory; see [Server.Restart].
 //
-// HTTP, TCP and UDP checks are run at their interval only if asked to; see
+// HTTP, TCP and UDP checks are run at their interval only with
 // [WithProbes]. Otherwise [Server.SetCheckStatus] decides. Other checks than those
 // and TTL, alias and maintenance are never run.
 //
-// # Trouble and recordings
+// # Failures and recordings
 //
-// [Server.Inject] makes requests fail, hang, arrive late or be answered with
-// something else, and counts them. [Record] is a proxy that writes down what a
-// real agent answers, and [Replay] a server that answers from that. The command
+// [Server.Inject] makes requests fail, hang, arrive late or get another response,
+// and counts them. [Record] is a proxy that records the responses of a real agent,
+// and [Replay] a server that responds from such a recording. The command
 // cmd/consulmock serves all of it to programs in other languages, with a page of
 // the state at /ui/, which is at [Server.URL] too.
 //
@@ -102,13 +103,14 @@
 // simulate the loss of the leader and other failures.
 //
 // The key-value store, sessions, events, prepared queries, transactions,
-// coordinates, snapshots, the operator's endpoints, configuration entries,
+// coordinates, snapshots, the operator's endpoints except for the peers of raft,
+// configuration entries,
 // intentions, peering, the certificates of the mesh, and the rest of the access
-// control answer 501, with a body that says that it is the fake that lacks them.
+// control respond with 501 and a body that names the fake as the reason.
 // Gateways, DNS, gRPC and TLS do not exist. Script and Docker checks are refused
 // as agents do by default. agent/self has a fraction of an agent's debugging
 // information, and the hashes of policies and tokens are empty.
 //
-// An agent takes a client's connection limit of 200; the fake has none unless
-// [WithMaxConnsPerClient] sets it. A request's body is read up to 64 MiB.
+// An agent allows a client 200 connections; the fake has no limit unless
+// [WithMaxConnsPerClient] sets one. A request's body is read up to 64 MiB.
 package consulmock

@@ -9,7 +9,7 @@ import (
 
 // Dump returns the state of the server as text, for the log of a failing test:
 // the agent's services and checks, the catalog with its indexes, the requests
-// that wait, and the last ones that were answered.
+// that wait, and the last ones that have a response.
 func (s *Server) Dump() string {
 	var b strings.Builder
 	s.mu.Lock()

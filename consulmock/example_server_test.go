@@ -170,9 +170,9 @@ func ExampleNewReplayServer() {
 	client.Agent().Services(ctx, nil)
 	// Output:
 	// 127.0.0.1:19503 <nil>
-	// consulmock: testdata/status-1.8.7.har has no answer for GET /v1/agent/services;
+	// consulmock: testdata/status-1.8.7.har has no response for GET /v1/agent/services;
 	// the nearest is e002 GET /v1/status/peers:
-	// 	path: recorded /v1/status/peers, asked /v1/agent/services
+	// 	path: recorded /v1/status/peers, requested /v1/agent/services
 }
 
 // With probes the fake runs HTTP, TCP and UDP checks as an agent does.

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// intercept answers a request itself or leaves it to next.
+// intercept responds to a request itself or leaves it to next.
 func (t *faultTable) intercept(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	f := t.take(r)
 	if f == nil {
@@ -54,7 +54,7 @@ func (f *Fault) wait(r *http.Request) {
 	}
 }
 
-// answer answers instead of the agent.
+// answer responds instead of the agent.
 func (f *Fault) answer(w http.ResponseWriter, r *http.Request) {
 	status, body := cmp.Or(f.Status, http.StatusOK), f.Body
 	switch {
@@ -78,7 +78,7 @@ func (f *Fault) answer(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, body)
 }
 
-// keptAnswer holds an answer back. It is not for endless ones.
+// keptAnswer buffers a response. It is not for endless ones.
 type keptAnswer struct {
 	header http.Header
 	status int
@@ -101,7 +101,7 @@ func (k *keptAnswer) Write(p []byte) (int, error) {
 	return k.body.Write(p)
 }
 
-// send sends the kept answer with what the fault changes in it.
+// send sends the buffered response with what the fault changes in it.
 func (f *Fault) send(w http.ResponseWriter, r *http.Request, kept *keptAnswer) {
 	if f.Drop != NoDrop {
 		drop(w, f.Drop == ResetAnswer)

@@ -14,7 +14,7 @@ import (
 
 // Fault is what goes wrong with requests, for [Server.Inject]. The fields Method
 // to Always select the requests; their zero values select the next request,
-// whatever it is. The other fields say what happens, in the order in which they
+// whatever it is. The other fields are what happens, in the order in which they
 // are listed: the request waits, then the fault may respond instead of the agent,
 // and then it may change the response. They combine.
 //
@@ -122,7 +122,7 @@ type Fault struct {
 	Endless bool
 }
 
-// Drop is a way in which a connection ends without an answer.
+// Drop is a way in which a connection ends without a response.
 type Drop int
 
 const (
@@ -132,7 +132,7 @@ const (
 	// DropRequest closes the connection before the agent has seen the request.
 	DropRequest
 
-	// DropAnswer closes the connection after the agent has done what was asked.
+	// DropAnswer closes the connection after the agent has done what was requested.
 	DropAnswer
 
 	// ResetRequest is like DropRequest, but the client sees that the connection
@@ -144,7 +144,7 @@ const (
 	ResetAnswer
 )
 
-// ZeroIndex is the [Fault.Index] that sets the index of an answer to 0.
+// ZeroIndex is the [Fault.Index] that sets the index of a response to 0.
 const ZeroIndex uint64 = 1<<64 - 1
 
 // Inject makes requests go wrong as f describes. All faults with Always apply to
@@ -156,7 +156,7 @@ const ZeroIndex uint64 = 1<<64 - 1
 // Drop, count as the same thing. The returned function removes the fault; it may be
 // called at any time, and more than once.
 //
-// Inject panics if f.Path is malformed or if f asks for something impossible.
+// Inject panics if f.Path is malformed or if f contradicts itself.
 func (s *Server) Inject(f Fault) (remove func()) { return s.faults.add(f) }
 
 // faultTable holds the faults that wait for their requests. The zero faultTable
@@ -217,7 +217,7 @@ func (f *Fault) check() error {
 	}
 	switch {
 	case answers > 1:
-		return errors.New("more than one answer: want at most one of DropRequest or ResetRequest, NoLeader, RateLimit, and Status with Body")
+		return errors.New("more than one response: want at most one of DropRequest or ResetRequest, NoLeader, RateLimit, and Status with Body")
 	case f.Status != 0 && (f.Status < 200 || f.Status > 999):
 		return fmt.Errorf("Status %d: want 200 to 999", f.Status)
 	case (f.Status == http.StatusNoContent || f.Status == http.StatusNotModified) && (f.Body != "" || f.Endless):

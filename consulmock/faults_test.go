@@ -285,7 +285,7 @@ func TestInjectRefuses(t *testing.T) {
 		{Fault{Path: "["}, `Path "["`},
 		{Fault{Path: "v1/agent/self"}, `consulmock: Fault: Path "v1/agent/self": want a slash at the beginning`},
 		{Fault{Path: "**"}, `Path "**": want a slash`},
-		{Fault{Status: 500, NoLeader: true}, "more than one answer"},
+		{Fault{Status: 500, NoLeader: true}, "more than one response"},
 		{Fault{Status: 99}, "Status 99"},
 		{Fault{Status: 1000}, "Status 1000: want 200 to 999"},
 		{Fault{Status: 204, Body: "x"}, "Status 204 has no Body"},

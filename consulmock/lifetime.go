@@ -24,7 +24,7 @@ type life struct {
 	end       context.CancelFunc
 	http      *http.Server
 	memory    *memnet.Listener
-	socket    net.Listener   // nil until a port is asked for
+	socket    net.Listener   // nil until a port is needed
 	accepting sync.WaitGroup // on the two of them
 	limit     *connLimit     // nil if there is none
 }
@@ -119,7 +119,7 @@ func (s *Server) start(keepState bool) {
 
 // URL returns the address of the server, for clients in any language. The first
 // call opens a port of the loopback interface; until then the server has no
-// socket. It panics if there is no port to be had, or if the first call comes
+// socket. It panics if no port is free, or if the first call comes
 // while the server is stopped.
 func (s *Server) URL() string {
 	s.mu.Lock()
@@ -206,7 +206,7 @@ func (l *life) dial(ctx context.Context) (net.Conn, error) {
 }
 
 // withLifetime serves a request that ends with the life, whoever accepted its
-// connection: a body is read no further, an answer is not written to its end, and
+// connection: a body is read no further, a response is not written to its end, and
 // the context is done. It drops the request if the life is over already.
 func (s *Server) withLifetime(l *life, w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()

@@ -72,7 +72,7 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 	}
 }
 
-// refuse closes a connection and says why. Agents do so at once, which a client
+// refuse closes a connection with the reason. Agents do so at once, which a client
 // that is about to write may see as a broken connection only. To be the same
 // every time, the fake lets the client write and read.
 func (l *life) refuse(c net.Conn) {

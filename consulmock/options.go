@@ -20,7 +20,7 @@ import (
 // later one counts.
 type Option func(*config)
 
-// config is what the options say.
+// config is what the options set.
 type config struct {
 	err      error // the first option that is no good
 	agent    agent.Config
@@ -118,7 +118,7 @@ func WithDatacenter(name string) Option {
 func WithACLDefaultDeny() Option { return func(c *config) { c.agent.DefaultDeny = true } }
 
 // WithTokens adds tokens, and turns access control on as [WithACLDefaultDeny]
-// does. [NewServer] panics if the rules of a token are wrong, and says where.
+// does. [NewServer] panics if the rules of a token are wrong, with the line in the message.
 func WithTokens(tokens ...Token) Option {
 	tokens = slices.Clone(tokens)
 	return func(c *config) {
@@ -139,29 +139,29 @@ func WithAgentToken(secret string) Option { return func(c *config) { c.agent.Age
 // definition until [Server.SetCheckStatus] changes it.
 func WithProbes(on bool) Option { return func(c *config) { c.agent.Probes = on } }
 
-// WithCompactJSON makes answers compact, as those of agents outside development
+// WithCompactJSON makes responses compact, as those of agents outside development
 // mode are. By default they are indented, as those of `consul agent -dev` are.
 func WithCompactJSON(on bool) Option { return func(c *config) { c.api.Compact = on } }
 
-// WithStreaming says whether waits on health/service and health/connect are
-// answered by the streaming backend, as a 1.21.4 agent does unless
+// WithStreaming sets whether waits on health/service and health/connect are
+// served by the streaming backend, as a 1.21.4 agent does unless
 // use_streaming_backend is false. A 1.8.7 agent never does.
 func WithStreaming(on bool) Option { return func(c *config) { c.api.Streaming = on } }
 
-// WithTranslateAddresses makes every answer say that the agent translates
+// WithTranslateAddresses makes every response report that the agent translates
 // addresses. It changes no address: agents translate those of other datacenters
 // only.
 func WithTranslateAddresses(on bool) Option { return func(c *config) { c.api.Translate = on } }
 
 // WithQueryTimes sets the wait of blocking queries without a parameter wait, and
 // the longest wait. They are 5 and 10 minutes by default. Agents, and so the
-// server, use neither for waits on a hash: those wait 10 minutes by default, and as
-// long as the parameter says otherwise.
+// server, use neither for waits on a hash: those wait 10 minutes by default, else
+// as long as the parameter wait.
 func WithQueryTimes(defaultWait, maxWait time.Duration) Option {
 	return func(c *config) { c.api.DefaultWait, c.api.MaxWait = defaultWait, maxWait }
 }
 
-// WithMaxConnsPerClient bounds the number of connections of one client address,
+// WithMaxConnsPerClient limits the number of connections of one client address,
 // idle ones included. A connection beyond it is refused as the agent's version
-// does. There is no bound by default, whereas an agent's default is 200.
+// does. There is no limit by default, whereas an agent's default is 200.
 func WithMaxConnsPerClient(n int) Option { return func(c *config) { c.maxConns = n } }

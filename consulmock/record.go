@@ -61,7 +61,7 @@ type Recorder struct {
 	seq     int
 	err     error // the first failure to write
 
-	http   *http.Server // nil until a port is asked for
+	http   *http.Server // nil until a port is needed
 	addr   string
 	closed bool
 	busy   sync.WaitGroup
@@ -122,7 +122,7 @@ func parseTarget(target string) (*url.URL, error) {
 	if err != nil {
 		return nil, fmt.Errorf("consulmock: target %q: %w", target, err)
 	}
-	u.Path, u.RawPath = strings.TrimSuffix(u.Path, "/"), ""
+	u.Path, u.RawPath = strings.TrimSuffix(u.Path, "/"), strings.TrimSuffix(u.RawPath, "/")
 	return u, nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -305,6 +306,11 @@ func TestRecordCloseEndsHandledExchanges(t *testing.T) {
 		defer c.Close()
 		io.WriteString(c, request)
 		<-begun
+		if strings.Contains(request, "/endless") {
+			if _, err := io.ReadFull(c, make([]byte, 1000)); err != nil { // some of it has passed
+				t.Fatal(err)
+			}
+		}
 	}
 	seen.Wait(2, nil)
 	if err := r.Close(); err != nil {
@@ -312,7 +318,12 @@ func TestRecordCloseEndsHandledExchanges(t *testing.T) {
 	}
 	entries, err := har.Read(file)
 	if err != nil || len(entries) != 2 || entries[0].Failure != failedCanceled || entries[1].Failure != failedCanceled {
-		t.Errorf("got %+v, %v", entries, err)
+		t.Fatalf("got %+v, %v", entries, err)
+	}
+	for _, e := range entries {
+		if isEndless := strings.HasSuffix(e.Request.URL, "/endless"); isEndless != (len(e.Answer.Body) > 0) || isEndless != e.Answer.Content.Partial {
+			t.Errorf("%s: %d bytes, partial %t", e.Request.URL, len(e.Answer.Body), e.Answer.Content.Partial)
+		}
 	}
 }
 
@@ -400,7 +411,7 @@ func TestRecordLargeResponses(t *testing.T) {
 // A request that is too long is refused, and says so.
 func TestRecordLargeRequests(t *testing.T) {
 	agent := New(t)
-	r, _ := recorded(t, agent.URL())
+	r, file := recorded(t, agent.URL())
 	r.most = 10
 	resp, body, err := sendTo(http.DefaultClient, "PUT", r.URL()+"/v1/agent/service/register", `{"Name":"web"}`)
 	if err != nil || resp.StatusCode != http.StatusRequestEntityTooLarge || !strings.Contains(body, "more than 10 bytes") {
@@ -408,6 +419,9 @@ func TestRecordLargeRequests(t *testing.T) {
 	}
 	if n := len(agent.Requests()); n != 0 {
 		t.Errorf("the agent got %d requests", n)
+	}
+	if entries, err := har.Read(file); err != nil || len(entries) != 0 {
+		t.Errorf("recorded %+v, %v", entries, err)
 	}
 	http.DefaultClient.CloseIdleConnections()
 }
@@ -488,5 +502,189 @@ func TestRecordFileMode(t *testing.T) {
 	_, file := recorded(t, "http://127.0.0.1:1", KeepTokens())
 	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("got %v, %v", info.Mode(), err)
+	}
+}
+
+// What is written is HAR 1.2 to programs that insist on it.
+func TestRecordIsHAR(t *testing.T) {
+	agent := New(t)
+	agent.Inject(Fault{Path: "/v1/gone", Drop: DropRequest})
+	r, file := recorded(t, agent.URL())
+	for _, target := range []string{"/v1/agent/service/register?x=1", "/v1/gone"} {
+		sendTo(http.DefaultClient, "PUT", r.URL()+target, `{"Name":"web"}`)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	r.Close()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var har map[string]any
+	if err := json.Unmarshal(data, &har); err != nil {
+		t.Fatal(err)
+	}
+	// needs returns a member, which must be there and of a kind.
+	needs := func(in any, path string, kind any) any {
+		t.Helper()
+		v := in
+		for _, name := range strings.Split(path, ".") {
+			m, _ := v.(map[string]any)
+			v = m[name]
+		}
+		if fmt.Sprintf("%T", v) != fmt.Sprintf("%T", kind) {
+			t.Errorf("%s is %v, want a %T", path, v, kind)
+		}
+		return v
+	}
+	needs(har, "log.creator.name", "")
+	needs(har, "log.creator.version", "")
+	if v := needs(har, "log.version", ""); v != "1.2" {
+		t.Errorf("version %v", v)
+	}
+	entries := needs(har, "log.entries", []any{}).([]any)
+	if len(entries) != 2 {
+		t.Fatalf("%d entries", len(entries))
+	}
+	for _, e := range entries {
+		if _, err := time.Parse(time.RFC3339Nano, needs(e, "startedDateTime", "").(string)); err != nil {
+			t.Error(err)
+		}
+		sum := 0.0
+		for _, part := range []string{"send", "wait", "receive"} {
+			ms := needs(e, "timings."+part, 0.0).(float64)
+			if sum += ms; ms < 0 {
+				t.Errorf("%s took %v ms", part, ms)
+			}
+		}
+		if took := needs(e, "time", 0.0).(float64); took-sum > 1e-6 || sum-took > 1e-6 {
+			t.Errorf("time %v is not the sum %v of the timings", took, sum)
+		}
+		for _, path := range []string{"request.method", "request.url", "request.httpVersion", "request.postData.mimeType", "request.postData.text",
+			"response.statusText", "response.httpVersion", "response.redirectURL", "response.content.mimeType"} {
+			needs(e, path, "")
+		}
+		for _, path := range []string{"request.cookies", "request.headers", "request.queryString", "response.cookies", "response.headers"} {
+			needs(e, path, []any{})
+		}
+		for _, path := range []string{"request.headersSize", "request.bodySize", "response.status", "response.headersSize", "response.bodySize", "response.content.size"} {
+			needs(e, path, 0.0)
+		}
+		needs(e, "cache", map[string]any{})
+	}
+}
+
+// A recorder may be used from everywhere at once, and ended in the midst of it. Its
+// entries are in the order in which they ended.
+func TestRecordConcurrently(t *testing.T) {
+	agent := New(t)
+	r, file := recorded(t, agent.URL())
+	url := r.URL()
+	var work sync.WaitGroup
+	done := make(chan struct{}, 1)
+	for range 8 {
+		work.Add(1)
+		go func() {
+			defer work.Done()
+			c := &http.Client{Transport: &http.Transport{}}
+			defer c.CloseIdleConnections()
+			for {
+				if _, _, err := sendTo(c, "GET", url+"/v1/agent/self?token="+known, ""); err != nil {
+					return // the recorder is closed
+				}
+				select {
+				case done <- struct{}{}:
+				default:
+				}
+			}
+		}()
+	}
+	for range 20 {
+		<-done
+		if _, err := har.Read(file); err != nil {
+			t.Error(err)
+		}
+	}
+	for range 2 {
+		work.Add(1)
+		go func() {
+			defer work.Done()
+			if err := r.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
+	}
+	work.Wait()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var archive har.File
+	if err := json.Unmarshal(data, &archive); err != nil || len(archive.Log.Entries) < 20 {
+		t.Fatalf("%d entries, %v", len(archive.Log.Entries), err)
+	}
+	for i, e := range archive.Log.Entries[1:] {
+		if before := archive.Log.Entries[i]; before.Seq.End >= e.Seq.End {
+			t.Errorf("entry %d ended at %d, the next one at %d", i, before.Seq.End, e.Seq.End)
+		}
+	}
+}
+
+// The file is emptied, and one that exists keeps its mode.
+func TestRecordReplacesFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "x.har")
+	if err := os.WriteFile(file, []byte(strings.Repeat("x", 10_000)), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Record("http://127.0.0.1:1", file, KeepTokens())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if entries, err := har.Read(file); err != nil || len(entries) != 0 {
+		t.Errorf("%d entries, %v", len(entries), err)
+	}
+	if info, err := os.Stat(file); err != nil || runtime.GOOS != "windows" && runtime.GOOS != "plan9" && info.Mode().Perm() != 0o640 {
+		t.Errorf("got %v, %v", info.Mode(), err)
+	}
+}
+
+// An agent may be behind a path. What comes after it arrives as it was sent.
+func TestRecordBehindAPath(t *testing.T) {
+	got := make(chan string, 1)
+	gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { got <- r.RequestURI }))
+	defer gateway.Close()
+	for _, base := range []string{"/a/consul", "/a/consul/", "/a%2Fb", ""} {
+		r, _ := recorded(t, gateway.URL+base)
+		if _, _, err := sendTo(http.DefaultClient, "GET", r.URL()+"/v1/kv/x%2Fy%20z?a=%zz;b", ""); err != nil {
+			t.Fatal(err)
+		}
+		if uri, want := <-got, strings.TrimSuffix(base, "/")+"/v1/kv/x%2Fy%20z?a=%zz;b"; uri != want {
+			t.Errorf("got %s, want %s", uri, want)
+		}
+		http.DefaultClient.CloseIdleConnections()
+	}
+}
+
+// The address is the same each time. When the recorder is closed nobody listens
+// there, a handler drops connections, and what was said about the file is said again.
+func TestRecordCloseIsForGood(t *testing.T) {
+	r, _ := recorded(t, New(t).URL())
+	address := r.URL()
+	if again := r.URL(); again != address {
+		t.Errorf("got %s and %s", address, again)
+	}
+	server := httptest.NewServer(r)
+	defer server.Close()
+	r.archive.file = &failingFile{archiveFile: r.archive.file, fails: true}
+	sendTo(http.DefaultClient, "GET", address+"/v1/status/leader", "")
+	http.DefaultClient.CloseIdleConnections()
+	first := r.Close()
+	if again := r.Close(); first == nil || again != first {
+		t.Errorf("got %v, then %v", first, again)
+	}
+	for _, url := range []string{address, server.URL} {
+		if _, _, err := sendTo(http.DefaultClient, "GET", url+"/v1/status/leader", ""); err == nil {
+			t.Errorf("%s has answered", url)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"html"
 	"io"
 	"net"
@@ -266,6 +267,15 @@ func TestRecordRemovesSecrets(t *testing.T) {
 			[]secretExchange{{path: "/v1/a?token=" + known + "&" + known, body: `{"` + known + `":1}`, header: [2]string{"x-" + known, "1"}, answer: http.Header{known: {"1"}}}},
 			[]string{known}, nil,
 		},
+		"secrets of seven bytes and of eight": {
+			[]secretExchange{{path: "/v1/a/seven77?token=seven77"}, {path: "/v1/a/eight888?token=eight888"}},
+			[]string{"token=seven77", "eight888"}, []string{"/v1/a/seven77", "/v1/a/redacted"},
+		},
+		"what is kept": {
+			[]secretExchange{{path: "/v1/kv/config?dc=dc1", header: [2]string{"User-Agent", "curl"}, body: `{"Name":"web","Address":"10.0.0.1","Meta":{"owner":"me@example.org"},"Tags":["a"]}`,
+				answer: http.Header{"X-Consul-Index": {"7"}, "Www-Authenticate": {"Basic"}}, answerBody: `[{"Value":"aGVsbG8gd29ybGQ="}]`}},
+			nil, []string{"/v1/kv/config?dc=dc1", "curl", `{"Name":"web","Address":"10.0.0.1","Meta":{"owner":"me@example.org"},"Tags":["a"]}`, "7", "Www-Authenticate", `[{"Value":"aGVsbG8gd29ybGQ="}]`},
+		},
 		"members and tags that are called as secrets are": {
 			[]secretExchange{{path: "/v1/catalog/services", answerBody: `{"token":["a"],"authorization":["b"],"web":[]}`}},
 			nil, []string{`{"token":["a"],"authorization":["b"],"web":[]}`},
@@ -296,6 +306,26 @@ func TestRecordRemovesSecrets(t *testing.T) {
 				t.Errorf("%d entries with tokens", len(entries))
 			}
 		})
+	}
+}
+
+// What has the name of a secret is one, in headers, parameters and JSON, with dashes
+// and capitals or without.
+func TestRecordRemovesByName(t *testing.T) {
+	for _, name := range []string{
+		"Token", "X-Consul-Token", "access_token", "Secret", "client-secret", "SecretID", "secret_id", "Password", "apiKey", "X-API-KEY", "AccessKey",
+		"SecretKey", "PrivateKey", "private_key", "PrivateKeyPEM", "ServiceAccountJWT", "Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie",
+	} {
+		raw, entries := recordExchanges(t, []secretExchange{{
+			path: "/v1/a?" + name + "=s1", header: [2]string{name, "s2"}, body: `{"` + name + `":"s3"}`,
+			answer: http.Header{http.CanonicalHeaderKey(name): {"s4"}}, answerBody: `{"a":{"` + name + `" : "s5"}}`,
+		}})
+		for i := 1; i <= 5; i++ {
+			secret := fmt.Sprint("s", i)
+			if slices.ContainsFunc(everyString(t, entries[0]), func(s string) bool { return strings.Contains(s, secret) }) {
+				t.Errorf("%s: %s is in\n%s", name, secret, raw)
+			}
+		}
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/lictor-go/consul/internal/har"
 )
 
-// Replay returns a server that answers from a recording, an HTTP archive (HAR
+// Replay returns a server that responds from a recording, an HTTP archive (HAR
 // 1.2) as [Record] writes it, and that is closed when the test ends. Archives of
 // other programs work too, except that they tell by the clock only which exchanges
 // overlapped. What cannot be read fails the test at once.
@@ -46,7 +46,7 @@ func Replay(t testing.TB, file string) *Server {
 	t.Cleanup(func() {
 		s.Close()
 		if left := s.Leftovers(); len(left) > 0 {
-			t.Logf("consulmock: %s: not asked for: %s", file, strings.Join(left, ", "))
+			t.Logf("consulmock: %s: not requested: %s", file, strings.Join(left, ", "))
 		}
 	})
 	return s
@@ -65,7 +65,7 @@ func NewReplayServer(file string, report func(problem string)) (*Server, error) 
 	return s, nil
 }
 
-// Leftovers returns what was recorded but has not been asked for, in the order
+// Leftovers returns what was recorded but has not been requested, in the order
 // of the recording. It returns nil unless the server is a replay.
 func (s *Server) Leftovers() []string {
 	if s.replay == nil {
@@ -81,7 +81,7 @@ const (
 	failedReset    = "connection reset by peer" // and not just closed
 )
 
-// replayer answers from a recording.
+// replayer responds from a recording.
 type replayer struct {
 	file   string
 	report func(string)
@@ -160,7 +160,7 @@ func (r *replayer) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.send(w, req, e)
 }
 
-// find returns the entry that answers, or says why there is none.
+// find returns the entry that has the response, or why there is none.
 func (r *replayer) find(asked requestKey) (*replayEntry, string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -287,9 +287,9 @@ func (e *replayEntry) name(i int) string {
 	return "entry " + strconv.Itoa(i+1)
 }
 
-// explain says why there is no answer for a request. r.mu must be held.
+// explain returns why there is no response for a request. r.mu must be held.
 func (r *replayer) explain(asked requestKey) string {
-	text := fmt.Sprintf("consulmock: %s has no answer for %s", r.file, asked)
+	text := fmt.Sprintf("consulmock: %s has no response for %s", r.file, asked)
 	best, least, times := -1, 0, 0
 	for i, e := range r.entries {
 		if e.asked.key == asked.key && e.asked.waitsOn == asked.waitsOn {
@@ -301,16 +301,16 @@ func (r *replayer) explain(asked requestKey) string {
 	}
 	switch {
 	case times == 1:
-		return text + ": it was recorded once, and has been answered"
+		return text + ": it was recorded once, and has been used"
 	case times > 1:
-		return text + fmt.Sprintf(": it was recorded %d times, and all have been answered", times)
+		return text + fmt.Sprintf(": it was recorded %d times, and all have been used", times)
 	case best < 0:
 		return text + ": nothing was recorded"
 	}
 	e := r.entries[best]
 	text += fmt.Sprintf(";\nthe nearest is %s %s", e.name(best), e.asked)
 	if e.arrived {
-		text += ", which has been answered"
+		text += ", which has been used"
 	}
 	return text + ":\n\t" + strings.Join(asked.differences(e.asked), "\n\t")
 }

@@ -9,9 +9,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/internal/har"
@@ -267,13 +269,13 @@ func TestReplayMiss(t *testing.T) {
 		name, method, path, body string
 		want                     []string
 	}{
-		{"again", "GET", "/v1/status/leader", "", []string{"has no answer for GET /v1/status/leader: it was recorded once, and has been answered"}},
-		{"parameter", "GET", "/v1/status/leader?dc=x", "", []string{"the nearest is e5 GET /v1/status/leader", `dc: recorded none, asked "x"`}},
-		{"body", "PUT", "/v1/agent/service/register", `{"Name":"web","Port":81}`, []string{"nearest is e3 PUT", `body: recorded {"Name":"web"`, `asked {"Name":"web","Port":81}`}},
-		{"path", "PUT", "/v1/agent/service/registers", "{}", []string{"nearest is e3", "path: recorded /v1/agent/service/register, asked /v1/agent/service/registers"}},
-		{"method", "POST", "/v1/status/leader", "", []string{"nearest is e5", "method: recorded GET, asked POST"}},
-		{"index of nowhere", "GET", "/v1/health/service/web?index=55", "", []string{`index: recorded "7", asked "55"`}},
-		{"token", "GET", "/v1/none?token=secret", "", []string{"has no answer for GET /v1/none;"}},
+		{"again", "GET", "/v1/status/leader", "", []string{"has no response for GET /v1/status/leader: it was recorded once, and has been used"}},
+		{"parameter", "GET", "/v1/status/leader?dc=x", "", []string{"the nearest is e5 GET /v1/status/leader", `dc: recorded none, requested "x"`}},
+		{"body", "PUT", "/v1/agent/service/register", `{"Name":"web","Port":81}`, []string{"nearest is e3 PUT", `body: recorded {"Name":"web"`, `requested {"Name":"web","Port":81}`}},
+		{"path", "PUT", "/v1/agent/service/registers", "{}", []string{"nearest is e3", "path: recorded /v1/agent/service/register, requested /v1/agent/service/registers"}},
+		{"method", "POST", "/v1/status/leader", "", []string{"nearest is e5", "method: recorded GET, requested POST"}},
+		{"index of nowhere", "GET", "/v1/health/service/web?index=55", "", []string{`index: recorded "7", requested "55"`}},
+		{"token", "GET", "/v1/none?token=secret", "", []string{"has no response for GET /v1/none;"}},
 		{"escaped slash", "GET", "/v1/status%2Fleader", "", []string{"nearest is e5"}},
 		{"malformed", "GET", "/v1/status/leader?%zz", "", []string{"nearest is e5"}},
 	}
@@ -305,6 +307,7 @@ func TestReplayMiss(t *testing.T) {
 // failingTest stands for a test that a replay fails.
 type failingTest struct {
 	testing.TB
+	fatal        string
 	errors, logs []string
 	cleanup      []func()
 }
@@ -313,6 +316,10 @@ func (f *failingTest) Helper()           {}
 func (f *failingTest) Cleanup(fn func()) { f.cleanup = append(f.cleanup, fn) }
 func (f *failingTest) Errorf(format string, args ...any) {
 	f.errors = append(f.errors, fmt.Sprintf(format, args...))
+}
+func (f *failingTest) Fatal(args ...any) {
+	f.fatal = fmt.Sprint(args...)
+	runtime.Goexit()
 }
 func (f *failingTest) Logf(format string, args ...any) {
 	f.logs = append(f.logs, fmt.Sprintf(format, args...))
@@ -332,10 +339,13 @@ func TestReplayFailsTheTest(t *testing.T) {
 	for _, f := range fake.cleanup {
 		f()
 	}
+	if _, err := client.Status().Leader(context.Background()); err == nil {
+		t.Error("the server answers after the test")
+	}
 	if len(fake.errors) != 1 || !strings.Contains(fake.errors[0], "GET /v1/agent/self") {
 		t.Errorf("errors %q", fake.errors)
 	}
-	if len(fake.logs) != 1 || !strings.Contains(fake.logs[0], "not asked for: ") {
+	if len(fake.logs) != 1 || !strings.Contains(fake.logs[0], "not requested: ") {
 		t.Errorf("logs %q", fake.logs)
 	}
 }
@@ -448,4 +458,86 @@ func FuzzReplay(f *testing.F) {
 			newReplayer("", entries, nil)
 		}
 	})
+}
+
+// A recording that cannot be read fails the test at once.
+func TestReplayUnreadable(t *testing.T) {
+	fake := &failingTest{TB: t}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		Replay(fake, "testdata/none.har")
+		t.Error("the test went on")
+	}()
+	<-ended
+	if !strings.Contains(fake.fatal, "none.har") || len(fake.errors) > 0 {
+		t.Errorf("got %q, %q", fake.fatal, fake.errors)
+	}
+}
+
+// After a request that was never recorded nothing is held, and nobody has to want to
+// know of it.
+func TestReplayHoldsNothingAfterAMiss(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "test.har")
+	if err := os.WriteFile(file, []byte(replayedHAR), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := NewReplayServer(file, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	c := &http.Client{Transport: s.Transport()}
+	seen := &Observer{}
+	s.Inject(Fault{Always: true, Observe: seen})
+	answered := make(chan string)
+	go func() {
+		_, body, _ := sendTo(c, "GET", "http://a/v1/health/service/web?index=7", "")
+		answered <- body
+	}()
+	seen.Wait(1, nil)
+	sendTo(c, "GET", "http://a/v1/none", "")
+	if got := <-answered; got != "[2]" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// A hash that a response gave may be waited on, also if it is not the recorded one.
+func TestReplayHash(t *testing.T) {
+	entry := func(seq int, query, hash string) string {
+		return fmt.Sprintf(`{"_seq":{"start":%d,"end":%d},"request":{"method":"GET","url":"http://a/v1/agent/service/web%s"},
+			"response":{"status":200,"headers":[{"name":"X-Consul-Contenthash","value":"%s"}],"content":{"text":"%s"}}}`, seq, seq+1, query, hash, hash)
+	}
+	_, c, problems := replayOf(t, `{"log":{"version":"1.2","entries":[`+entry(1, "", "h1")+","+entry(3, "?hash=h1", "h2")+","+entry(5, "?hash=h2", "h3")+`]}}`)
+	for _, step := range [][2]string{{"", "h1"}, {"?hash=h1", "h2"}, {"?hash=h1", "h3"}} {
+		if _, body, err := sendTo(c, "GET", "http://b/v1/agent/service/web"+step[0], ""); body != step[1] || err != nil {
+			t.Errorf("%q: got %q, %v", step[0], body, err)
+		}
+	}
+	if sendTo(c, "GET", "http://b/v1/agent/service/web?hash=other", ""); len(*problems) != 1 {
+		t.Errorf("problems %q", *problems)
+	}
+}
+
+// How an exchange failed in the recording, and what the client sees.
+func TestReplayFailures(t *testing.T) {
+	for failure, want := range map[string]string{
+		`"_error":"unexpected EOF"`:           "EOF",
+		`"_error":"connection refused"`:       "EOF",
+		`"_error":"connection reset by peer"`: "reset",
+		`"_error":"timeout"`:                  "deadline",
+		`"_error":"canceled"`:                 "deadline",
+		`"_id":"x"`:                           "EOF",
+	} {
+		_, c, problems := replayOf(t, `{"log":{"version":"1.2","entries":[{`+failure+`,"_seq":{"start":1,"end":2},"request":{"method":"PUT","url":"http://a/x"}}]}}`)
+		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+		req, _ := http.NewRequestWithContext(ctx, "PUT", "http://a/x", nil)
+		if _, err := c.Do(req); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", failure, err, want)
+		}
+		cancel()
+		if len(*problems) > 0 {
+			t.Errorf("%s: %q", failure, *problems)
+		}
+	}
 }

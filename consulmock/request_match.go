@@ -73,7 +73,7 @@ func newRequestKey(r *har.Redactor, method string, u *url.URL, body []byte) requ
 // String returns the request as it is written in messages, without its token.
 func (a requestKey) String() string { return a.text }
 
-// blocks reports whether an agent may take its time to answer.
+// blocks reports whether an agent may take its time to respond.
 func (a requestKey) blocks() bool {
 	return a.waitsOn != "" && a.waitsOn != "0"
 }
@@ -124,14 +124,14 @@ func (a requestKey) distance(recorded requestKey) int {
 	return n
 }
 
-// differences says in what the requests differ.
+// differences returns in what the requests differ.
 func (a requestKey) differences(recorded requestKey) []string {
 	var list []string
 	if a.method != recorded.method {
-		list = append(list, fmt.Sprintf("method: recorded %s, asked %s", recorded.method, a.method))
+		list = append(list, fmt.Sprintf("method: recorded %s, requested %s", recorded.method, a.method))
 	}
 	if a.path != recorded.path {
-		list = append(list, fmt.Sprintf("path: recorded %s, asked %s", recorded.path, a.path))
+		list = append(list, fmt.Sprintf("path: recorded %s, requested %s", recorded.path, a.path))
 	}
 	names := map[string]bool{}
 	for name := range a.query {
@@ -148,11 +148,11 @@ func (a requestKey) differences(recorded requestKey) []string {
 	for _, name := range sorted {
 		have, want := a.query[name], recorded.query[name]
 		if !slices.Equal(have, want) || a.query.Has(name) != recorded.query.Has(name) {
-			list = append(list, fmt.Sprintf("%s: recorded %s, asked %s", name, valuesText(want), valuesText(have)))
+			list = append(list, fmt.Sprintf("%s: recorded %s, requested %s", name, valuesText(want), valuesText(have)))
 		}
 	}
 	if a.body != recorded.body {
-		list = append(list, fmt.Sprintf("body: recorded %s, asked %s", bodyText(recorded.body), bodyText(a.body)))
+		list = append(list, fmt.Sprintf("body: recorded %s, requested %s", bodyText(recorded.body), bodyText(a.body)))
 	}
 	return list
 }

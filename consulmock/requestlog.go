@@ -47,7 +47,7 @@ type Request struct {
 	Header http.Header // with the token, if there was one
 	Body   []byte      // at most 64 KiB of it; nil until it has been read
 	Time   time.Time   // of its arrival
-	Status int         // 0 until it is answered
+	Status int         // 0 until there is a response
 }
 
 // requestLog remembers the last requests, and those that are open.
@@ -146,9 +146,9 @@ func (l *requestLog) open() []string {
 	return list
 }
 
-// Requests returns what the server was asked, in the order of arrival. Of more
+// Requests returns the requests that the server received, in the order of arrival. Of more
 // than ten thousand requests the oldest are forgotten, except those that are not
-// answered yet. The caller may change what is returned.
+// responded to yet. The caller may change what is returned.
 func (s *Server) Requests() []Request {
 	s.log.mu.Lock()
 	defer s.log.mu.Unlock()
@@ -169,7 +169,7 @@ func (l *requestLog) newest(n int) []uiRequest {
 	var list []uiRequest
 	for i := len(l.kept) - 1; i >= 0 && len(list) < n; i-- {
 		r := l.kept[i]
-		shown := uiRequest{Time: r.Time.Format("15:04:05.000"), Method: r.Method, URL: uiURL(&r.Request), Status: "no answer", Class: "critical"}
+		shown := uiRequest{Time: r.Time.Format("15:04:05.000"), Method: r.Method, URL: uiURL(&r.Request), Status: "no response", Class: "critical"}
 		switch {
 		case r.open && r.Status == 0:
 			shown.Status, shown.Class = "waiting for "+time.Since(r.Time).Truncate(time.Second).String(), "waiting"

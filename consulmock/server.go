@@ -19,7 +19,7 @@ type Server struct {
 	api      *api.API
 	faults   faultTable
 	log      requestLog
-	replay   *replayer      // answers instead of the agent; nil unless the server is a replay
+	replay   *replayer      // responds instead of the agent; nil unless the server is a replay
 	probes   sync.WaitGroup // the goroutines that run checks
 	requests sync.WaitGroup // that have not ended
 
@@ -28,7 +28,7 @@ type Server struct {
 	starts int    // how often the agent has started without a state
 	life   *life  // the last one, which is over if the server is stopped
 	closed bool   // there is no other life
-	addr   string // of the socket; empty until a port is asked for
+	addr   string // of the socket; empty until a port is needed
 }
 
 // New returns a started server that is closed when the test ends. If the test

@@ -52,7 +52,7 @@ const (
 // isUI reports whether the path is one of the page's.
 func isUI(path string) bool { return path == "/ui" || strings.HasPrefix(path, "/ui/") }
 
-// serveUI answers for the paths below /ui/.
+// serveUI serves the paths below /ui/.
 func (s *Server) serveUI(w http.ResponseWriter, r *http.Request) {
 	part := ""
 	switch {
@@ -85,7 +85,7 @@ func (s *Server) serveUI(w http.ResponseWriter, r *http.Request) {
 type uiState struct {
 	Node, Version, Datacenter string
 	Index                     uint64
-	Replay                    string   // the recording, if the server answers from one
+	Replay                    string   // the recording, if the server replays one
 	Leftovers                 []string // the first of them
 	MoreLeftovers             int
 	Services                  []uiService

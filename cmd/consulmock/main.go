@@ -178,7 +178,7 @@ func (c *settings) open(stderr io.Writer) (*backend, error) {
 		end := func() error {
 			s.Close()
 			for _, left := range s.Leftovers() {
-				fmt.Fprintln(stderr, "consulmock: not asked for: "+left)
+				fmt.Fprintln(stderr, "consulmock: not requested: "+left)
 			}
 			return nil
 		}

@@ -147,7 +147,7 @@ func TestRecordThenReplay(t *testing.T) {
 		t.Errorf("status %d", status)
 	}
 	got := c.stderr.String()
-	if !strings.Contains(got, "has no answer for GET /v1/agent/self") || !strings.Contains(got, "not asked for: e002 GET /v1/status/peers") {
+	if !strings.Contains(got, "has no response for GET /v1/agent/self") || !strings.Contains(got, "not requested: e002 GET /v1/status/peers") {
 		t.Errorf("it said %s", got)
 	}
 }

@@ -65,12 +65,8 @@ func Parse(data []byte) ([]Entry, error) {
 	}
 	entries := make([]Entry, 0, len(file.Log.Entries))
 	for i, raw := range file.Log.Entries {
-		var e Entry
+		e, err := decodeEntry(raw, creator.Name)
 		isReplayable := false
-		raw, err := plainEntry(raw, creator.Name)
-		if err == nil {
-			err = decode(raw, &e)
-		}
 		if err == nil {
 			isReplayable, err = e.check()
 		}
@@ -98,21 +94,34 @@ var ownFields = map[string]func() any{
 	"_encoding": func() any { return new(string) },
 }
 
-// plainEntry returns an entry of another program as this package would write it:
-// without the additions of others, and with whole numbers as such. In archives
-// that name no creator, and in those of the project's own tool for real agents,
-// what has the name and the form of one of our additions is taken for it.
-func plainEntry(entry json.RawMessage, creator string) (json.RawMessage, error) {
-	if creator == CreatorName {
-		return entry, nil
+// decodeEntry decodes an entry. In archives that name no creator, and in those of
+// the project's own tool for real agents, what has the name and the form of one of
+// our additions is taken for it.
+func decodeEntry(raw json.RawMessage, creator string) (e Entry, err error) {
+	mayBeOurs := creator == CreatorName || creator == "recorder" || creator == ""
+	if mayBeOurs {
+		if err = decode(raw, &e); err == nil || creator == CreatorName {
+			return e, err
+		}
+		e = Entry{}
 	}
+	if raw, err = plainEntry(raw, mayBeOurs); err != nil {
+		return e, err
+	}
+	err = decode(raw, &e)
+	return e, err
+}
+
+// plainEntry returns an entry of another program as this package would write it:
+// without the additions of others, and with whole numbers as such.
+func plainEntry(entry json.RawMessage, mayBeOurs bool) (json.RawMessage, error) {
 	d := json.NewDecoder(bytes.NewReader(entry))
 	d.UseNumber()
 	var v any
 	if err := d.Decode(&v); err != nil {
 		return nil, err
 	}
-	return json.Marshal(plainValue(v, creator == "" || creator == "recorder"))
+	return json.Marshal(plainValue(v, mayBeOurs))
 }
 
 func plainValue(v any, mayBeOurs bool) any {

@@ -170,9 +170,11 @@ var secretNames = []string{
 	"serviceaccountjwt", "authorization", "cookie",
 }
 
+var nameSeparators = strings.NewReplacer("-", "", "_", "")
+
 // isSecretName reports whether the value of that name is a secret.
 func isSecretName(name string) bool {
-	plain := strings.ToLower(strings.NewReplacer("-", "", "_", "").Replace(name))
+	plain := strings.ToLower(nameSeparators.Replace(name))
 	return slices.ContainsFunc(secretNames, func(end string) bool { return strings.HasSuffix(plain, end) })
 }
 

@@ -112,7 +112,7 @@ func (q *request) readCatalogService(byName string, instances func() []*state.Se
 		keys: func() []string {
 			keys := []string{state.RecordWatch(byName, q.name)}
 			for _, s := range q.tagged(instances()) {
-				keys = append(keys, state.RecordWatch(state.ServicesByName, s.Name), state.RecordWatch(state.NodesByName, s.Node.Node))
+				keys = append(keys, state.RecordWatch(state.ServicesByName, s.Name), state.NodeRecordKey(s.Node.Node))
 			}
 			return keys
 		},
@@ -141,15 +141,17 @@ func catalogNode(q *request) (any, error) {
 
 // catalogNodeServices answers GET /v1/catalog/node-services/{node}.
 func catalogNodeServices(q *request) (any, error) {
+	var answer struct {
+		Node     *nodeJSON
+		Services []*serviceJSON
+	}
 	return q.readNode(func(n *state.Node, services []*serviceJSON) any {
-		var answer struct {
-			Node     *nodeJSON
-			Services []*serviceJSON
+		switch {
+		case n != nil:
+			answer.Node, answer.Services = n.NodeRecord, services
+		case q.v == release.V1_21_4: // 1.8.7 leaves a node that goes during a wait in the response
+			answer.Node, answer.Services = nil, services
 		}
-		if n != nil {
-			answer.Node = n.NodeRecord
-		}
-		answer.Services = services
 		return answer
 	})
 }
@@ -163,14 +165,14 @@ var nullBody = &answer{}
 func (q *request) readNode(shape func(*state.Node, []*serviceJSON) any) (any, error) {
 	st := q.a.Store
 	return q.perform(query{
-		missing: "Missing node name", target: filter.NodeService,
+		missing: "Missing node name", target: filter.NodeService, keepsLast: q.v == release.V1_8_7,
 		index: func() uint64 { return st.NodeIndex(q.name) },
 		keys: func() []string {
 			n := st.FindNode(q.name)
 			if n == nil {
-				return []string{state.RecordWatch(state.NodesByName)}
+				return []string{state.RecordWatch(state.NodesByName, q.name)}
 			}
-			return []string{state.RecordWatch(state.NodesByName, n.Node), state.RecordWatch(state.ServicesByNode, n.Node)}
+			return []string{state.NodeRecordKey(n.Node), state.RecordWatch(state.ServicesByNode, n.Node)}
 		},
 		result: func(authz *acl.Authorizer, keep predicate) (any, bool, error) {
 			n := st.FindNode(q.name)

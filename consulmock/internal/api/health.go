@@ -22,7 +22,7 @@ func healthService(q *request) (any, error) {
 		keys:   func() []string { return q.instanceKeys(name) },
 		result: q.entries(func() []*state.Service { return st.Instances(q.name) }),
 
-		byIndex: !q.query.Has("tag"),
+		keepsLast: !q.query.Has("tag"),
 	})
 }
 
@@ -35,7 +35,7 @@ func (q *request) instanceKeys(name string) []string {
 	}
 	keys := []string{state.RecordWatch(state.ServicesByName, name)}
 	for _, s := range q.tagged(q.a.Store.Instances(name)) {
-		keys = append(keys, state.RecordWatch(state.NodesByName, s.Node.Node), state.RecordWatch(state.ChecksByOwner, s.Node.Node, state.Flag(false)),
+		keys = append(keys, state.NodeRecordKey(s.Node.Node), state.RecordWatch(state.ChecksByOwner, s.Node.Node, state.Flag(false)),
 			state.RecordWatch(state.ChecksByID, s.Node.Node, s.ID))
 	}
 	return keys

@@ -57,9 +57,9 @@ type query struct {
 	stream   string        // the streaming backend's key, empty if it does not answer
 	index    func() uint64
 	keys     func() []string // what an agent watches for the response
-	// byIndex says that these are indexes and not what is read. An agent then does
-	// not see every change: a wait that is over has the result of its beginning.
-	byIndex bool
+	// keepsLast says that some changes do not wake who waits. When the time is over,
+	// the result is that of the beginning or of the last time it was woken.
+	keepsLast bool
 	// result returns the answer and whether something was left out because the
 	// token does not allow it.
 	result func(authz *acl.Authorizer, keep predicate) (body any, filtered bool, err error)
@@ -86,12 +86,12 @@ func (q *request) perform(r query) (any, error) {
 	if passing {
 		keep = onlyPassing(keep)
 	}
-	e := evaluation{query: &r, keep: keep, byIndex: r.byIndex && !streaming}
+	e := evaluation{query: &r, keep: keep, keepsLast: r.keepsLast && !streaming}
 	index, err := q.block(o, &e, streaming)
 	if err != nil {
 		return nil, err
 	}
-	if !e.byIndex || !e.isOver {
+	if !e.keepsLast || !e.isOver {
 		e.run(q)
 	}
 	if e.err != nil {
@@ -108,9 +108,10 @@ func (q *request) perform(r query) (any, error) {
 // evaluation is the result of a read at a moment.
 type evaluation struct {
 	*query
-	keep    predicate
-	byIndex bool
-	isOver  bool // the wait ended without a change
+	keep   predicate
+	isOver bool // the wait ended without a change
+
+	keepsLast bool
 
 	authz    *acl.Authorizer
 	body     any
@@ -191,7 +192,7 @@ func (q *request) block(o readOptions, e *evaluation, streaming bool) (uint64, e
 	e.isOver, err = q.wait(length, func() bool {
 		seen = index()
 		blocked := max(seen, 1) <= o.index && q.tokenExists()
-		if blocked && e.byIndex {
+		if blocked && e.keepsLast {
 			e.run(q)
 		}
 		return blocked

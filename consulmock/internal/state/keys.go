@@ -21,6 +21,9 @@ func ServiceKey(name string) string { return "service." + strings.ToLower(name) 
 // nodeKey is the key of a node with its services.
 func nodeKey(name string) string { return "node." + strings.ToLower(name) }
 
+// NodeRecordKey is the key of waiters for the record of a node that there is.
+func NodeRecordKey(name string) string { return "node record " + strings.ToLower(name) }
+
 // MeshKey is the key of a service of the mesh.
 func MeshKey(name string) string { return "connect." + strings.ToLower(name) }
 

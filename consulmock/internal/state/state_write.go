@@ -46,6 +46,7 @@ func (st *Store) EnsureNode(rec NodeRecord) *Node {
 	rec.ModifyIndex = st.Index
 	n.NodeRecord = &rec
 	st.touch(NodesTable, nodeKey(key))
+	st.Notify(NodeRecordKey(key))
 	st.recordChanged(before, rec.keys())
 	st.touchServicesOf(n)
 	return n
@@ -243,6 +244,6 @@ func (st *Store) DeleteNode(name string) {
 	delete(st.Nodes, key)
 	delete(st.Indexes, nodeKey(key))
 	st.touch(NodesTable, lastNodeDeletion)
-	st.Notify(nodeKey(key))
+	st.Notify(nodeKey(key), NodeRecordKey(key))
 	st.recordChanged(n.NodeRecord.keys(), nil)
 }
