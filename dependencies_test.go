@@ -3,6 +3,7 @@ package consul
 import (
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -27,6 +28,13 @@ func TestDependencies(t *testing.T) {
 	}
 	if got := strings.Fields(string(out)); len(got) != 1 || got[0] != "github.com/lictor-go/consul" {
 		t.Errorf("not in the standard library: %q", got)
+	}
+	out, err = exec.Command(goTool, "list", "-deps", "./cmd/consulmock").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if slices.Contains(strings.Fields(string(out)), "net/http/httptest") {
+		t.Error("the command consulmock depends on net/http/httptest")
 	}
 	out, err = exec.Command(goTool, "list", "-deps", ".").Output()
 	if err != nil {

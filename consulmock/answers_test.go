@@ -3,12 +3,19 @@ package consulmock
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock/internal/api"
+	"github.com/lictor-go/consul/consulmock/internal/filter"
 )
 
 // ask sends a request with headers ("Name: value") to the server's handler, and
@@ -268,7 +275,7 @@ func TestCompression(t *testing.T) {
 // A body that is longer than the fake reads is refused.
 func TestEnormousBody(t *testing.T) {
 	s := New(t)
-	huge := bytes.Repeat([]byte("x"), maxBody+1)
+	huge := bytes.Repeat([]byte("x"), api.MaxBody+1)
 	r := httptest.NewRequest("PUT", "/v1/agent/service/register", bytes.NewReader(huge))
 	w := httptest.NewRecorder()
 	s.Handler().ServeHTTP(w, r)
@@ -277,5 +284,43 @@ func TestEnormousBody(t *testing.T) {
 	}
 	if got := s.Requests()[0]; len(got.Body) != maxLogBody {
 		t.Errorf("%d bytes of the body are logged, want %d", len(got.Body), maxLogBody)
+	}
+}
+
+// What filters do to answers, besides filtering.
+func TestFilterAnswers(t *testing.T) {
+	s := New(t)
+	c := &http.Client{Transport: s.Transport()}
+	if err := s.Client().Agent().ServiceRegister(context.Background(), &consul.AgentServiceRegistration{Name: "web"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Client().Catalog().Register(context.Background(), &consul.CatalogRegistration{Node: "bare", Address: "10.0.0.9"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		path, filter string
+		status       int
+		want         string
+	}{
+		{"/v1/health/service/web", "Port == 1", 500, filter.ErrorPrefix + `Selector "Port" is not valid`},
+		{"/v1/health/service/web?index=1", "Port == 1", 500, `Selector "Port" is not valid`}, // of the streaming backend
+		{"/v1/catalog/node-services/node1", "Port == 1", 200, `"Services": []`},
+		{"/v1/catalog/node-services/bare", "", 200, `"Services": null`},
+		{"/v1/catalog/node-services/bare", "Port == 1", 200, `"Services": []`},
+		{"/v1/catalog/node/node1", "Port == 1", 200, `"Services": {}`},
+		{"/v1/agent/services", "Port == 1", 200, `{}`},
+		{"/v1/health/service/web", "Service.Port == 1", 200, `[]`},
+	} {
+		u, _ := url.Parse("http://agent" + tt.path)
+		q := u.Query()
+		q.Set("filter", tt.filter)
+		u.RawQuery = q.Encode()
+		resp, body, err := sendTo(c, "GET", u.String(), "")
+		if err != nil || resp.StatusCode != tt.status || !strings.Contains(body, tt.want) || tt.status == 500 && body != tt.want {
+			t.Errorf("%s: got %s, %v; want %s", u, body, err, tt.want)
+		}
+	}
+	if _, _, err := sendTo(c, "GET", "http://agent/v1/agent/services?filter=Connect.Native==true", ""); !errors.Is(err, io.EOF) {
+		t.Errorf("got %v, want a connection that ends", err)
 	}
 }

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/lictor-go/consul/internal/httplog"
+	"github.com/lictor-go/consul/consulmock/internal/state"
 )
 
 // Dump returns the state of the server as text, for the log of a failing test:
@@ -14,27 +14,27 @@ func (s *Server) Dump() string {
 	var b strings.Builder
 	s.mu.Lock()
 	a := s.agent
-	fmt.Fprintf(&b, "agent %s (Consul %s, datacenter %s), index %d\n", a.config.node, a.config.version, a.config.datacenter, a.store.index)
-	for _, svc := range sorted(a.services) {
-		fmt.Fprintf(&b, "  service %s (%s) %s:%d %v\n", svc.rec.ID, svc.rec.Name, svc.rec.Address, svc.rec.Port, svc.rec.Tags)
-		for _, c := range sorted(svc.checks) {
-			dumpCheck(&b, "    ", &c.rec)
+	fmt.Fprintf(&b, "agent %s (Consul %s, datacenter %s), index %d\n", a.Config.Node, a.Config.Version, a.Config.Datacenter, a.Store.Index)
+	for _, svc := range state.Sorted(a.Services) {
+		fmt.Fprintf(&b, "  service %s (%s) %s:%d %v\n", svc.Rec.ID, svc.Rec.Name, svc.Rec.Address, svc.Rec.Port, svc.Rec.Tags)
+		for _, c := range state.Sorted(svc.Checks) {
+			dumpCheck(&b, "    ", &c.Rec)
 		}
 	}
-	for _, c := range sorted(a.nodeChecks) {
-		dumpCheck(&b, "  ", &c.rec)
+	for _, c := range state.Sorted(a.NodeChecks) {
+		dumpCheck(&b, "  ", &c.Rec)
 	}
 	b.WriteString("catalog\n")
-	for _, n := range sorted(a.store.nodes) {
+	for _, n := range state.Sorted(a.Store.Nodes) {
 		fmt.Fprintf(&b, "  node %s %s (index %d)\n", n.Node, n.Address, n.ModifyIndex)
-		for _, svc := range sorted(n.services) {
+		for _, svc := range state.Sorted(n.Services) {
 			fmt.Fprintf(&b, "    service %s (%s) %s:%d %v (index %d)\n", svc.ID, svc.Name, svc.Address, svc.Port, svc.Tags, svc.ModifyIndex)
-			for _, c := range sorted(svc.checks) {
-				dumpCheck(&b, "      ", c.checkRecord)
+			for _, c := range state.Sorted(svc.Checks) {
+				dumpCheck(&b, "      ", c.CheckRecord)
 			}
 		}
-		for _, c := range sorted(n.own) {
-			dumpCheck(&b, "    ", c.checkRecord)
+		for _, c := range state.Sorted(n.NodeChecks) {
+			dumpCheck(&b, "    ", c.CheckRecord)
 		}
 	}
 	s.mu.Unlock()
@@ -42,24 +42,6 @@ func (s *Server) Dump() string {
 	return b.String()
 }
 
-func dumpCheck(b *strings.Builder, indent string, c *checkRecord) {
+func dumpCheck(b *strings.Builder, indent string, c *state.CheckRecord) {
 	fmt.Fprintf(b, "%scheck %s (%s) %s: %q\n", indent, c.CheckID, c.Type, c.Status, c.Output)
-}
-
-// dump writes the requests that are open, and the last twenty others.
-func (l *requestLog) dump(b *strings.Builder) {
-	const last = 20
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	b.WriteString("requests\n")
-	for i, r := range l.kept {
-		if !r.open && i < len(l.kept)-last {
-			continue
-		}
-		state := fmt.Sprint(r.Status)
-		if r.open {
-			state = "open"
-		}
-		fmt.Fprintf(b, "  %s %s %s: %s\n", r.Time.Format("15:04:05.000"), r.Method, httplog.URL(r.Path, r.Query), state)
-	}
 }

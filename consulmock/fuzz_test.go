@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/lictor-go/consul/consulmock/internal/api"
+	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
 // newHostile returns a server of each version with something of everything in
@@ -67,19 +70,19 @@ func send(s *Server, method, target, body string) (answer *httptest.ResponseReco
 
 // Whatever is asked, the answer has a status and, if it is JSON, is JSON.
 func FuzzRequests(f *testing.F) {
-	for _, rt := range routes {
-		if strings.HasSuffix(rt.path, "leave") {
+	for _, rt := range api.Routes {
+		if strings.HasSuffix(rt.Path, "leave") {
 			continue
 		}
-		method := rt.method
+		method := rt.Method
 		if method == "" {
 			method = "GET"
 		}
-		f.Add(method, rt.path, "", `{}`)
-		f.Add(method, rt.path+"web", "index=1&wait=1ms&passing&stale&near=_agent&tag=a&node-meta=a:b", `{"Name":"web"}`)
-		f.Add(method, rt.path+"%2e%2e/%00", "%zz;=&dc=x&ns=y", `[`)
-		f.Add("PUT", rt.path+"web", "enable=true&note=x", `{"Name":1,"Check":{"TTL":"x"},"Status":"passing"}`)
-		f.Add("OPTIONS", rt.path, "pretty", `null`)
+		f.Add(method, rt.Path, "", `{}`)
+		f.Add(method, rt.Path+"web", "index=1&wait=1ms&passing&stale&near=_agent&tag=a&node-meta=a:b", `{"Name":"web"}`)
+		f.Add(method, rt.Path+"%2e%2e/%00", "%zz;=&dc=x&ns=y", `[`)
+		f.Add("PUT", rt.Path+"web", "enable=true&note=x", `{"Name":1,"Check":{"TTL":"x"},"Status":"passing"}`)
+		f.Add("OPTIONS", rt.Path, "pretty", `null`)
 	}
 	f.Add("GET", "//v1/../..//", "filter=Node+==+x", "")
 	f.Add("CONNECT", "*", "cached&consistent", "\xff")
@@ -119,7 +122,7 @@ func FuzzRegistration(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body string) {
 		for _, s := range newHostile(t) {
-			if strings.Contains(body, "AliasNode") && s.config.version == v1_8_7 {
+			if strings.Contains(body, "AliasNode") && s.config.agent.Version == release.V1_8_7 {
 				continue // an alias of a missing node ends the server
 			}
 			send(s, "PUT", "/v1/agent/service/register", body)

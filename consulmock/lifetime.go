@@ -10,6 +10,9 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/lictor-go/consul/consulmock/internal/agent"
+	"github.com/lictor-go/consul/consulmock/internal/memnet"
 )
 
 // This file holds when a server runs. A server is running, stopped or closed; the
@@ -17,16 +20,14 @@ import (
 
 // life is one run of a server, from a start to the next stop. Server.mu guards it.
 type life struct {
-	context.Context // ends with the run
-	end             context.CancelFunc
-	http            *http.Server
-	memory          *pipeListener
-	socket          net.Listener   // nil until a port is needed
-	accepting       sync.WaitGroup // on the two of them
-	limit           *connLimit     // nil if there is none
+	agent.Run
+	end       context.CancelFunc
+	http      *http.Server
+	memory    *memnet.Listener
+	socket    net.Listener   // nil until a port is needed
+	accepting sync.WaitGroup // on the two of them
+	limit     *connLimit     // nil if there is none
 }
-
-func (l *life) over() bool { return l.Err() != nil }
 
 // begin starts listening, at the address that there was before if there was one.
 // s.mu must be held.
@@ -35,13 +36,14 @@ func (s *Server) begin() {
 	if s.addr != "" {
 		socket = listen(s.addr) // first, because it may panic
 	}
-	l := &life{memory: newPipeListener(), limit: newConnLimit(&s.config)}
-	l.Context, l.end = context.WithCancel(context.Background())
+	l := &life{memory: memnet.Listen(), limit: newConnLimit(&s.config)}
+	l.Run.Context, l.end = context.WithCancel(context.Background())
+	l.Run.Stop = func() { s.stopLife(l) }
 	l.http = &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.withLifetime(l, w, r) }),
 		// http.Server.Close misses a connection that is accepted at the same moment.
 		ConnState: func(c net.Conn, state http.ConnState) {
-			if state == http.StateNew && l.over() {
+			if state == http.StateNew && l.Over() {
 				c.Close()
 			}
 		},
@@ -79,7 +81,7 @@ func listen(addr string) net.Listener {
 // runs. s.mu must be held.
 func (s *Server) stop() {
 	l := s.life
-	if l.over() {
+	if l.Over() {
 		return
 	}
 	l.end()
@@ -89,7 +91,7 @@ func (s *Server) stop() {
 	}
 	l.http.Close()
 	l.accepting.Wait() // or the port may be taken still
-	s.agent.close()
+	s.agent.Close()
 }
 
 // stopLife stops the server unless l is over already.
@@ -103,15 +105,15 @@ func (s *Server) stopLife(l *life) {
 
 // start starts a stopped server. s.mu must be held.
 func (s *Server) start(keepState bool) {
-	if s.closed || !s.life.over() {
+	if s.closed || !s.life.Over() {
 		return
 	}
 	s.begin()
 	if keepState {
-		s.agent.resume()
+		s.agent.Resume(s.life.Run)
 	} else {
 		s.starts++
-		s.agent = newAgent(s)
+		s.agent = s.newAgent()
 	}
 }
 
@@ -123,7 +125,7 @@ func (s *Server) URL() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.addr == "" {
-		if s.life.over() {
+		if s.life.Over() {
 			panic("consulmock: URL called first on a stopped server")
 		}
 		s.listenOn(listen("127.0.0.1:0"))
@@ -193,7 +195,7 @@ func (s *Server) current() *life {
 
 // dial returns a connection in memory.
 func (l *life) dial(ctx context.Context) (net.Conn, error) {
-	c, err := l.memory.dial(ctx.Done())
+	c, err := l.memory.Dial(ctx.Done())
 	if ctx.Err() != nil {
 		if c != nil {
 			c.Close()
@@ -208,7 +210,7 @@ func (l *life) dial(ctx context.Context) (net.Conn, error) {
 // the context is done. It drops the request if the life is over already.
 func (s *Server) withLifetime(l *life, w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
-	over := l.over()
+	over := l.Over()
 	if !over {
 		s.requests.Add(1)
 	}

@@ -6,13 +6,15 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
 // connLimit counts the connections of each client address to all listeners of a
 // server.
 type connLimit struct {
 	max     int
-	version version
+	version release.Version
 
 	mu   sync.Mutex
 	open map[string]int
@@ -23,7 +25,7 @@ func newConnLimit(c *config) *connLimit {
 	if c.maxConns <= 0 {
 		return nil
 	}
-	return &connLimit{max: c.maxConns, version: c.version, open: make(map[string]int)}
+	return &connLimit{max: c.maxConns, version: c.agent.Version, open: make(map[string]int)}
 }
 
 // limited returns a listener that refuses connections beyond the limit for one
@@ -74,7 +76,7 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 // that is about to write may see as a broken connection only. To be the same
 // every time, the fake lets the client write and read.
 func (l *life) refuse(c net.Conn) {
-	if l.limit.version != v1_21_4 {
+	if l.limit.version != release.V1_21_4 {
 		c.Close()
 		return
 	}

@@ -9,6 +9,11 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/lictor-go/consul/consulmock/internal/acl"
+	"github.com/lictor-go/consul/consulmock/internal/agent"
+	"github.com/lictor-go/consul/consulmock/internal/api"
+	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
 // Option changes how a [Server] is set up. Of two options that set the same, the
@@ -17,22 +22,10 @@ type Option func(*config)
 
 // config is what the options set.
 type config struct {
-	err         error // the first option that is no good
-	version     version
-	node        string
-	nodeID      string
-	nodeMeta    map[string]string
-	datacenter  string
-	defaultDeny bool
-	tokens      []Token
-	agentToken  *string
-	probes      bool
-	compact     bool
-	streaming   bool
-	translate   bool
-	defaultWait time.Duration
-	maxWait     time.Duration
-	maxConns    int
+	err      error // the first option that is no good
+	agent    agent.Config
+	api      api.Config
+	maxConns int
 }
 
 // CheckOptions returns the error that [NewServer] panics with, or nil. It is for
@@ -46,12 +39,8 @@ func CheckOptions(opts ...Option) error {
 
 func newConfig(opts []Option) (config, error) {
 	c := config{
-		version:     v1_21_4,
-		node:        "node1",
-		datacenter:  "dc1",
-		streaming:   true,
-		defaultWait: 5 * time.Minute,
-		maxWait:     10 * time.Minute,
+		agent: agent.Config{Version: release.V1_21_4, Node: "node1", Datacenter: "dc1"},
+		api:   api.Config{Streaming: true, DefaultWait: 5 * time.Minute, MaxWait: 10 * time.Minute},
 	}
 	for i, o := range opts {
 		if o == nil {
@@ -72,18 +61,18 @@ func (c *config) check() error {
 	switch {
 	case c.err != nil:
 		return c.err
-	case c.node == "":
+	case c.agent.Node == "":
 		return errors.New("the name of the node is empty")
-	case !datacenterName.MatchString(c.datacenter):
-		return fmt.Errorf("name of the datacenter %q: want letters, digits, hyphens and underscores", c.datacenter)
-	case c.nodeID != "" && !uuid.MatchString(c.nodeID):
-		return fmt.Errorf("ID of the node %q: want a UUID", c.nodeID)
-	case c.defaultWait <= 0 || c.maxWait <= 0:
-		return fmt.Errorf("query times %s and %s: want more than 0", c.defaultWait, c.maxWait)
+	case !datacenterName.MatchString(c.agent.Datacenter):
+		return fmt.Errorf("name of the datacenter %q: want letters, digits, hyphens and underscores", c.agent.Datacenter)
+	case c.agent.NodeID != "" && !uuid.MatchString(c.agent.NodeID):
+		return fmt.Errorf("ID of the node %q: want a UUID", c.agent.NodeID)
+	case c.api.DefaultWait <= 0 || c.api.MaxWait <= 0:
+		return fmt.Errorf("query times %s and %s: want more than 0", c.api.DefaultWait, c.api.MaxWait)
 	}
 	secrets := map[string]bool{}
-	for i, t := range c.tokens {
-		switch _, err := parseRules(t.Rules); {
+	for i, t := range c.agent.Tokens {
+		switch _, err := acl.ParseRules(t.Rules); {
 		case err != nil:
 			return fmt.Errorf("rules of token %d: %w", i+1, err)
 		case t.SecretID == "":
@@ -96,99 +85,80 @@ func (c *config) check() error {
 	return nil
 }
 
-// version is a release of Consul whose behaviour is known.
-type version int
-
-const (
-	v1_8_7 version = iota
-	v1_21_4
-)
-
-// String returns the version as the agent writes it.
-func (v version) String() string {
-	if v == v1_8_7 {
-		return "1.8.7"
-	}
-	return "1.21.4"
-}
-
 // WithVersion makes the server respond as that release of Consul does: "1.21.4",
 // which is the default, or "1.8.7". No other is known.
 func WithVersion(v string) Option {
+	parsed, err := release.Parse(v)
 	return func(c *config) {
-		switch v {
-		case v1_8_7.String():
-			c.version = v1_8_7
-		case v1_21_4.String():
-			c.version = v1_21_4
-		default:
-			c.err = cmp.Or(c.err, fmt.Errorf("version %q: want 1.21.4 or 1.8.7", v))
-		}
+		c.agent.Version = parsed
+		c.err = cmp.Or(c.err, err)
 	}
 }
 
 // WithNode sets the name of the agent's node, which is node1 by default.
-func WithNode(name string) Option { return func(c *config) { c.node = name } }
+func WithNode(name string) Option { return func(c *config) { c.agent.Node = name } }
 
 // WithNodeID sets the ID of the agent's node, a UUID. By default it is derived from
 // the node's name.
-func WithNodeID(id string) Option { return func(c *config) { c.nodeID = strings.ToLower(id) } }
+func WithNodeID(id string) Option { return func(c *config) { c.agent.NodeID = strings.ToLower(id) } }
 
 // WithNodeMeta sets metadata of the agent's node.
 func WithNodeMeta(meta map[string]string) Option {
 	meta = maps.Clone(meta)
-	return func(c *config) { c.nodeMeta = meta }
+	return func(c *config) { c.agent.NodeMeta = meta }
 }
 
 // WithDatacenter sets the name of the datacenter, which is dc1 by default. Agents
 // turn capital letters into small ones.
 func WithDatacenter(name string) Option {
-	return func(c *config) { c.datacenter = strings.ToLower(name) }
+	return func(c *config) { c.agent.Datacenter = strings.ToLower(name) }
 }
 
 // WithACLDefaultDeny turns access control on: what no token allows is refused.
-func WithACLDefaultDeny() Option { return func(c *config) { c.defaultDeny = true } }
+func WithACLDefaultDeny() Option { return func(c *config) { c.agent.DefaultDeny = true } }
 
 // WithTokens adds tokens, and turns access control on as [WithACLDefaultDeny]
 // does. [NewServer] panics if the rules of a token are wrong, with the line in the message.
 func WithTokens(tokens ...Token) Option {
 	tokens = slices.Clone(tokens)
 	return func(c *config) {
-		c.defaultDeny = true
-		c.tokens = append(c.tokens, tokens...)
+		c.agent.DefaultDeny = true
+		for _, t := range tokens {
+			c.agent.Tokens = append(c.agent.Tokens, acl.Token(t))
+		}
 	}
 }
 
 // WithAgentToken sets the token that the agent uses for itself: to describe its
 // node in the catalog, and to take off it what is deregistered. Empty means none.
 // By default the agent may do everything.
-func WithAgentToken(secret string) Option { return func(c *config) { c.agentToken = &secret } }
+func WithAgentToken(secret string) Option { return func(c *config) { c.agent.AgentToken = &secret } }
 
 // WithProbes makes the server run HTTP, TCP and UDP checks at their interval, as an
 // agent does. By default it runs none: a check keeps the status of its
 // definition until [Server.SetCheckStatus] changes it.
-func WithProbes(on bool) Option { return func(c *config) { c.probes = on } }
+func WithProbes(on bool) Option { return func(c *config) { c.agent.Probes = on } }
 
 // WithCompactJSON makes responses compact, as those of agents outside development
 // mode are. By default they are indented, as those of `consul agent -dev` are.
-func WithCompactJSON(on bool) Option { return func(c *config) { c.compact = on } }
+func WithCompactJSON(on bool) Option { return func(c *config) { c.api.Compact = on } }
 
 // WithStreaming sets whether waits on health/service and health/connect are
 // served by the streaming backend, as a 1.21.4 agent does unless
 // use_streaming_backend is false. A 1.8.7 agent never does.
-func WithStreaming(on bool) Option { return func(c *config) { c.streaming = on } }
+func WithStreaming(on bool) Option { return func(c *config) { c.api.Streaming = on } }
 
 // WithTranslateAddresses makes every response report that the agent translates
 // addresses. It changes no address: agents translate those of other datacenters
 // only.
-func WithTranslateAddresses(on bool) Option { return func(c *config) { c.translate = on } }
+func WithTranslateAddresses(on bool) Option { return func(c *config) { c.api.Translate = on } }
 
 // WithQueryTimes sets the wait of blocking queries without a parameter wait, and
 // the longest wait. They are 5 and 10 minutes by default. Agents, and so the
 // server, use neither for waits on a hash: those wait 10 minutes by default, else
 // as long as the parameter wait.
 func WithQueryTimes(defaultWait, maxWait time.Duration) Option {
-	return func(c *config) { c.defaultWait, c.maxWait = defaultWait, maxWait }
+	return func(c *config) { c.api.DefaultWait, c.api.MaxWait = defaultWait, maxWait }
 }
 
 // WithMaxConnsPerClient limits the number of connections of one client address,

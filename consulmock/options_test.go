@@ -93,7 +93,7 @@ func TestDefaults(t *testing.T) {
 		s.AddService(&consul.AgentServiceRegistration{
 			Name: "web", Check: &consul.AgentServiceCheck{TCP: "127.0.0.1:1", Interval: time.Millisecond, Status: consul.HealthPassing},
 		})
-		if s.agent.checks["service:web"].stopProbe != nil {
+		if s.agent.Checks["service:web"].IsProbed() {
 			t.Error("the check is run")
 		}
 		// There may be more connections than an agent takes from one client.
@@ -150,7 +150,7 @@ func TestAccessControl(t *testing.T) {
 		New(t, WithTokens(ManagementToken("one")), WithTokens(ManagementToken("two"))),
 	} {
 		s.AddService(registration("web")) // needs no token
-		hasTokens := len(s.config.tokens) > 0
+		hasTokens := len(s.config.agent.Tokens) > 0
 		for token, allowed := range map[string]bool{"": false, "one": hasTokens, "two": hasTokens} {
 			c := s.Client().WithToken(token)
 			if _, err := c.Agent().Self(ctx); (err == nil) != allowed {

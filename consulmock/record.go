@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/lictor-go/consul/internal/har"
 )
 
 // maxRecorded is the default of [Recorder].most: 64 MiB.
@@ -49,7 +51,7 @@ type Recorder struct {
 	transport *http.Transport
 	keep      bool
 	most      int // bytes of a body
-	redactor  redactor
+	redactor  har.Redactor
 	life      context.Context // ends with Close
 	end       context.CancelFunc
 
@@ -76,8 +78,8 @@ func KeepTokens() RecordOption { return func(r *Recorder) { r.keep = true } }
 // as http://127.0.0.1:8500, or https://gateway/consul for an agent behind a path.
 // A target with a user, a password, parameters or a fragment is an error: the
 // recorder adds nothing to the requests that it passes on. Record creates the file
-// har, or empties it. The caller closes the recorder.
-func Record(target, har string, opts ...RecordOption) (*Recorder, error) {
+// file, or empties it. The caller closes the recorder.
+func Record(target, file string, opts ...RecordOption) (*Recorder, error) {
 	u, err := parseTarget(target)
 	if err != nil {
 		return nil, err
@@ -100,7 +102,7 @@ func Record(target, har string, opts ...RecordOption) (*Recorder, error) {
 	if r.keep {
 		mode = 0o600
 	}
-	if r.archive, err = createArchive(har, mode); err != nil {
+	if r.archive, err = createArchive(file, mode); err != nil {
 		return nil, fmt.Errorf("consulmock: %w", err)
 	}
 	return r, nil
@@ -176,10 +178,10 @@ func (r *Recorder) failed(err error) {
 	}
 }
 
-// living returns the request with a context that ends with the recorder, too, as
+// withLifetime returns the request with a context that ends with the recorder, too, as
 // its connection then does. The returned function must be called when the request
 // is done.
-func (r *Recorder) living(w http.ResponseWriter, req *http.Request) (_ *http.Request, done func()) {
+func (r *Recorder) withLifetime(w http.ResponseWriter, req *http.Request) (_ *http.Request, done func()) {
 	ctx, cancel := context.WithCancel(req.Context())
 	ended := make(chan struct{})
 	stop := context.AfterFunc(r.life, func() {
@@ -209,7 +211,7 @@ func (r *Recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.busy.Add(1)
 	r.mu.Unlock()
 	defer r.busy.Done()
-	req, done := r.living(w, req)
+	req, done := r.withLifetime(w, req)
 	defer done()
 	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, int64(r.most)))
 	var tooLarge *http.MaxBytesError

@@ -9,10 +9,12 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"net/url"
-	"slices"
 	"strings"
 	"time"
+
+	"github.com/lictor-go/consul/consulmock/internal/api"
+	"github.com/lictor-go/consul/consulmock/internal/memnet"
+	"github.com/lictor-go/consul/internal/har"
 )
 
 // This file records one exchange.
@@ -24,75 +26,50 @@ func failureText(ctx context.Context, err error) string {
 		return failedCanceled
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "unexpected EOF"
-	case errors.Is(err, errRefused):
+	case errors.Is(err, memnet.ErrRefused):
 		return "connection refused"
-	case errors.Is(err, errReset):
+	case errors.Is(err, memnet.ErrReset):
 		return failedReset
 	}
 	return err.Error()
 }
 
 // begin gives the exchange its place in the order.
-func (r *Recorder) begin(req *http.Request, body []byte) *harEntry {
-	e := &harEntry{Started: harTime{time.Now().UTC()}}
+func (r *Recorder) begin(req *http.Request, body []byte) *har.Entry {
+	e := &har.Entry{Started: har.Time{Time: time.Now().UTC()}}
 	r.mu.Lock()
 	r.entries++
 	r.seq++
 	e.ID = fmt.Sprintf("e%03d", r.entries)
-	e.Seq = &harSeq{Start: r.seq}
+	e.Seq = &har.Seq{Start: r.seq}
 	r.mu.Unlock()
 	u := *req.URL
 	u.Scheme, u.Host = r.target.Scheme, req.Host
 	if u.Path == "" {
 		u.Path = "/" // as agents take it; it is empty in requests to proxies
 	}
-	e.Request = harRequest{
+	e.Request = har.Request{
 		Method: req.Method, URL: u.String(), HTTPVersion: req.Proto,
-		Cookies: []harPair{}, Headers: pairs(req.Header), QueryString: queryPairs(u.RawQuery),
+		Cookies: []har.Pair{}, Headers: har.Headers(req.Header), QueryString: har.Parameters(u.RawQuery),
 		HeadersSize: -1, BodySize: len(body),
 	}
-	e.Request.Headers = append([]harPair{{"Host", req.Host}}, e.Request.Headers...)
-	e.Request.body = body
+	e.Request.Headers = append([]har.Pair{{Name: "Host", Value: req.Host}}, e.Request.Headers...)
+	e.Request.Body = body
 	if len(body) > 0 {
-		e.Request.PostData = &harPost{MimeType: req.Header.Get("Content-Type")}
+		e.Request.PostData = &har.Post{MimeType: req.Header.Get("Content-Type")}
 	}
-	e.Answer = harResponse{Cookies: []harPair{}, Headers: []harPair{}, HeadersSize: -1, BodySize: -1}
+	e.Answer = har.Response{Cookies: []har.Pair{}, Headers: []har.Pair{}, HeadersSize: -1, BodySize: -1}
 	if !r.keep {
 		// Now, for responses to others that are under way.
-		r.redactor.learnFrom(e)
+		r.redactor.LearnFrom(e)
 	}
 	return e
-}
-
-func pairs(h http.Header) []harPair {
-	list := []harPair{}
-	for _, name := range slices.Sorted(maps.Keys(h)) {
-		for _, v := range h[name] {
-			list = append(list, harPair{name, v})
-		}
-	}
-	return list
-}
-
-func queryPairs(query string) []harPair {
-	list := []harPair{}
-	for _, part := range strings.FieldsFunc(query, func(c rune) bool { return c == '&' }) {
-		name, value, _ := strings.Cut(part, "=")
-		if n, err := url.QueryUnescape(name); err == nil {
-			name = n
-		}
-		if v, err := url.QueryUnescape(value); err == nil {
-			value = v
-		}
-		list = append(list, harPair{name, value})
-	}
-	return list
 }
 
 // pass sends the request to the agent. It sends an answer of unknown length to the
 // client as it comes. Of one whose length is known it returns the body, to be sent
 // once the exchange is recorded: a client that has its answer finds it in the file.
-func (r *Recorder) pass(w http.ResponseWriter, req *http.Request, body []byte, e *harEntry) (last []byte, err error) {
+func (r *Recorder) pass(w http.ResponseWriter, req *http.Request, body []byte, e *har.Entry) (last []byte, err error) {
 	u := *r.target
 	u.RawQuery = req.URL.RawQuery
 	u.Path, u.RawPath = r.target.Path+req.URL.Path, r.target.EscapedPath()+req.URL.EscapedPath()
@@ -107,7 +84,7 @@ func (r *Recorder) pass(w http.ResponseWriter, req *http.Request, body []byte, e
 	}
 	if accepted := out.Header.Values("Accept-Encoding"); len(accepted) > 0 {
 		out.Header.Del("Accept-Encoding")
-		if acceptsGzip(accepted) {
+		if api.AcceptsGzip(accepted) {
 			out.Header.Set("Accept-Encoding", "gzip") // others hide what they compress from the redactor
 		}
 	}
@@ -123,7 +100,7 @@ func (r *Recorder) pass(w http.ResponseWriter, req *http.Request, body []byte, e
 	e.Timings.Wait = milliseconds(time.Since(sent))
 	e.Answer.Status, e.Answer.HTTPVersion = resp.StatusCode, resp.Proto
 	e.Answer.StatusText = http.StatusText(resp.StatusCode)
-	e.Answer.Headers = pairs(resp.Header)
+	e.Answer.Headers = har.Headers(resp.Header)
 	e.Answer.RedirectURL = resp.Header.Get("Location")
 
 	header := w.Header()
@@ -143,7 +120,7 @@ func (r *Recorder) pass(w http.ResponseWriter, req *http.Request, body []byte, e
 	e.Answer.BodySize = kept.Len() + kept.left
 	e.Answer.Content.MimeType = resp.Header.Get("Content-Type")
 	plain, isWhole := r.decompressed(kept.Bytes(), resp.Header)
-	e.Answer.body = plain
+	e.Answer.Body = plain
 	e.Answer.Content.Partial = err != nil || kept.left > 0 || !isWhole
 	return last, err
 }
@@ -207,11 +184,11 @@ func (r *Recorder) decompressed(body []byte, h http.Header) (plain []byte, isWho
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // finish writes the entry to the file.
-func (r *Recorder) finish(e *harEntry) {
+func (r *Recorder) finish(e *har.Entry) {
 	if !r.keep {
-		r.redactor.redact(e)
+		r.redactor.Redact(e)
 	}
-	e.encodeBodies()
+	e.EncodeBodies()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.seq++

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"os"
+
+	"github.com/lictor-go/consul/internal/har"
 )
 
 // archive writes an archive to a file that is complete JSON after every entry.
@@ -28,10 +30,10 @@ const archiveTrailer = "\n]}}\n"
 // createArchive creates a file, or empties it, and writes an archive without
 // entries to it.
 func createArchive(file string, mode os.FileMode) (*archive, error) {
-	header, err := json.Marshal(harFile{harLog{
+	header, err := json.Marshal(har.File{Log: har.Log{
 		Version: "1.2",
-		Creator: harCreator{Name: creatorName, Version: "1"},
-		Entries: []harEntry{},
+		Creator: har.Creator{Name: har.CreatorName, Version: "1"},
+		Entries: []har.Entry{},
 	}})
 	if err != nil {
 		return nil, err
@@ -50,7 +52,7 @@ func createArchive(file string, mode os.FileMode) (*archive, error) {
 }
 
 // add appends an entry. If it fails, the file is as it was before.
-func (a *archive) add(e *harEntry) error {
+func (a *archive) add(e *har.Entry) error {
 	data, err := json.Marshal(e)
 	if err != nil {
 		return err

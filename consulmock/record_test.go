@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/internal/har"
 )
 
 // recorded starts a recorder in front of the target.
@@ -82,7 +83,7 @@ func TestRecordAndReplay(t *testing.T) {
 	watchStory(t, clientOf(t, r.URL()), func() { seen.Wait(2, nil) })
 
 	// The file is whole before the recorder is closed.
-	entries, err := readHAR(file)
+	entries, err := har.Read(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,19 +170,19 @@ func TestRecordBodies(t *testing.T) {
 	resp.Body.Close()
 	http.DefaultClient.CloseIdleConnections()
 	r.Close()
-	entries, err := readHAR(file)
+	entries, err := har.Read(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := entries[1].Request; string(got.body) != "\xff\xfe" || got.PostData.Encoding != "base64" || !strings.HasSuffix(got.URL, "/v1/kv/a%2Fb") {
+	if got := entries[1].Request; string(got.Body) != "\xff\xfe" || got.PostData.Encoding != "base64" || !strings.HasSuffix(got.URL, "/v1/kv/a%2Fb") {
 		t.Errorf("got %+v", got)
 	}
 	if resp.Header.Get("Content-Encoding") != "gzip" || n > 10_000 {
 		t.Errorf("the client got %d bytes, %v", n, resp.Header)
 	}
 	var services map[string]*consul.AgentService
-	if err := json.Unmarshal(entries[2].Answer.body, &services); err != nil || services["web"].Tags[0] != big {
-		t.Errorf("recorded %.100s, %v", entries[2].Answer.body, err)
+	if err := json.Unmarshal(entries[2].Answer.Body, &services); err != nil || services["web"].Tags[0] != big {
+		t.Errorf("recorded %.100s, %v", entries[2].Answer.Body, err)
 	}
 }
 
@@ -203,7 +204,7 @@ func TestRecordEndless(t *testing.T) {
 	cancel()
 	resp.Body.Close()
 	r.Close()
-	entries, err := readHAR(file)
+	entries, err := har.Read(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +226,7 @@ func TestRecordFailures(t *testing.T) {
 	sendTo(http.DefaultClient, "PUT", r.URL()+"/v1/y", "")
 	http.DefaultClient.CloseIdleConnections()
 	r.Close()
-	entries, err := readHAR(file)
+	entries, err := har.Read(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,7 +274,7 @@ func TestRecordCloseEndsExchanges(t *testing.T) {
 	if err := <-failed; err == nil {
 		t.Error("the client got an answer")
 	}
-	if entries, err := readHAR(file); err != nil || len(entries) != 1 || entries[0].Failure != failedCanceled {
+	if entries, err := har.Read(file); err != nil || len(entries) != 1 || entries[0].Failure != failedCanceled {
 		t.Errorf("got %+v, %v", entries, err)
 	}
 }
@@ -315,13 +316,13 @@ func TestRecordCloseEndsHandledExchanges(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Error(err)
 	}
-	entries, err := readHAR(file)
+	entries, err := har.Read(file)
 	if err != nil || len(entries) != 2 || entries[0].Failure != failedCanceled || entries[1].Failure != failedCanceled {
 		t.Fatalf("got %+v, %v", entries, err)
 	}
 	for _, e := range entries {
-		if isEndless := strings.HasSuffix(e.Request.URL, "/endless"); isEndless != (len(e.Answer.body) > 0) || isEndless != e.Answer.Content.Partial {
-			t.Errorf("%s: %d bytes, partial %t", e.Request.URL, len(e.Answer.body), e.Answer.Content.Partial)
+		if isEndless := strings.HasSuffix(e.Request.URL, "/endless"); isEndless != (len(e.Answer.Body) > 0) || isEndless != e.Answer.Content.Partial {
+			t.Errorf("%s: %d bytes, partial %t", e.Request.URL, len(e.Answer.Body), e.Answer.Content.Partial)
 		}
 	}
 }
@@ -352,7 +353,7 @@ func TestRecordFullDisk(t *testing.T) {
 		for i := range 3 {
 			disk.fails = i == n
 			sendTo(http.DefaultClient, "GET", r.URL()+"/v1/status/leader", "")
-			if _, err := readHAR(file); err != nil {
+			if _, err := har.Read(file); err != nil {
 				t.Error(err)
 			}
 		}
@@ -360,7 +361,7 @@ func TestRecordFullDisk(t *testing.T) {
 		if err := r.Close(); err == nil || !strings.Contains(err.Error(), "no space left") {
 			t.Errorf("got %v", err)
 		}
-		if entries, err := readHAR(file); err != nil || len(entries) != 2 {
+		if entries, err := har.Read(file); err != nil || len(entries) != 2 {
 			t.Errorf("failure at %d: %d entries, %v", n, len(entries), err)
 		}
 	}
@@ -396,13 +397,13 @@ func TestRecordLargeResponses(t *testing.T) {
 	}
 	http.DefaultClient.CloseIdleConnections()
 	r.Close()
-	entries, err := readHAR(file)
+	entries, err := har.Read(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i, e := range entries {
-		if isPartial := i > 0; e.Answer.Content.Partial != isPartial || len(e.Answer.body) != most || e.Failure != "" {
-			t.Errorf("entry %d: %d bytes, partial %t, %q", i, len(e.Answer.body), e.Answer.Content.Partial, e.Failure)
+		if isPartial := i > 0; e.Answer.Content.Partial != isPartial || len(e.Answer.Body) != most || e.Failure != "" {
+			t.Errorf("entry %d: %d bytes, partial %t, %q", i, len(e.Answer.Body), e.Answer.Content.Partial, e.Failure)
 		}
 	}
 }
@@ -419,7 +420,7 @@ func TestRecordLargeRequests(t *testing.T) {
 	if n := len(agent.Requests()); n != 0 {
 		t.Errorf("the agent got %d requests", n)
 	}
-	if entries, err := readHAR(file); err != nil || len(entries) != 0 {
+	if entries, err := har.Read(file); err != nil || len(entries) != 0 {
 		t.Errorf("recorded %+v, %v", entries, err)
 	}
 	http.DefaultClient.CloseIdleConnections()
@@ -439,7 +440,7 @@ func TestRecordOddRequests(t *testing.T) {
 		c.Close()
 	}
 	r.Close()
-	entries, err := readHAR(file)
+	entries, err := har.Read(file)
 	if err != nil || len(entries) != 7 {
 		t.Fatalf("%d entries, %v", len(entries), err)
 	}
@@ -599,7 +600,7 @@ func TestRecordConcurrently(t *testing.T) {
 	}
 	for range 20 {
 		<-done
-		if _, err := readHAR(file); err != nil {
+		if _, err := har.Read(file); err != nil {
 			t.Error(err)
 		}
 	}
@@ -617,12 +618,12 @@ func TestRecordConcurrently(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var har harFile
-	if err := json.Unmarshal(data, &har); err != nil || len(har.Log.Entries) < 20 {
-		t.Fatalf("%d entries, %v", len(har.Log.Entries), err)
+	var archive har.File
+	if err := json.Unmarshal(data, &archive); err != nil || len(archive.Log.Entries) < 20 {
+		t.Fatalf("%d entries, %v", len(archive.Log.Entries), err)
 	}
-	for i, e := range har.Log.Entries[1:] {
-		if before := har.Log.Entries[i]; before.Seq.End >= e.Seq.End {
+	for i, e := range archive.Log.Entries[1:] {
+		if before := archive.Log.Entries[i]; before.Seq.End >= e.Seq.End {
 			t.Errorf("entry %d ended at %d, the next one at %d", i, before.Seq.End, e.Seq.End)
 		}
 	}
@@ -639,7 +640,7 @@ func TestRecordReplacesFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	if entries, err := readHAR(file); err != nil || len(entries) != 0 {
+	if entries, err := har.Read(file); err != nil || len(entries) != 0 {
 		t.Errorf("%d entries, %v", len(entries), err)
 	}
 	if info, err := os.Stat(file); err != nil || runtime.GOOS != "windows" && runtime.GOOS != "plan9" && info.Mode().Perm() != 0o640 {

@@ -17,6 +17,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/lictor-go/consul/internal/har"
 )
 
 // secretExchange is an exchange that has secrets in it.
@@ -29,7 +31,7 @@ type secretExchange struct {
 }
 
 // recordExchanges returns the recording of exchanges, one after the other.
-func recordExchanges(t *testing.T, exchanges []secretExchange, opts ...RecordOption) (raw string, entries []harEntry) {
+func recordExchanges(t *testing.T, exchanges []secretExchange, opts ...RecordOption) (raw string, entries []har.Entry) {
 	t.Helper()
 	now := secretExchange{}
 	agent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -72,14 +74,14 @@ func recordExchanges(t *testing.T, exchanges []secretExchange, opts ...RecordOpt
 	if err != nil {
 		t.Fatal(err)
 	}
-	if entries, err = readHAR(file); err != nil {
+	if entries, err = har.Read(file); err != nil {
 		t.Fatal(err)
 	}
 	return string(data), entries
 }
 
 // everyString returns the strings in an entry, and what they are encodings of.
-func everyString(t *testing.T, e harEntry) []string {
+func everyString(t *testing.T, e har.Entry) []string {
 	t.Helper()
 	data, err := json.Marshal(e)
 	if err != nil {
@@ -89,7 +91,7 @@ func everyString(t *testing.T, e harEntry) []string {
 	if err := json.Unmarshal(data, &v); err != nil {
 		t.Fatal(err)
 	}
-	list := []string{string(e.Request.body), string(e.Answer.body)}
+	list := []string{string(e.Request.Body), string(e.Answer.Body)}
 	list = appendStrings(list, v)
 	for i := 0; i < len(list); i++ {
 		s := list[i]
@@ -269,11 +271,6 @@ func TestRecordRemovesSecrets(t *testing.T) {
 			[]secretExchange{{path: "/v1/a/seven77?token=seven77"}, {path: "/v1/a/eight888?token=eight888"}},
 			[]string{"token=seven77", "eight888"}, []string{"/v1/a/seven77", "/v1/a/redacted"},
 		},
-		"a secret with another one in it": {
-			[]secretExchange{{path: "/v1/a", header: [2]string{"X-Consul-Token", "aaaaaaaa"}}, {path: "/v1/a/aaaaaaaa/bbbbbbbb?x=1",
-				header: [2]string{"X-Consul-Token", "aaaaaaaa/bbbbbbbb?token=c&dd"}, answerBody: "bad token aaaaaaaa/bbbbbbbb?token=c&dd"}},
-			[]string{"aaaaaaaa", "&dd"}, []string{"bad token redacted"},
-		},
 		"what is kept": {
 			[]secretExchange{{path: "/v1/kv/config?dc=dc1", header: [2]string{"User-Agent", "curl"}, body: `{"Name":"web","Address":"10.0.0.1","Meta":{"owner":"me@example.org"},"Tags":["a"]}`,
 				answer: http.Header{"X-Consul-Index": {"7"}, "Www-Authenticate": {"Basic"}}, answerBody: `[{"Value":"aGVsbG8gd29ybGQ="}]`}},
@@ -328,14 +325,6 @@ func TestRecordRemovesByName(t *testing.T) {
 			if slices.ContainsFunc(everyString(t, entries[0]), func(s string) bool { return strings.Contains(s, secret) }) {
 				t.Errorf("%s: %s is in\n%s", name, secret, raw)
 			}
-		}
-	}
-	for value, want := range map[string]string{
-		"Basic c2Vrcml0": "Basic redacted", "bearer s1": "bearer redacted", "Digest a=b": "Digest redacted", "Negotiate \tx": "Negotiate redacted",
-		"Other s1": "redacted", "Bearer": "redacted", "": "",
-	} {
-		if got := redactHeader("Authorization", value); got != want {
-			t.Errorf("%q became %q, want %q", value, got, want)
 		}
 	}
 }
@@ -402,34 +391,45 @@ func FuzzRedact(f *testing.F) {
 	f.Add("sekrit-1", "{[\"", "\",\"Token\":[[", byte(5), 200)
 	f.Fuzz(func(t *testing.T, token, before, after string, how byte, cut int) {
 		token = strings.TrimSpace(token)
-		if len(token) < minKnownSecret || !utf8.ValidString(token) || mixesWithRedacted(token) {
+		if len(token) < 8 || !utf8.ValidString(token) || mixesWithRedacted(token) {
 			return
 		}
-		escapes := append([]func(string) string{func(s string) string { return s }}, escapers...)
+		quoteJSON := func(s string, escapeHTML bool) string {
+			var b strings.Builder
+			e := json.NewEncoder(&b)
+			e.SetEscapeHTML(escapeHTML)
+			e.Encode(s)
+			return strings.TrimSuffix(b.String(), "\n")
+		}
+		escapes := []func(string) string{
+			func(s string) string { return s }, url.QueryEscape, url.PathEscape, html.EscapeString, strconv.Quote,
+			func(s string) string { return quoteJSON(s, true) },
+			func(s string) string { return quoteJSON(s, false) },
+		}
 		written := before + escapes[int(how)%len(escapes)](token) + after
 		asJSON := quoteJSON(written, true)
 		isCut := cut > 0 && cut < len(written)
-		e := &harEntry{
-			Request: harRequest{
+		e := &har.Entry{
+			Request: har.Request{
 				Method: "PUT", URL: "http://a/v1/" + url.PathEscape(token) + "?x=" + url.QueryEscape(before+token+after),
-				Headers:  []harPair{{"X-Consul-Token", token}, {"X-Other", written}},
-				PostData: &harPost{MimeType: written},
-				body:     []byte(`{"Notes":` + asJSON + `,"Value":"` + base64.StdEncoding.EncodeToString([]byte(written)) + `"}`),
+				Headers:  []har.Pair{{Name: "X-Consul-Token", Value: token}, {Name: "X-Other", Value: written}},
+				PostData: &har.Post{MimeType: written},
+				Body:     []byte(`{"Notes":` + asJSON + `,"Value":"` + base64.StdEncoding.EncodeToString([]byte(written)) + `"}`),
 			},
-			Answer:  harResponse{Headers: []harPair{{"Location", written}}, RedirectURL: written, body: []byte(written)},
+			Answer:  har.Response{Headers: []har.Pair{{Name: "Location", Value: written}}, RedirectURL: written, Body: []byte(written)},
 			Failure: written,
 		}
 		if isCut {
-			e.Answer.body, e.Answer.Content.Partial = []byte(written[:cut]), true
+			e.Answer.Body, e.Answer.Content.Partial = []byte(written[:cut]), true
 		}
-		(&redactor{}).redact(e)
-		e.encodeBodies()
+		(&har.Redactor{}).Redact(e)
+		e.EncodeBodies()
 		for _, s := range everyString(t, *e) {
 			if strings.Contains(s, token) {
 				t.Errorf("%q is in %q", token, s)
 			}
 		}
-		if body := string(e.Answer.body); isCut && strings.HasSuffix(body, token[:len(token)-1]) {
+		if body := string(e.Answer.Body); isCut && strings.HasSuffix(body, token[:len(token)-1]) {
 			t.Errorf("%q ends in most of %q", body, token)
 		}
 	})
@@ -438,10 +438,10 @@ func FuzzRedact(f *testing.F) {
 // mixesWithRedacted reports whether a token may be made up of what stands for
 // another one and what is beside it.
 func mixesWithRedacted(token string) bool {
-	for i := range redacted {
-		if strings.HasPrefix(token, redacted[i:]) || strings.HasSuffix(token, redacted[:i+1]) {
+	for i := range har.Redacted {
+		if strings.HasPrefix(token, har.Redacted[i:]) || strings.HasSuffix(token, har.Redacted[:i+1]) {
 			return true
 		}
 	}
-	return strings.Contains(token, redacted)
+	return strings.Contains(token, har.Redacted)
 }

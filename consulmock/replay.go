@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/lictor-go/consul/internal/har"
 )
 
 // Replay returns a server that responds from a recording, an HTTP archive (HAR
@@ -32,19 +34,19 @@ import (
 // A request that was never recorded fails the test, with the nearest recorded one
 // in the message, and gets the status 501. From then on nothing is held. What was
 // recorded but not requested is logged at the end.
-func Replay(t testing.TB, har string) *Server {
+func Replay(t testing.TB, file string) *Server {
 	if t == nil {
 		panic("consulmock: Replay: nil testing.TB; for programs that are not tests there is NewReplayServer")
 	}
 	t.Helper()
-	s, err := NewReplayServer(har, func(problem string) { t.Errorf("%s", problem) })
+	s, err := NewReplayServer(file, func(problem string) { t.Errorf("%s", problem) })
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		s.Close()
 		if left := s.Leftovers(); len(left) > 0 {
-			t.Logf("consulmock: %s: not requested: %s", har, strings.Join(left, ", "))
+			t.Logf("consulmock: %s: not requested: %s", file, strings.Join(left, ", "))
 		}
 	})
 	return s
@@ -53,13 +55,13 @@ func Replay(t testing.TB, har string) *Server {
 // NewReplayServer returns a server as [Replay] does, for programs that are not
 // tests. It calls report for every request that was never recorded; nil means
 // that nobody wants to know. The caller closes the server.
-func NewReplayServer(har string, report func(problem string)) (*Server, error) {
-	entries, err := readHAR(har)
+func NewReplayServer(file string, report func(problem string)) (*Server, error) {
+	entries, err := har.Read(file)
 	if err != nil {
 		return nil, fmt.Errorf("consulmock: %w", err)
 	}
 	s := NewServer()
-	s.replay = newReplayer(har, entries, report)
+	s.replay = newReplayer(file, entries, report)
 	return s, nil
 }
 
@@ -86,7 +88,7 @@ type replayer struct {
 	hasUI  bool // the recording has requests for an agent's own pages
 
 	mu        sync.Mutex
-	redactor  redactor
+	redactor  har.Redactor
 	entries   []*replayEntry
 	given     map[string]bool // indexes and hashes in the responses so far
 	arrived   chan struct{}   // closed and replaced at each arrival
@@ -94,20 +96,20 @@ type replayer struct {
 }
 
 type replayEntry struct {
-	harEntry
+	har.Entry
 	asked   requestKey
 	arrived bool
 }
 
-func newReplayer(file string, entries []harEntry, report func(string)) *replayer {
+func newReplayer(file string, entries []har.Entry, report func(string)) *replayer {
 	r := &replayer{file: file, report: report, given: map[string]bool{}, arrived: make(chan struct{})}
 	for _, e := range entries {
-		if e.Request.url == nil {
+		if e.Request.Parsed == nil {
 			continue // no request with such a URL gets this far
 		}
-		r.hasUI = r.hasUI || isUI(e.Request.url.Path)
-		r.redactor.learnFrom(&e)
-		r.entries = append(r.entries, &replayEntry{harEntry: e})
+		r.hasUI = r.hasUI || isUI(e.Request.Parsed.Path)
+		r.redactor.LearnFrom(&e)
+		r.entries = append(r.entries, &replayEntry{Entry: e})
 	}
 	r.nameEntries()
 	return r
@@ -117,7 +119,7 @@ func newReplayer(file string, entries []harEntry, report func(string)) *replayer
 // known.
 func (r *replayer) nameEntries() {
 	for _, e := range r.entries {
-		e.asked = newRequestKey(&r.redactor, e.Request.Method, e.Request.url, e.Request.body)
+		e.asked = newRequestKey(&r.redactor, e.Request.Method, e.Request.Parsed, e.Request.Body)
 	}
 }
 
@@ -131,7 +133,7 @@ func (r *replayer) key(req *http.Request, body []byte) requestKey {
 	if u.Path == "" {
 		u.Path = "/"
 	}
-	if r.redactor.learnFrom(&harEntry{Request: harRequest{URL: u.String(), Headers: pairs(req.Header), body: body}}) {
+	if r.redactor.LearnFrom(&har.Entry{Request: har.Request{URL: u.String(), Headers: har.Headers(req.Header), Body: body}}) {
 		r.nameEntries()
 	}
 	return newRequestKey(&r.redactor, req.Method, &u, body)
@@ -214,7 +216,7 @@ var waitHeaders = []string{"X-Consul-Index", "X-Consul-Contenthash"}
 // follows reports whether o cannot have been sent while e waited, whatever the
 // clock of the recording says: it waits on what the response to e has told.
 func (o *replayEntry) follows(e *replayEntry) bool {
-	return e.byClock && o.asked.blocks() && slices.ContainsFunc(e.Answer.Headers, func(h harPair) bool {
+	return e.ByClock && o.asked.blocks() && slices.ContainsFunc(e.Answer.Headers, func(h har.Pair) bool {
 		return h.Value == o.asked.waitsOn && slices.Contains(waitHeaders, http.CanonicalHeaderKey(h.Name))
 	})
 }
@@ -248,13 +250,13 @@ func (r *replayer) send(w http.ResponseWriter, req *http.Request, e *replayEntry
 		}
 	}
 	if !answer.Content.Partial && e.Failure == "" {
-		header.Set("Content-Length", strconv.Itoa(len(answer.body)))
+		header.Set("Content-Length", strconv.Itoa(len(answer.Body)))
 	}
 	if req.Method == http.MethodHead {
 		header.Del("Content-Length")
 	}
 	w.WriteHeader(answer.Status)
-	w.Write(answer.body)
+	w.Write(answer.Body)
 	switch {
 	case answer.Content.Partial && (e.Failure == "" || e.Failure == failedCanceled || e.Failure == failedTimeout):
 		http.NewResponseController(w).Flush()

@@ -3,6 +3,8 @@ package consulmock
 import (
 	"net/url"
 	"testing"
+
+	"github.com/lictor-go/consul/internal/har"
 )
 
 // Requests that agents understand alike are the same request, and no others are.
@@ -12,7 +14,7 @@ func TestReplaySpelling(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a := newRequestKey(new(redactor), "PUT", u, []byte(body))
+		a := newRequestKey(new(har.Redactor), "PUT", u, []byte(body))
 		return a.key + a.waitsOn
 	}
 	const health, register = "/v1/health/service/web", "/v1/agent/service/register"

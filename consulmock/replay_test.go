@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/internal/har"
 )
 
 // recordings returns the archives beside the tests, and those of the conformance
@@ -38,16 +39,16 @@ func recordings(t *testing.T) []string {
 
 // step is what happens next in a recording.
 type step struct {
-	e     *harEntry
+	e     *har.Entry
 	place int
 	ends  bool
 }
 
-func steps(entries []harEntry) []step {
+func steps(entries []har.Entry) []step {
 	var list []step
 	for i := range entries {
 		e := &entries[i]
-		if e.Request.url == nil {
+		if e.Request.Parsed == nil {
 			continue
 		}
 		list = append(list, step{e, e.Seq.Start, false}, step{e, e.Seq.End, true})
@@ -74,7 +75,7 @@ func TestReplayRecordings(t *testing.T) {
 }
 
 func replayAll(t *testing.T, file string) {
-	entries, err := readHAR(file)
+	entries, err := har.Read(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,8 +87,8 @@ func replayAll(t *testing.T, file string) {
 	transport := s.Transport().(*http.Transport)
 	transport.DisableKeepAlives = true // or a broken connection would be tried again
 	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	under := map[*harEntry]chan outcome{}
-	cancels := map[*harEntry]context.CancelFunc{}
+	under := map[*har.Entry]chan outcome{}
+	cancels := map[*har.Entry]context.CancelFunc{}
 	var unsendable []string
 	started := 0
 	for _, step := range steps(entries) {
@@ -150,12 +151,12 @@ func (r *replayer) await(n int, done <-chan struct{}) bool {
 	}
 }
 
-func askAgain(ctx context.Context, client *http.Client, e *harEntry) outcome {
-	req, err := http.NewRequestWithContext(ctx, e.Request.Method, "http://agent/", bytes.NewReader(e.Request.body))
+func askAgain(ctx context.Context, client *http.Client, e *har.Entry) outcome {
+	req, err := http.NewRequestWithContext(ctx, e.Request.Method, "http://agent/", bytes.NewReader(e.Request.Body))
 	if err != nil {
 		return outcome{err: err}
 	}
-	u := *e.Request.url
+	u := *e.Request.Parsed
 	req.URL = &u
 	resp, err := client.Do(req)
 	if err != nil {
@@ -174,7 +175,7 @@ func (o outcome) String() string {
 }
 
 // is reports whether the outcome is the recorded one.
-func (o outcome) is(e *harEntry) bool {
+func (o outcome) is(e *har.Entry) bool {
 	if e.Answer.Status == 0 {
 		return o.err != nil
 	}
@@ -185,14 +186,14 @@ func (o outcome) is(e *harEntry) bool {
 		return false
 	}
 	if e.Answer.Content.Partial {
-		return bytes.HasPrefix(e.Answer.body, o.body) // it may have been cut off earlier
+		return bytes.HasPrefix(e.Answer.Body, o.body) // it may have been cut off earlier
 	}
 	for _, h := range e.Answer.Headers {
 		if !slices.Contains(notReplayed, http.CanonicalHeaderKey(h.Name)) && !slices.Contains(o.resp.Header.Values(h.Name), h.Value) {
 			return false
 		}
 	}
-	return bytes.Equal(o.body, e.Answer.body) && (o.err != nil) == (e.Failure != "")
+	return bytes.Equal(o.body, e.Answer.Body) && (o.err != nil) == (e.Failure != "")
 }
 
 const replayedHAR = `{"log":{"version":"1.2","entries":[
@@ -447,6 +448,16 @@ func TestReplayMissHasNoToken(t *testing.T) {
 	if len(*problems) != 1 || strings.Contains((*problems)[0], known) {
 		t.Errorf("got %q", *problems)
 	}
+}
+
+// Any archive that can be read can be replayed.
+func FuzzReplay(f *testing.F) {
+	f.Add([]byte(replayedHAR))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if entries, err := har.Parse(data); err == nil {
+			newReplayer("", entries, nil)
+		}
+	})
 }
 
 // A recording that cannot be read fails the test at once.

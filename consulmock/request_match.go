@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sort"
 	"strings"
+
+	"github.com/lictor-go/consul/internal/har"
 )
 
 // requestKey is what makes two requests the same. It has no secrets in it.
@@ -24,14 +26,14 @@ type requestKey struct {
 // newRequestKey returns the key of a request. The redactor replaces the secrets
 // that it has learned: in a recording that was made without [KeepTokens], they are
 // replaced as well.
-func newRequestKey(r *redactor, method string, u *url.URL, body []byte) requestKey {
+func newRequestKey(r *har.Redactor, method string, u *url.URL, body []byte) requestKey {
 	target := url.URL{Path: u.Path, RawPath: u.RawPath, RawQuery: u.RawQuery}
-	q := harRequest{Method: method, URL: target.String(), body: body}
-	r.redactRequest(&q)
+	q := har.Request{Method: method, URL: target.String(), Body: body}
+	r.RedactRequest(&q)
 	if clean, err := url.Parse(q.URL); err == nil {
 		u = clean
 	}
-	a := requestKey{method: method, path: plainPath(u), body: bodyValue(q.body)}
+	a := requestKey{method: method, path: plainPath(u), body: bodyValue(q.Body)}
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
 		query = url.Values{"": {u.RawQuery}} // malformed on purpose, so it has to be the same

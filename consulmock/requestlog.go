@@ -7,15 +7,35 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/lictor-go/consul/consulmock/internal/api"
 	"github.com/lictor-go/consul/internal/httplog"
 )
 
+// dump writes the requests that are open, and the last twenty others.
+func (l *requestLog) dump(b *strings.Builder) {
+	const last = 20
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b.WriteString("requests\n")
+	for i, r := range l.kept {
+		if !r.open && i < len(l.kept)-last {
+			continue
+		}
+		state := fmt.Sprint(r.Status)
+		if r.open {
+			state = "open"
+		}
+		fmt.Fprintf(b, "  %s %s %s: %s\n", r.Time.Format("15:04:05.000"), r.Method, httplog.URL(r.Path, r.Query), state)
+	}
+}
+
 const (
 	maxRequests = 10_000   // kept in the log
-	maxBody     = 64 << 20 // of a request that is read at all
 	maxLogBody  = 64 << 10 // of a request's body in the log
 )
 
@@ -79,7 +99,7 @@ func (l *requestLog) forget() {
 // readBody reads the body of r and records it. The returned request has the body
 // that was read.
 func (l *requestLog) readBody(rec *loggedRequest, r *http.Request) *http.Request {
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	body, err := io.ReadAll(io.LimitReader(r.Body, api.MaxBody+1))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	rec.Body = bytes.Clone(body[:min(len(body), maxLogBody)])
@@ -138,6 +158,28 @@ func (s *Server) Requests() []Request {
 		list[i].Query = url.Values(http.Header(r.Query).Clone())
 		list[i].Header = r.Header.Clone()
 		list[i].Body = bytes.Clone(r.Body)
+	}
+	return list
+}
+
+// newest returns the last n requests, the last one first.
+func (l *requestLog) newest(n int) []uiRequest {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var list []uiRequest
+	for i := len(l.kept) - 1; i >= 0 && len(list) < n; i-- {
+		r := l.kept[i]
+		shown := uiRequest{Time: r.Time.Format("15:04:05.000"), Method: r.Method, URL: uiURL(&r.Request), Status: "no response", Class: "critical"}
+		switch {
+		case r.open && r.Status == 0:
+			shown.Status, shown.Class = "waiting for "+time.Since(r.Time).Truncate(time.Second).String(), "waiting"
+		case r.Status != 0:
+			shown.Status, shown.Class = strconv.Itoa(r.Status), ""
+			if r.Status >= 400 {
+				shown.Class = "critical"
+			}
+		}
+		list = append(list, shown)
 	}
 	return list
 }

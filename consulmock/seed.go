@@ -4,12 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"net/http"
-	"net/http/httptest"
 	"net/url"
-	"time"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock/internal/agent"
+	"github.com/lictor-go/consul/consulmock/internal/definition"
 )
 
 // AddService registers a service with the agent, as PUT
@@ -17,70 +16,61 @@ import (
 // [Server.Requests], and no fault applies. It panics if the agent refuses the
 // service.
 func (s *Server) AddService(r *consul.AgentServiceRegistration) {
-	needs("AddService", r)
+	requireNonNil("AddService", r)
 	params := url.Values{}
 	if r.ReplaceExistingChecks {
 		params.Set("replace-existing-checks", "true")
 	}
-	s.seed("AddService", registerService, "", params, r)
+	s.seed("AddService", "/v1/agent/service/register", "", params, r)
 }
 
 // RemoveService deregisters a service of the agent. It panics if there is none of
 // that ID.
 func (s *Server) RemoveService(serviceID string) {
 	s.mu.Lock()
-	known := s.agent.services[serviceID] != nil
+	known := s.agent.Services[serviceID] != nil
 	s.mu.Unlock()
 	if !known {
 		panic(fmt.Sprintf("consulmock: RemoveService: no service %q", serviceID))
 	}
-	s.seed("RemoveService", deregisterService, serviceID, nil, nil)
+	s.seed("RemoveService", "/v1/agent/service/deregister/", serviceID, nil, nil)
 }
 
 // AddCheck registers a check with the agent, as PUT /v1/agent/check/register does.
 // It panics if the agent refuses the check. For the rest see [Server.AddService].
 func (s *Server) AddCheck(r *consul.AgentCheckRegistration) {
-	needs("AddCheck", r)
-	s.seed("AddCheck", registerCheck, "", nil, r)
+	requireNonNil("AddCheck", r)
+	s.seed("AddCheck", "/v1/agent/check/register", "", nil, r)
 }
 
 // AddNode puts a node, and with it a service and checks, into the catalog, as PUT
 // /v1/catalog/register does. It panics if the agent refuses them. For the rest see
 // [Server.AddService].
 func (s *Server) AddNode(r *consul.CatalogRegistration) {
-	needs("AddNode", r)
-	s.seed("AddNode", catalogRegister, "", nil, r)
+	requireNonNil("AddNode", r)
+	s.seed("AddNode", "/v1/catalog/register", "", nil, r)
 }
 
 // RemoveNode takes a node, or a service or a check of it, out of the catalog, as
 // PUT /v1/catalog/deregister does.
 func (s *Server) RemoveNode(r *consul.CatalogDeregistration) {
-	needs("RemoveNode", r)
-	s.seed("RemoveNode", catalogDeregister, "", nil, r)
+	requireNonNil("RemoveNode", r)
+	s.seed("RemoveNode", "/v1/catalog/deregister", "", nil, r)
 }
 
-// needs panics if what a method was given is nil.
-func needs[T any](what string, given *T) {
+// requireNonNil panics if what a method was given is nil.
+func requireNonNil[T any](what string, given *T) {
 	if given == nil {
 		panic(fmt.Sprintf("consulmock: %s: nil %T", what, given))
 	}
 }
 
-// seed sends a request to a handler directly, with a token that may do
-// everything.
-func (s *Server) seed(what string, answer handler, name string, params url.Values, body any) {
+// seed sends a request to the API directly, with a token that may do everything.
+func (s *Server) seed(what, path, name string, params url.Values, body any) {
 	data, err := json.Marshal(body)
-	if err != nil {
-		panic(fmt.Sprintf("consulmock: %s: %v", what, err))
+	if err == nil {
+		err = s.api.Seed(path, name, params, data)
 	}
-	q := &request{
-		s: s, v: s.config.version, w: httptest.NewRecorder(), r: &http.Request{Method: http.MethodPut, URL: &url.URL{}, Header: http.Header{}},
-		query: params, name: name, body: data, seeding: true,
-	}
-	_, err = q.locked(func(q *request) (any, error) {
-		defer q.a.updateDueAliases() // so that it is in effect when the method returns
-		return answer(q)
-	})
 	if err != nil {
 		panic(fmt.Sprintf("consulmock: %s: %v", what, err))
 	}
@@ -92,19 +82,14 @@ func (s *Server) seed(what string, answer handler, name string, params url.Value
 func (s *Server) SetCheckStatus(checkID string, status consul.HealthStatus, output string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.agent.checks[checkID]
+	c := s.agent.Checks[checkID]
 	if c == nil {
 		panic(fmt.Sprintf("consulmock: SetCheckStatus: no check %q", checkID))
 	}
-	if !isStatus(string(status)) {
+	if !definition.IsStatus(string(status)) {
 		panic(fmt.Sprintf("consulmock: SetCheckStatus: status %q: want passing, warning or critical", status))
 	}
-	c.setStatus(string(status), c.limit(output))
-	if c.rec.Type == "ttl" {
-		c.updated = time.Now()
-		c.startTTL(c.rec.Output)
-	}
-	s.agent.syncChanges()
+	s.agent.SetResult(c, string(status), output, c.Rec.Type == "ttl")
 }
 
 // AddMember adds a member to the gossip pool that the agent sees, or changes the
@@ -112,7 +97,7 @@ func (s *Server) SetCheckStatus(checkID string, status consul.HealthStatus, outp
 func (s *Server) AddMember(m consul.AgentMember) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.agent.members[m.Name] = &memberJSON{
+	s.agent.Members[m.Name] = &agent.Member{
 		Name: m.Name, Addr: m.Addr, Port: m.Port, Tags: maps.Clone(m.Tags), Status: int(m.Status),
 		ProtocolMin: m.ProtocolMin, ProtocolMax: m.ProtocolMax, ProtocolCur: m.ProtocolCur,
 		DelegateMin: m.DelegateMin, DelegateMax: m.DelegateMax, DelegateCur: m.DelegateCur,

@@ -94,13 +94,13 @@ func TestSeedingMeetsNoFaults(t *testing.T) {
 	s.AddService(r)
 	r.Check.CheckID = "other"
 	s.AddService(r)
-	if n := len(s.agent.checks); n != 2 {
+	if n := len(s.agent.Checks); n != 2 {
 		t.Errorf("%d checks, want both", n)
 	}
 	r.ReplaceExistingChecks = true
 	s.AddService(r)
 	s.SetCheckStatus("other", consul.HealthWarning, "hm")
-	if n := len(s.agent.checks); n != 1 || seen.Count() != 0 {
+	if n := len(s.agent.Checks); n != 1 || seen.Count() != 0 {
 		t.Errorf("%d checks, %d requests; want the last one and none", n, seen.Count())
 	}
 }

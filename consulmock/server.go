@@ -9,12 +9,14 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock/internal/agent"
+	"github.com/lictor-go/consul/consulmock/internal/api"
 )
 
 // Server is a fake agent. Its methods may be called concurrently.
 type Server struct {
 	config   config
-	table    table
+	api      *api.API
 	faults   faultTable
 	log      requestLog
 	replay   *replayer      // responds instead of the agent; nil unless the server is a replay
@@ -22,7 +24,7 @@ type Server struct {
 	requests sync.WaitGroup // that have not ended
 
 	mu     sync.Mutex // guards what follows and all that belongs to it
-	agent  *agent
+	agent  *agent.Agent
 	starts int    // how often the agent has started without a state
 	life   *life  // the last one, which is over if the server is stopped
 	closed bool   // there is no other life
@@ -54,12 +56,17 @@ func NewServer(opts ...Option) *Server {
 		panic("consulmock: " + err.Error())
 	}
 	s := &Server{config: c}
-	s.table = newTable(s.config.version)
+	s.api = api.New(s.config.api, &s.config.agent, &s.mu, func() *agent.Agent { return s.agent })
 	s.mu.Lock() // requests may come, and timers fire, at once
 	defer s.mu.Unlock()
 	s.begin()
-	s.agent = newAgent(s)
+	s.agent = s.newAgent()
 	return s
+}
+
+// newAgent returns an agent that has just started. s.mu must be held.
+func (s *Server) newAgent() *agent.Agent {
+	return agent.New(&s.config.agent, agent.Host{Lock: &s.mu, Probes: &s.probes}, s.life.Run, s.starts)
 }
 
 // Client returns a client that reaches the server through a [Server.Transport]
@@ -105,10 +112,10 @@ func (s *Server) serve(l *life, w http.ResponseWriter, r *http.Request) {
 	rec := s.log.arrived(r)
 	defer s.log.done(rec)
 	r = s.log.readBody(rec, r)
-	if l.over() {
+	if l.Over() {
 		panic(http.ErrAbortHandler) // there may be more of the body
 	}
-	var answer http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.route(l, w, r) })
+	var answer http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.api.Serve(l.Run, w, r) })
 	if s.replay != nil {
 		answer = s.replay
 	}

@@ -13,8 +13,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
+	"github.com/lictor-go/consul/consulmock/internal/state"
 	"github.com/lictor-go/consul/internal/httplog"
 )
 
@@ -125,14 +125,14 @@ func (s *Server) uiState() *uiState {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st.Node, st.Version, st.Datacenter = s.config.node, s.config.version.String(), s.config.datacenter
-	st.Index = s.agent.store.index
+	st.Node, st.Version, st.Datacenter = s.config.agent.Node, s.config.agent.Version.String(), s.config.agent.Datacenter
+	st.Index = s.agent.Store.Index
 	byName := map[string][]uiInstance{}
-	for _, n := range sorted(s.agent.store.nodes) {
-		own := uiChecks(n.own)
+	for _, n := range state.Sorted(s.agent.Store.Nodes) {
+		own := uiChecks(n.NodeChecks)
 		st.Nodes = append(st.Nodes, uiNode{n.Node, n.Address, worstStatus(own), own})
-		for _, svc := range sorted(n.services) {
-			checks := uiChecks(svc.checks)
+		for _, svc := range state.Sorted(n.Services) {
+			checks := uiChecks(svc.Checks)
 			byName[svc.Name] = append(byName[svc.Name], uiInstance{
 				ID: svc.ID, Node: n.Node, Address: uiAddress(n, svc), Tags: svc.Tags, Meta: uiMeta(svc.Meta),
 				Status: worstStatus(append(slices.Clone(own), checks...)), Checks: checks,
@@ -145,9 +145,9 @@ func (s *Server) uiState() *uiState {
 	return st
 }
 
-func uiChecks(checks map[string]*check) []uiCheck {
+func uiChecks(checks map[string]*state.Check) []uiCheck {
 	var list []uiCheck
-	for _, c := range sorted(checks) {
+	for _, c := range state.Sorted(checks) {
 		output := c.Output
 		if output == "" {
 			output = c.Notes
@@ -174,7 +174,7 @@ func worstStatus(checks []uiCheck) string {
 	return worst
 }
 
-func uiAddress(n *node, s *service) string {
+func uiAddress(n *state.Node, s *state.Service) string {
 	host := s.Address
 	switch {
 	case s.SocketPath != "":
@@ -192,28 +192,6 @@ func uiMeta(meta map[string]string) []string {
 	var list []string
 	for _, k := range slices.Sorted(maps.Keys(meta)) {
 		list = append(list, k+"="+meta[k])
-	}
-	return list
-}
-
-// newest returns the last n requests, the last one first.
-func (l *requestLog) newest(n int) []uiRequest {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var list []uiRequest
-	for i := len(l.kept) - 1; i >= 0 && len(list) < n; i-- {
-		r := l.kept[i]
-		shown := uiRequest{Time: r.Time.Format("15:04:05.000"), Method: r.Method, URL: uiURL(&r.Request), Status: "no response", Class: "critical"}
-		switch {
-		case r.open && r.Status == 0:
-			shown.Status, shown.Class = "waiting for "+time.Since(r.Time).Truncate(time.Second).String(), "waiting"
-		case r.Status != 0:
-			shown.Status, shown.Class = strconv.Itoa(r.Status), ""
-			if r.Status >= 400 {
-				shown.Class = "critical"
-			}
-		}
-		list = append(list, shown)
 	}
 	return list
 }

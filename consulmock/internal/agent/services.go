@@ -1,0 +1,119 @@
+package agent
+
+import (
+	"encoding/json"
+	"hash/fnv"
+	"reflect"
+	"strconv"
+
+	"github.com/lictor-go/consul/consulmock/internal/definition"
+	"github.com/lictor-go/consul/consulmock/internal/state"
+)
+
+// Service is a service as the agent holds it.
+type Service struct {
+	Rec       state.ServiceRecord
+	Checks    map[string]*Check
+	token     string
+	inSync    bool   // the catalog has it, or has refused it
+	sidecarOf string // the ID of the service that this is the sidecar of
+	Hash      string // of the definition
+}
+
+// AddService adds a service with its checks, or changes it.
+func (a *Agent) AddService(d *definition.Service, token string, replace bool, sidecarOf string) error {
+	checks := d.AllChecks()
+	for _, c := range checks {
+		if err := c.Runnable(a.Config.Version); err != nil {
+			return err
+		}
+	}
+	if sidecarOf != "" && d.Port == 0 {
+		d.Port = a.sidecarPort(d.ID)
+	}
+	if sidecarOf != "" && len(checks) == 0 {
+		checks = defaultSidecarChecks(d)
+	}
+	s := a.Services[d.ID]
+	isNew := s == nil
+	if isNew {
+		s = &Service{Checks: make(map[string]*Check)}
+		a.Services[d.ID] = s
+	}
+	rec := d.Record()
+	s.inSync = s.inSync && reflect.DeepEqual(rec, s.Rec)
+	s.Rec, s.token, s.sidecarOf = rec, token, sidecarOf
+	a.setHash(s)
+	if !s.inSync {
+		a.sync.service(d.ID)
+	}
+
+	if isNew {
+		a.serviceChanged(d.ID)
+	}
+	stay := make(map[string]bool)
+	for i, c := range checks {
+		id := c.CheckID
+		if id == "" {
+			id = "service:" + d.ID
+			if len(checks) > 1 {
+				id += ":" + strconv.Itoa(i+1)
+			}
+		}
+		stay[id] = true
+		name := c.Name
+		if name == "" {
+			name = "Service '" + d.Name + "' check"
+		}
+		a.AddCheck(state.CheckRecord{
+			CheckID: id, Name: name, Notes: c.Notes, ServiceID: d.ID,
+			Interval: definition.DurationText(c.Interval.D, ""), Timeout: definition.DurationText(c.Timeout.D, ""),
+		}, &c.CheckType, token)
+	}
+	if replace {
+		for _, c := range a.ChecksOf(d.ID) {
+			if !stay[c.Rec.CheckID] {
+				a.RemoveCheck(c)
+			}
+		}
+	}
+	return nil
+}
+
+// RemoveService removes a service with its checks and its sidecar.
+func (a *Agent) RemoveService(id string) {
+	s := a.Services[id]
+	delete(a.Services, id) // first, for aliases that are told of its checks
+	for _, c := range state.Sorted(s.Checks) {
+		a.RemoveCheck(c)
+	}
+	a.sync.gone(id, s)
+	a.Store.Notify(LocalServiceKey(id))
+	if side := a.Services[id+definition.SidecarSuffix]; side != nil && side.sidecarOf == id {
+		a.RemoveService(id + definition.SidecarSuffix)
+	}
+	a.serviceChanged(id)
+}
+
+// ChecksOf returns the checks of a service, ordered by ID.
+func (a *Agent) ChecksOf(serviceID string) []*Check {
+	s := a.Services[serviceID]
+	if s == nil {
+		return nil
+	}
+	return state.Sorted(s.Checks)
+}
+
+// setHash computes the hash of a definition and wakes those who wait for it to
+// change.
+func (a *Agent) setHash(s *Service) {
+	h := fnv.New64a()
+	json.NewEncoder(h).Encode(s.Rec) // which is made of types that encode
+	if hash := strconv.FormatUint(h.Sum64(), 16); hash != s.Hash {
+		s.Hash = hash
+		a.Store.Notify(LocalServiceKey(s.Rec.ID))
+	}
+}
+
+// LocalServiceKey is the key of waiters for a service of the local agent.
+func LocalServiceKey(id string) string { return "local service " + id }

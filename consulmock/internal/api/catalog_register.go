@@ -1,0 +1,174 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/lictor-go/consul/consulmock/internal/acl"
+	"github.com/lictor-go/consul/consulmock/internal/definition"
+	"github.com/lictor-go/consul/consulmock/internal/release"
+	"github.com/lictor-go/consul/consulmock/internal/state"
+)
+
+// catalogRegister answers PUT /v1/catalog/register.
+func catalogRegister(q *request) (any, error) {
+	if err := q.refuseEnterprise(); err != nil {
+		return nil, err
+	}
+	var r definition.CatalogRegistration
+	if err := definition.CatalogRegisterBody.Decode(q.v, q.body, &r); err != nil {
+		return nil, err
+	}
+	if dc := r.Datacenter; dc != "" && dc != q.config.Datacenter {
+		return nil, errors.New("No path to datacenter")
+	}
+	authz, err := q.authorize()
+	if err != nil {
+		return nil, err
+	}
+	if err := r.Validate(q.v); err != nil {
+		return nil, err
+	}
+	if err := q.authorizeRegistration(&r, authz); err != nil {
+		return nil, err
+	}
+	// What a 1.8.7 server refuses from here on is in its log already, and so has
+	// moved the index.
+	before := q.a.Store.Index
+	q.a.Store.Index++
+	if err := writeRegistration(q.a.Store, &r, q.config.Datacenter); err != nil {
+		if q.v == release.V1_21_4 {
+			q.a.Store.Index = before
+		}
+		return nil, err
+	}
+	q.a.CatalogChanged()
+	return true, nil
+}
+
+// authorizeRegistration returns the refusal of a registration that the token does not allow.
+func (q *request) authorizeRegistration(r *definition.CatalogRegistration, authz *acl.Authorizer) error {
+	if r.Service != nil {
+		if err := authz.Require(q.v, acl.ServiceWrite, r.Service.Service); err != nil {
+			return err
+		}
+	}
+	if !r.SkipNodeUpdate {
+		if err := authz.Require(q.v, acl.NodeWrite, r.Node); err != nil {
+			return err
+		}
+	}
+	for _, c := range r.Checks {
+		if c.ServiceID == "" {
+			if err := authz.Require(q.v, acl.NodeWrite, r.Node); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// writeRegistration writes a registration to the catalog.
+func writeRegistration(st *state.Store, r *definition.CatalogRegistration, datacenter string) error {
+	if st.Version == release.V1_8_7 && r.Service != nil && r.Service.ID == "" {
+		return errors.New("failed inserting service: failed inserting service: object missing primary index")
+	}
+	for _, c := range r.Checks {
+		if !strings.EqualFold(c.Node, r.Node) {
+			return fmt.Errorf("check node %q does not match node %q", c.Node, r.Node)
+		}
+		if !willHave(st, r, c.ServiceID) {
+			if st.Version == release.V1_21_4 {
+				return fmt.Errorf("Unknown service ID '%s' for check ID '%s'", c.ServiceID, c.CheckID)
+			}
+			return fmt.Errorf("failed inserting check: %w on node %q", state.ErrMissingService, r.Node)
+		}
+	}
+	n := st.Node(r.Node)
+	if n == nil || !r.SkipNodeUpdate {
+		n = st.EnsureNode(state.NodeRecord{
+			CreateIndex: st.TakeOverID(r.ID, r.Node), ID: r.ID, Node: r.Node, Address: r.Address, Datacenter: datacenter, TaggedAddresses: r.TaggedAddresses, Meta: r.NodeMeta,
+		})
+	}
+	if r.Service != nil {
+		st.EnsureService(n, st.WithVirtualIP(r.Service.Record()))
+	}
+	for _, c := range r.Checks {
+		if err := st.EnsureCheck(n, c.Record()); err != nil {
+			return fmt.Errorf("failed inserting check: %w on node %q", err, r.Node)
+		}
+	}
+	return nil
+}
+
+// willHave reports whether a node has a service, or has it after a registration.
+func willHave(st *state.Store, r *definition.CatalogRegistration, serviceID string) bool {
+	if serviceID == "" || r.Service != nil && strings.EqualFold(r.Service.ID, serviceID) {
+		return true
+	}
+	n := st.Node(r.Node)
+	return n != nil && n.Services[strings.ToLower(serviceID)] != nil
+}
+
+// catalogDeregister answers PUT /v1/catalog/deregister.
+func catalogDeregister(q *request) (any, error) {
+	if err := q.refuseEnterprise(); err != nil {
+		return nil, err
+	}
+	var r struct {
+		Node, Datacenter, ServiceID, CheckID, Address, PeerName string
+		WriteRequest                                            json.RawMessage
+	}
+	if err := definition.CatalogDeregisterBody.Decode(q.v, q.body, &r); err != nil {
+		return nil, err
+	}
+	if dc := r.Datacenter; dc != "" && dc != q.config.Datacenter {
+		return nil, errors.New("No path to datacenter")
+	}
+	if r.Node == "" {
+		return nil, errors.New("Must provide node")
+	}
+	authz, err := q.authorize()
+	if err != nil {
+		return nil, err
+	}
+	if err := authorizeDeregistration(q, authz, r.Node, r.ServiceID, r.CheckID); err != nil {
+		return nil, err
+	}
+	st := q.a.Store
+	st.Index++
+	n := st.Node(r.Node)
+	switch {
+	case n == nil:
+	case r.ServiceID != "":
+		st.DeleteService(n, r.ServiceID)
+	case r.CheckID != "":
+		st.DeleteCheck(n, r.CheckID)
+	default:
+		st.DeleteNode(r.Node)
+	}
+	q.a.CatalogChanged()
+	return true, nil
+}
+
+// authorizeDeregistration returns the refusal of a deregistration that the token does not
+// allow. Who may write a node may take everything off it.
+func authorizeDeregistration(q *request, authz *acl.Authorizer, nodeName, serviceID, checkID string) error {
+	if authz.Allows(acl.NodeWrite, nodeName) {
+		return nil
+	}
+	n := q.a.Store.Node(nodeName)
+	if n != nil && serviceID == "" && checkID != "" {
+		if c := n.Checks[strings.ToLower(checkID)]; c != nil {
+			serviceID = c.ServiceID
+		}
+	}
+	if n != nil && serviceID != "" {
+		if s := n.Services[strings.ToLower(serviceID)]; s != nil {
+			return authz.Require(q.v, acl.ServiceWrite, s.Name)
+		}
+	}
+	return authz.Require(q.v, acl.NodeWrite, nodeName)
+}

@@ -1,0 +1,45 @@
+package api
+
+import (
+	"errors"
+
+	"github.com/lictor-go/consul/consulmock/internal/acl"
+	"github.com/lictor-go/consul/consulmock/internal/agent"
+	"github.com/lictor-go/consul/consulmock/internal/release"
+)
+
+// raftServer is a server in the configuration of raft.
+type raftServer struct {
+	ID              string
+	Node            string
+	Address         string
+	Leader          bool
+	ProtocolVersion string
+	Voter           bool
+	LastIndex       *uint64 `json:",omitempty"` // 1.21.4
+}
+
+// raftConfiguration answers GET /v1/operator/raft/configuration. The agent is the
+// only server, and the leader.
+func raftConfiguration(q *request) (any, error) {
+	if _, err := q.consistency(); err != nil {
+		return nil, err
+	}
+	if _, _, err := q.waitOptions(); err != nil {
+		return nil, err
+	}
+	if dc := q.query.Get("dc"); dc != "" && dc != q.config.Datacenter {
+		return nil, errors.New("No path to datacenter")
+	}
+	if err := q.authorizeFor(acl.OperatorRead, ""); err != nil {
+		return nil, err
+	}
+	server := raftServer{ID: q.a.NodeID(), Node: q.config.Node, Address: agent.ServerAddress, Leader: true, ProtocolVersion: "3", Voter: true}
+	if q.v == release.V1_21_4 {
+		server.LastIndex = ptr(uint64(1)) // leaders do not follow their own
+	}
+	return struct {
+		Servers []raftServer
+		Index   uint64
+	}{Servers: []raftServer{server}}, nil
+}

@@ -1,0 +1,221 @@
+package api
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/lictor-go/consul/consulmock/internal/acl"
+	"github.com/lictor-go/consul/consulmock/internal/filter"
+	"github.com/lictor-go/consul/consulmock/internal/refusal"
+	"github.com/lictor-go/consul/consulmock/internal/release"
+	"github.com/lictor-go/consul/consulmock/internal/state"
+)
+
+// collect returns the shapes of the items that the token allows and the filter
+// keeps, and whether something was left out because the token does not allow it.
+func collect[T, S any](items []T, allowed func(T) bool, shape func(T) S, keep predicate) (list []S, filtered bool, err error) {
+	list = []S{}
+	for _, item := range items {
+		if !allowed(item) {
+			filtered = true
+			continue
+		}
+		v := shape(item)
+		ok, err := keep(v)
+		if err != nil {
+			return nil, false, err
+		}
+		if ok {
+			list = append(list, v)
+		}
+	}
+	return list, filtered, nil
+}
+
+// collectMap is collect for the values of a map, which keep their keys.
+func collectMap[T, S any](items map[string]T, allowed func(T) bool, shape func(T) S, keep predicate) (m map[string]S, filtered bool, err error) {
+	m = make(map[string]S)
+	for key, item := range items {
+		one, out, err := collect([]T{item}, allowed, shape, keep)
+		if err != nil {
+			return nil, false, err
+		}
+		filtered = filtered || out
+		if len(one) > 0 {
+			m[key] = one[0]
+		}
+	}
+	return m, filtered, nil
+}
+
+// query is a read of the catalog.
+type query struct {
+	missing  string        // what is said if there is no name; empty where none is needed
+	target   filter.Target // what filter is about
+	noFilter bool          // filter is ignored
+	cache    bool          // the agent has a cache for it
+	stream   string        // the streaming backend's key, empty if it does not answer
+	index    func() uint64
+	keys     func() []string // what an agent watches for the response
+	// keepsLast says that some changes do not wake who waits. When the time is over,
+	// the result is that of the beginning or of the last time it was woken.
+	keepsLast bool
+	// result returns the answer and whether something was left out because the
+	// token does not allow it.
+	result func(authz *acl.Authorizer, keep predicate) (body any, filtered bool, err error)
+}
+
+// perform responds to a query.
+func (q *request) perform(r query) (any, error) {
+	o, err := q.readOptions()
+	if err != nil {
+		return nil, err
+	}
+	if r.missing != "" && q.name == "" {
+		return nil, refusal.BadRequest("%s", r.missing)
+	}
+	passing, err := q.passing(r.target)
+	if err != nil {
+		return nil, err
+	}
+	streaming := r.stream != "" && q.streams(o)
+	keep, err := q.prepare(&r, streaming)
+	if err != nil {
+		return nil, q.failedQuery(&r, err)
+	}
+	if passing {
+		keep = onlyPassing(keep)
+	}
+	e := evaluation{query: &r, keep: keep, keepsLast: r.keepsLast && !streaming}
+	index, err := q.block(o, &e, streaming)
+	if err != nil {
+		return nil, err
+	}
+	if !e.keepsLast || !e.isOver {
+		e.run(q)
+	}
+	if e.err != nil {
+		return nil, q.failedQuery(&r, e.err)
+	}
+	q.setMeta(o, index, streaming)
+	q.setFiltered(e.authz, e.filtered)
+	if o.cached && r.cache {
+		q.setCache()
+	}
+	return e.body, nil
+}
+
+// evaluation is the result of a read at a moment.
+type evaluation struct {
+	*query
+	keep   predicate
+	isOver bool // the wait ended without a change
+
+	keepsLast bool
+
+	authz    *acl.Authorizer
+	body     any
+	filtered bool
+	err      error
+}
+
+// run reads what there is now.
+func (e *evaluation) run(q *request) {
+	e.authz, e.err = q.authorize() // each time, since the token may have gone
+	if e.err == nil {
+		e.body, e.filtered, e.err = e.result(e.authz, e.keep)
+	}
+}
+
+// prepare returns the filter of a read, or why the servers refuse the read.
+func (q *request) prepare(r *query, streaming bool) (keep predicate, err error) {
+	if dc := q.query.Get("dc"); dc != "" && dc != q.config.Datacenter {
+		return nil, errors.New("No path to datacenter")
+	}
+	if q.v == release.V1_21_4 && q.query.Get("sg")+q.query.Get("sameness-group") != "" && r.target == filter.ServiceEntry {
+		return nil, errors.New("sameness groups are not supported in consul CE")
+	}
+	keep = matchAll
+	if !r.noFilter {
+		if keep, err = q.filter(r.target); err != nil && streaming {
+			err = errors.New(strings.TrimPrefix(err.Error(), filter.ErrorPrefix))
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	_, err = q.authorize()
+	return keep, err
+}
+
+// failedQuery returns the error of a read that the servers refuse, with the
+// headers that it has.
+func (q *request) failedQuery(r *query, err error) error {
+	if q.v == release.V1_21_4 && r.target == filter.ServiceEntry {
+		return err
+	}
+	return q.failed(err)
+}
+
+// onlyPassing keeps of the instances those whose checks all pass.
+func onlyPassing(keep predicate) predicate {
+	return func(v any) (bool, error) {
+		if !v.(*serviceEntryJSON).passing() {
+			return false, nil
+		}
+		return keep(v)
+	}
+}
+
+// streams reports whether the streaming backend answers a read of instances.
+func (q *request) streams(o readOptions) bool {
+	return q.v == release.V1_21_4 && q.api.config.Streaming && (o.index > 0 || o.cached) &&
+		!q.query.Has("near") && !q.query.Has("merge-central-config")
+}
+
+// block waits until the index of a read has passed the one that was asked for,
+// and returns it. If the time is over before that, it returns the index as it was
+// when the agent last looked, as agents do: it may have moved since without
+// anything having changed that they watch.
+func (q *request) block(o readOptions, e *evaluation, streaming bool) (uint64, error) {
+	index, keys, length := e.index, e.keys, jitter(q.length(o.wait))
+	if streaming {
+		length = q.length(o.wait)
+		index = func() uint64 { return q.a.Store.ViewIndex(e.stream, e.index()) }
+		keys = func() []string { return []string{state.StreamKey(e.stream), state.ACLKey} }
+	}
+	seen := index()
+	if o.index == 0 || keys == nil {
+		return seen, nil
+	}
+	var err error
+	e.isOver, err = q.wait(length, func() bool {
+		seen = index()
+		blocked := max(seen, 1) <= o.index && q.tokenExists()
+		if blocked && e.keepsLast {
+			e.run(q)
+		}
+		return blocked
+	}, keys)
+	return seen, err
+}
+
+// tokenExists reports whether the request's token has not been deleted.
+func (q *request) tokenExists() bool {
+	_, err := q.authorize()
+	return err == nil
+}
+
+// collectAny is collect with a list of any kind.
+func collectAny[T, S any](items []T, allowed func(T) bool, shape func(T) S, keep predicate) (any, bool, error) {
+	list, filtered, err := collect(items, allowed, shape, keep)
+	return list, filtered, err
+}
+
+// setFiltered says that something was left out of an answer. Agents do not say
+// so to requests without a token.
+func (q *request) setFiltered(authz *acl.Authorizer, filtered bool) {
+	if filtered && q.v == release.V1_21_4 && !authz.Anonymous {
+		q.w.Header().Set("X-Consul-Results-Filtered-By-Acls", "true")
+	}
+}

@@ -1,0 +1,169 @@
+package definition
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock/internal/release"
+	"github.com/lictor-go/consul/consulmock/internal/state"
+)
+
+// CatalogRegistration is the body of catalog/register.
+type CatalogRegistration struct {
+	ID              string
+	Node            string
+	Address         string
+	TaggedAddresses map[string]string
+	NodeMeta        map[string]string
+	Datacenter      string
+	Service         *catalogServiceBody
+	Check           *catalogCheckBody
+	Checks          []*catalogCheckBody
+	SkipNodeUpdate  bool
+	Locality        *consul.Locality
+	PeerName        string
+	WriteRequest    json.RawMessage
+}
+
+// catalogServiceBody is a service in a catalog registration.
+type catalogServiceBody struct {
+	Kind              string
+	ID                string
+	Service           string
+	Tags              []string
+	Address           string
+	TaggedAddresses   map[string]consul.ServiceAddress
+	Meta              map[string]string
+	Port              int
+	SocketPath        string
+	Weights           *consul.AgentWeights
+	EnableTagOverride bool
+	Proxy             *proxyDefinition
+	Connect           *connectDefinition
+	Locality          *consul.Locality
+	PeerName          string
+	CreateIndex       uint64
+	ModifyIndex       uint64
+}
+
+// catalogCheckBody is a check in a catalog registration.
+type catalogCheckBody struct {
+	Node        string
+	CheckID     string
+	Name        string
+	Status      string
+	Notes       string
+	Output      string
+	ServiceID   string
+	ServiceName string
+	ServiceTags []string
+	Type        string
+	Interval    string
+	Timeout     string
+	ExposedPort int
+	PeerName    string
+	Definition  *state.CheckDefinition
+	CreateIndex uint64
+	ModifyIndex uint64
+}
+
+var uuidForm = regexp.MustCompile(`^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$`)
+
+// Validate returns why a registration is refused.
+func (r *CatalogRegistration) Validate(v release.Version) error {
+	switch {
+	case r.Node == "":
+		return errors.New("Must provide node")
+	case r.Address == "" && !r.SkipNodeUpdate:
+		return errors.New("Must provide address if SkipNodeUpdate is not set")
+	case r.ID != "" && len(r.ID) != 36:
+		return errors.New("Bad node ID: uuid string is wrong length")
+	case r.ID != "" && !uuidForm.MatchString(r.ID):
+		return errors.New("Bad node ID: uuid is improperly formatted")
+	}
+	if s := r.Service; s != nil {
+		d := Service{Kind: s.Kind, Port: s.Port, SocketPath: s.SocketPath, Proxy: s.Proxy, Connect: s.Connect, Locality: s.Locality}
+		if problems := d.meshProblems(v); len(problems) > 0 {
+			return errors.New(MultiError(problems))
+		}
+		if s.ID == "" {
+			s.ID = s.Service
+		}
+		switch {
+		case s.Service != "":
+		case v == release.V1_21_4 && s.ID != "":
+			return errors.New("Must provide service name (Service.Service) when service ID is provided")
+		case v == release.V1_21_4:
+			return errors.New("Must provide service name (Service.Service)")
+		case s.ID != "":
+			return errors.New("Must provide service name with ID")
+		}
+		if isAnyAddress(s.Address) {
+			return errors.New("Invalid service address")
+		}
+	}
+	if r.Check != nil {
+		r.Checks = append(r.Checks, r.Check)
+	}
+	for _, c := range r.Checks {
+		if c == nil {
+			return ErrNullCheck
+		}
+		if c.CheckID == "" {
+			c.CheckID = c.Name
+		}
+		if c.Node == "" {
+			c.Node = r.Node
+		}
+		if v == release.V1_21_4 && !strings.EqualFold(c.Node, r.Node) {
+			return fmt.Errorf("Node '%s' for check '%s' doesn't match register request node '%s'", c.Node, c.CheckID, r.Node)
+		}
+	}
+	return nil
+}
+
+// Record returns the service that the catalog then holds.
+func (s *catalogServiceBody) Record() state.ServiceRecord {
+	rec := state.ServiceRecord{
+		Kind: s.Kind, ID: s.ID, Name: s.Service, Tags: s.Tags, Address: s.Address, SocketPath: s.SocketPath,
+		TaggedAddresses: s.TaggedAddresses, Meta: s.Meta, Port: s.Port, Weights: state.DefaultWeights,
+		EnableTagOverride: s.EnableTagOverride, Locality: s.Locality,
+	}
+	if s.Weights != nil {
+		rec.Weights = *s.Weights
+	}
+	if s.Proxy != nil {
+		rec.Proxy = (*state.ProxyConfig)(s.Proxy).WithDefaults("")
+	}
+	if s.Connect != nil {
+		rec.Native = s.Connect.Native
+	}
+	return rec
+}
+
+// Record returns the check that the catalog then holds.
+func (c *catalogCheckBody) Record() state.CheckRecord {
+	if c.Type == "" && c.Definition != nil {
+		c.Type = kindOf(c.Definition)
+	}
+	return state.CheckRecord{
+		CheckID: c.CheckID, Name: c.Name, Status: c.Status, Notes: c.Notes, Output: c.Output, ServiceID: c.ServiceID,
+		Type: c.Type, Interval: c.Interval, Timeout: c.Timeout, ExposedPort: c.ExposedPort, Definition: c.Definition,
+	}
+}
+
+// kindOf returns the word for the kind of check that a definition describes.
+func kindOf(d *state.CheckDefinition) string {
+	t := CheckType{
+		HTTP: d.HTTP, TCP: d.TCP, UDP: d.UDP, GRPC: d.GRPC, H2PING: d.H2PING, OSService: d.OSService, ScriptArgs: d.ScriptArgs,
+		DockerContainerID: d.DockerContainerID, AliasNode: d.AliasNode, AliasService: d.AliasService,
+	}
+	if d.TTL != nil {
+		t.TTL = d.TTL.WireDuration
+	}
+	return t.Kind()
+}

@@ -1,0 +1,83 @@
+package state
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// WireDuration is a duration in a request: a string in Go's form, or a number of
+// nanoseconds. Anything else is ignored, as agents do.
+type WireDuration struct {
+	Set bool
+	D   time.Duration
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (w *WireDuration) UnmarshalJSON(data []byte) error {
+	var v any
+	if err := json.Unmarshal(data, &v); err != nil {
+		return err
+	}
+	switch v := v.(type) {
+	case string:
+		d, err := time.ParseDuration(v)
+		if err != nil {
+			return err
+		}
+		*w = WireDuration{Set: true, D: d}
+	case float64:
+		*w = WireDuration{Set: true, D: time.Duration(v)}
+	}
+	return nil
+}
+
+// Or returns the first of two durations that is set.
+func (w WireDuration) Or(other WireDuration) time.Duration {
+	if w.Set {
+		return w.D
+	}
+	return other.D
+}
+
+// CheckDefinition is what catalog/register said about how to run a check.
+type CheckDefinition struct {
+	Interval                       *durationJSON       `json:",omitempty"`
+	Timeout                        *durationJSON       `json:",omitempty"`
+	DeregisterCriticalServiceAfter *durationJSON       `json:",omitempty"`
+	TTL                            *durationJSON       `json:",omitempty"`
+	HTTP                           string              `json:",omitempty"`
+	TLSServerName                  string              `json:",omitempty"`
+	TLSSkipVerify                  bool                `json:",omitempty"`
+	Header                         map[string][]string `json:",omitempty"`
+	Method                         string              `json:",omitempty"`
+	Body                           string              `json:",omitempty"`
+	DisableRedirects               bool                `json:",omitempty"`
+	TCP                            string              `json:",omitempty"`
+	TCPUseTLS                      bool                `json:",omitempty"`
+	UDP                            string              `json:",omitempty"`
+	H2PING                         string              `json:",omitempty"`
+	OSService                      string              `json:",omitempty"`
+	H2PingUseTLS                   bool                `json:",omitempty"`
+	OutputMaxSize                  uint                `json:",omitempty"`
+	ScriptArgs                     []string            `json:",omitempty"`
+	DockerContainerID              string              `json:",omitempty"`
+	Shell                          string              `json:",omitempty"`
+	GRPC                           string              `json:",omitempty"`
+	GRPCUseTLS                     bool                `json:",omitempty"`
+	AliasNode                      string              `json:",omitempty"`
+	AliasService                   string              `json:",omitempty"`
+	SessionName                    string              `json:",omitempty"`
+}
+
+// UnmarshalJSON implements [json.Unmarshaler]: fields that agents do not know are
+// ignored.
+func (d *CheckDefinition) UnmarshalJSON(data []byte) error {
+	type plain CheckDefinition
+	return json.Unmarshal(data, (*plain)(d))
+}
+
+// durationJSON is a duration that is read in every form and written as a string.
+type durationJSON struct{ WireDuration }
+
+// MarshalJSON implements [json.Marshaler].
+func (d durationJSON) MarshalJSON() ([]byte, error) { return json.Marshal(d.D.String()) }

@@ -1,0 +1,249 @@
+package state
+
+import (
+	"errors"
+	"reflect"
+	"strings"
+
+	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock/internal/release"
+)
+
+// TakeOverID removes the node of that ID if it has another name, because it is
+// renamed, and returns the index at which it was created.
+func (st *Store) TakeOverID(id, name string) uint64 {
+	if id == "" {
+		return 0
+	}
+	for _, n := range st.Nodes {
+		if n.ID == id && !strings.EqualFold(n.Node, name) {
+			created := n.CreateIndex
+			st.DeleteNode(n.Node)
+			return created
+		}
+	}
+	return 0
+}
+
+// EnsureNode inserts or changes a node.
+func (st *Store) EnsureNode(rec NodeRecord) *Node {
+	key := strings.ToLower(rec.Node)
+	n := st.Nodes[key]
+	var before map[string]string
+	if n == nil {
+		n = &Node{Services: make(map[string]*Service), Checks: make(map[string]*Check), NodeChecks: make(map[string]*Check)}
+		st.Nodes[key] = n
+		if rec.CreateIndex == 0 {
+			rec.CreateIndex = st.Index
+		}
+	} else {
+		rec.CreateIndex, rec.ModifyIndex = n.CreateIndex, n.ModifyIndex
+		if reflect.DeepEqual(rec, *n.NodeRecord) {
+			return n
+		}
+		before = n.NodeRecord.keys()
+	}
+	rec.ModifyIndex = st.Index
+	n.NodeRecord = &rec
+	st.touch(NodesTable, nodeKey(key))
+	st.Notify(NodeRecordKey(key))
+	st.recordChanged(before, rec.keys())
+	st.touchServicesOf(n)
+	return n
+}
+
+// EnsureService inserts or changes a service of a node.
+func (st *Store) EnsureService(n *Node, rec ServiceRecord) *Service {
+	key := strings.ToLower(rec.ID)
+	s := n.Services[key]
+	var before map[string]string
+	if s == nil {
+		s = &Service{Node: n, Checks: make(map[string]*Check)}
+		n.Services[key] = s
+		rec.CreateIndex = st.Index
+	} else {
+		rec.CreateIndex, rec.ModifyIndex = s.CreateIndex, s.ModifyIndex
+		if reflect.DeepEqual(rec, *s.ServiceRecord) {
+			return s
+		}
+		st.rename(s, rec.Name)
+		before = s.ServiceRecord.keys(n.Node)
+	}
+	rec.ModifyIndex = st.Index
+	s.ServiceRecord = &rec
+	addTo(st.ByName, rec.Name, s)
+	if mesh := rec.meshName(); mesh != "" {
+		addTo(st.byMesh, mesh, s)
+	}
+	st.touch(ServicesTable)
+	st.touchService(s)
+	st.touchNode(n)
+	st.recordChanged(before, rec.keys(n.Node))
+	return s
+}
+
+func addTo(m map[string]map[*Service]struct{}, name string, s *Service) {
+	name = strings.ToLower(name)
+	if m[name] == nil {
+		m[name] = make(map[*Service]struct{})
+	}
+	m[name][s] = struct{}{}
+}
+
+// rename takes a service out of the instances of its name, if its next name is
+// another one. That is no removal: the index of the name stays, and nobody learns
+// of it by that of a missing service. Only the streaming backend has an event.
+func (st *Store) rename(s *Service, next string) {
+	st.removeMeshName(s)
+	if strings.EqualFold(s.Name, next) {
+		return
+	}
+	st.removeName(s)
+	st.stream(ServiceKey(s.Name))
+}
+
+// removeInstance takes a service that is removed out of the instances of its name, and
+// moves the indexes of those that are left.
+func (st *Store) removeInstance(s *Service) {
+	st.removeMeshName(s)
+	name := strings.ToLower(s.Name)
+	st.touch(ServiceKey(name))
+	st.removeName(s)
+	if len(st.ByName[name]) == 0 {
+		delete(st.Indexes, ServiceKey(name))
+		st.touch(lastDeletion)
+	}
+}
+
+func (st *Store) removeName(s *Service) {
+	name := strings.ToLower(s.Name)
+	delete(st.ByName[name], s)
+	if len(st.ByName[name]) == 0 {
+		delete(st.ByName, name)
+	}
+}
+
+func (st *Store) removeMeshName(s *Service) {
+	mesh := strings.ToLower(s.meshName())
+	if mesh == "" {
+		return
+	}
+	st.touch(MeshKey(mesh))
+	delete(st.byMesh[mesh], s)
+	if len(st.byMesh[mesh]) == 0 {
+		delete(st.byMesh, mesh)
+	}
+}
+
+// ErrMissingService is for a check of a service that the node does not have.
+var ErrMissingService = errors.New("Missing service registration")
+
+// EnsureCheck inserts or changes a check of a node or of a service of it.
+func (st *Store) EnsureCheck(n *Node, rec CheckRecord) error {
+	key := strings.ToLower(rec.CheckID)
+	if rec.Status == "" {
+		rec.Status = string(consul.HealthCritical)
+	}
+	var of *Service
+	if rec.ServiceID != "" {
+		if of = n.Services[strings.ToLower(rec.ServiceID)]; of == nil {
+			return ErrMissingService
+		}
+		rec.ServiceName, rec.ServiceTags = of.Name, of.Tags
+	}
+	rec.Node = n.Node
+	old := n.Checks[key]
+	var before map[string]string
+	rec.CreateIndex, rec.ModifyIndex = st.Index, st.Index
+	if old != nil {
+		rec.CreateIndex, rec.ModifyIndex = old.CreateIndex, old.ModifyIndex
+		if reflect.DeepEqual(rec, *old.CheckRecord) {
+			if st.Version == release.V1_8_7 { // writes it again all the same
+				st.touch(ChecksTable)
+				st.recordChanged(nil, rec.keys())
+			}
+			return nil
+		}
+		rec.ModifyIndex = st.Index
+		n.unlink(key, old)
+		before = old.CheckRecord.keys()
+	}
+	c := &Check{&rec}
+	n.Checks[key] = c
+	if of != nil {
+		of.Checks[key] = c
+		st.touchService(of)
+	} else {
+		n.NodeChecks[key] = c
+		st.touchServicesOf(n)
+	}
+	st.touch(ChecksTable)
+	st.recordChanged(before, rec.keys())
+	return nil
+}
+
+// DeleteCheck removes a check, if it is there.
+func (st *Store) DeleteCheck(n *Node, id string) {
+	key := strings.ToLower(id)
+	c := n.Checks[key]
+	if c == nil {
+		return
+	}
+	if s := n.unlink(key, c); s != nil {
+		st.touchService(s)
+	} else {
+		st.touchServicesOf(n)
+		st.touch(ServicesTable)
+	}
+	st.touch(ChecksTable)
+	st.recordChanged(c.CheckRecord.keys(), nil)
+}
+
+// unlink takes a check off a node, and returns the service that it was of.
+func (n *Node) unlink(key string, c *Check) *Service {
+	delete(n.Checks, key)
+	delete(n.NodeChecks, key)
+	s := n.Services[strings.ToLower(c.ServiceID)]
+	if c.ServiceID == "" || s == nil {
+		return nil
+	}
+	delete(s.Checks, key)
+	return s
+}
+
+// DeleteService removes a service with its checks, if it is there.
+func (st *Store) DeleteService(n *Node, id string) {
+	key := strings.ToLower(id)
+	s := n.Services[key]
+	if s == nil {
+		return
+	}
+	for _, c := range s.Checks {
+		st.DeleteCheck(n, c.CheckID)
+	}
+	delete(n.Services, key)
+	st.touch(ChecksTable, ServicesTable)
+	st.touchNode(n)
+	st.removeInstance(s)
+	st.recordChanged(s.ServiceRecord.keys(n.Node), nil)
+}
+
+// DeleteNode removes a node with everything on it, if it is there.
+func (st *Store) DeleteNode(name string) {
+	key := strings.ToLower(name)
+	n := st.Nodes[key]
+	if n == nil {
+		return
+	}
+	for _, s := range Sorted(n.Services) {
+		st.DeleteService(n, s.ID)
+	}
+	for _, c := range Sorted(n.Checks) {
+		st.DeleteCheck(n, c.CheckID)
+	}
+	delete(st.Nodes, key)
+	delete(st.Indexes, nodeKey(key))
+	st.touch(NodesTable, lastNodeDeletion)
+	st.Notify(nodeKey(key), NodeRecordKey(key))
+	st.recordChanged(n.NodeRecord.keys(), nil)
+}
