@@ -141,7 +141,7 @@ func TestNewCertificates(t *testing.T) {
 			way.by()
 			c.CloseIdleConnections()
 			_, err := c.Status().Leader(limit(t))
-			wantError(t, err, nil, "consul: GET /v1/status/leader: ", "certificate signed by unknown authority")
+			wantError(t, err, nil, "consul: GET https://", "/v1/status/leader: ", "certificate signed by unknown authority")
 			tlsFiles(t, dir, ca)
 			before := requests
 			eventually(t, "the client has the new certificates", func() bool {
