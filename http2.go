@@ -111,13 +111,19 @@ func (t *sharingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	case err == nil:
 		t.isHTTP1.Store(resp.ProtoMajor == 1)
 		resp.Request = r
-	case r.Context().Err() == nil && r.Method == http.MethodGet && !(got.Load() && isBlocking(r.Context())) &&
-		(secured.Load() || strings.Contains(err.Error(), "http2: client conn could not be established")):
-		// The agent has hung up on a new connection, mostly because it does not accept
-		// the client's certificate. Over HTTP/1 the error has its reason.
+	case r.Context().Err() == nil && r.Method == http.MethodGet && (secured.Load() && !got.Load() || isUnsent(err)):
+		// The agent has hung up on a new connection before it got the request, mostly
+		// because it does not accept the client's certificate. Over HTTP/1 the error has
+		// its reason.
 		return t.http1.RoundTrip(r)
 	}
 	return resp, err
+}
+
+// isUnsent reports whether an error means that a request was not sent.
+func isUnsent(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "write" || strings.Contains(err.Error(), "http2: client conn could not be established")
 }
 
 var errServed = errors.New("the request has got another connection")

@@ -312,6 +312,22 @@ func TestHTTP2Lost(t *testing.T) {
 	}
 }
 
+// TestHTTP2NothingIsRetried has an agent that ends new connections when it has got a
+// request: neither reads nor writes are repeated.
+func TestHTTP2NothingIsRetried(t *testing.T) {
+	var asked atomic.Int32
+	a := newHTTP2Agent(t, func(http.ResponseWriter, *http.Request) {
+		asked.Add(1)
+		panic(http.ErrAbortHandler)
+	})
+	c, ctx := a.client(Config{}), context.Background()
+	_, read := c.Status().Leader(ctx)
+	write, wait := c.Agent().PassTTL(ctx, "c", ""), blocking(ctx, c)
+	if read == nil || write == nil || wait == nil || asked.Load() != 3 {
+		t.Errorf("asked %d times; errors %v, %v, %v", asked.Load(), read, write, wait)
+	}
+}
+
 // TestHTTP2Limits bounds headers and bodies.
 func TestHTTP2Limits(t *testing.T) {
 	a := newHTTP2Agent(t, func(w http.ResponseWriter, r *http.Request) {

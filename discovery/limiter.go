@@ -56,6 +56,7 @@ const noteVersion = "github.com/lictor-go/consul: version of HTTP"
 // observe returns a context for queries whose responses tell the limiter whether
 // queries share connections.
 func (l *queryLimiter) observe(ctx context.Context) context.Context {
+	//lint:ignore SA1029 no type can be shared with package consul, which imports nothing
 	return context.WithValue(ctx, noteVersion, func(major int) { l.isShared.Store(major >= 2) })
 }
 
