@@ -156,3 +156,20 @@ func TestCheckChangesItsKind(t *testing.T) {
 		}, consulmock.WithVersion(version))
 	}
 }
+
+// A check that was run is run at its old interval when it has become a TTL check.
+func TestProbeKeepsItsInterval(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *consulmock.Server, c *consul.Client) {
+		ctx := context.Background()
+		check := consul.AgentServiceCheck{HTTP: "unknown://a", Interval: time.Minute}
+		must(t, c.Agent().CheckRegister(ctx, &consul.AgentCheckRegistration{Name: "a", AgentServiceCheck: check}))
+		must(t, c.Agent().CheckRegister(ctx, &consul.AgentCheckRegistration{Name: "a", AgentServiceCheck: consul.AgentServiceCheck{TTL: time.Hour}}))
+		for range 3 {
+			must(t, c.Agent().PassTTL(ctx, "a", "fine"))
+			wantCheck(t, c, "a", consul.HealthPassing, "fine")
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			wantCheck(t, c, "a", consul.HealthCritical, `Get "unknown://a": unsupported protocol scheme "unknown"`)
+		}
+	}, consulmock.WithProbes(true))
+}

@@ -188,9 +188,9 @@ func (r *replayer) find(asked requestKey) (*replayEntry, string) {
 }
 
 // hold returns when the requests have come that came while e waited in the
-// recording, if e is a blocking query. After a request that was never recorded nothing is held any more,
-// because what is waited for may never come. It returns false if done is closed
-// before.
+// recording, if e is a blocking query. After a request that was never recorded
+// nothing is held any more, because what is waited for may never come. It returns
+// false if done is closed before.
 func (r *replayer) hold(e *replayEntry, done <-chan struct{}) bool {
 	for {
 		r.mu.Lock()
