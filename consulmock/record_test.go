@@ -600,7 +600,10 @@ func TestRecordConcurrently(t *testing.T) {
 	}
 	for range 20 {
 		<-done
-		if _, err := har.Read(file); err != nil {
+		r.mu.Lock() // or an entry may be added between two reads of the file
+		_, err := har.Read(file)
+		r.mu.Unlock()
+		if err != nil {
 			t.Error(err)
 		}
 	}

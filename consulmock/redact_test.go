@@ -271,6 +271,11 @@ func TestRecordRemovesSecrets(t *testing.T) {
 			[]secretExchange{{path: "/v1/a/seven77?token=seven77"}, {path: "/v1/a/eight888?token=eight888"}},
 			[]string{"token=seven77", "eight888"}, []string{"/v1/a/seven77", "/v1/a/redacted"},
 		},
+		"a secret with another one in it": {
+			[]secretExchange{{path: "/v1/a", header: [2]string{"X-Consul-Token", "aaaaaaaa"}}, {path: "/v1/a/aaaaaaaa/bbbbbbbb?x=1",
+				header: [2]string{"X-Consul-Token", "aaaaaaaa/bbbbbbbb?token=c&dd"}, answerBody: "bad token aaaaaaaa/bbbbbbbb?token=c&dd"}},
+			[]string{"aaaaaaaa", "&dd"}, []string{"bad token redacted"},
+		},
 		"what is kept": {
 			[]secretExchange{{path: "/v1/kv/config?dc=dc1", header: [2]string{"User-Agent", "curl"}, body: `{"Name":"web","Address":"10.0.0.1","Meta":{"owner":"me@example.org"},"Tags":["a"]}`,
 				answer: http.Header{"X-Consul-Index": {"7"}, "Www-Authenticate": {"Basic"}}, answerBody: `[{"Value":"aGVsbG8gd29ybGQ="}]`}},

@@ -6,17 +6,15 @@ import (
 	"github.com/lictor-go/consul/consulmock/internal/acl"
 )
 
-// Token is a token that the server accepts.
+// Token is a token that the server accepts. Rules are in Consul's rule language, HCL
+// or JSON, as in service_prefix "web" { policy = "write" }; empty rules allow
+// nothing. Unlike agents, the server refuses words that it does not know. Rules for
+// keys, sessions, events and queries are accepted, though the server has none of
+// these.
 type Token struct {
 	SecretID   string // what requests carry
 	AccessorID string // what refusals name; derived from SecretID if empty
-
-	// Rules are what the token allows, in Consul's rule language, HCL or JSON, as
-	// in service_prefix "web" { policy = "write" }. Empty rules allow nothing.
-	// Unlike agents, the server refuses words that it does not know. Rules for
-	// keys, sessions, events and queries are accepted, though the server has none
-	// of these.
-	Rules string
+	Rules      string // what the token allows
 }
 
 // ManagementToken returns a token that allows everything.

@@ -307,6 +307,7 @@ var (
 // text removes secrets from a text that is in no known form: those that are
 // known, and those of URLs in it.
 func (r *Redactor) text(text string) string {
+	text = r.replaceKnown(text) // first, while they are whole
 	if strings.Contains(text, "://") {
 		text = userInfo.ReplaceAllString(text, "${1}"+Redacted+"@")
 	}
@@ -316,7 +317,7 @@ func (r *Redactor) text(text string) string {
 		if m == nil {
 			break
 		}
-		b.WriteString(r.replaceKnown(text[:m[1]]))
+		b.WriteString(text[:m[1]])
 		name := text[m[2]:m[3]]
 		text = text[m[1]:]
 		if plain, err := url.QueryUnescape(name); err == nil {
@@ -328,7 +329,7 @@ func (r *Redactor) text(text string) string {
 		}
 	}
 	b.WriteString(text)
-	return r.replaceKnown(b.String())
+	return b.String()
 }
 
 // replaceKnown replaces the secrets that are known.
@@ -364,6 +365,7 @@ func (r *Redactor) trimCut(text string) string {
 // url removes secrets from a URL: from each element of its path and each
 // parameter, however they are escaped.
 func (r *Redactor) url(u string) string {
+	u = r.replaceKnown(u) // first, while they are whole
 	path, query, hasQuery := strings.Cut(userInfo.ReplaceAllString(u, "${1}"+Redacted+"@"), "?")
 	elements := strings.Split(path, "/")
 	for i, e := range elements {
@@ -382,7 +384,7 @@ func (r *Redactor) url(u string) string {
 			return clean, clean != value
 		})
 	}
-	return r.replaceKnown(path)
+	return path
 }
 
 // mapParameters returns a query with the values for which f returns true replaced
