@@ -25,8 +25,8 @@ const maxRecorded = 64 << 20
 // [http.Handler]; [Recorder.URL] serves it. Its methods may be called
 // concurrently.
 //
-// The archive is complete JSON after every exchange, so that nothing is lost
-// when the program ends before [Recorder.Close]. What cannot be written, as on a
+// The archive is complete JSON after every exchange, though not while one is being
+// written, so that nothing is lost when the program ends before [Recorder.Close]. What cannot be written, as on a
 // full disk, is left out, and Close returns the error. The entries are in the
 // order in which the exchanges ended. The field _seq of each entry has the places
 // of its beginning and its end in the order of all, so that Replay knows which

@@ -62,7 +62,7 @@ func (a *archive) add(e *har.Entry) error {
 		separator = "\n"
 	}
 	data = append([]byte(separator), data...)
-	// One write, so that the file is never seen without its end.
+	// One write, so that the file is never left without its end.
 	if _, err := a.file.WriteAt(append(data, archiveTrailer...), a.end); err != nil {
 		_, restored := a.file.WriteAt([]byte(archiveTrailer), a.end)
 		return errors.Join(err, restored, a.file.Truncate(a.end+int64(len(archiveTrailer))))
