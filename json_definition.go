@@ -45,7 +45,7 @@ var (
 // are. A name that is none of theirs is kept, and so is what is no object.
 func withFieldNames(data []byte, fields map[string]string) []byte {
 	if !json.Valid(data) {
-		return data // encoding/json says what is wrong
+		return data // encoding/json tells what is wrong
 	}
 	d := json.NewDecoder(bytes.NewReader(data))
 	if start, _ := d.Token(); start != json.Delim('{') {

@@ -352,7 +352,7 @@ func (t *faultTable) take(r *http.Request) *Fault {
 	return &met
 }
 
-// add makes f do also what g does, but for what f does already, and reports
+// add makes f do also what g does, except for what f does already, and reports
 // whether there is such a thing.
 func (f *Fault) add(g *Fault) (does bool) {
 	if f.Latency == 0 && g.Latency > 0 {

@@ -66,9 +66,9 @@ func (r *Recorder) begin(req *http.Request, body []byte) *har.Entry {
 	return e
 }
 
-// pass sends the request to the agent. It sends an answer of unknown length to the
+// pass sends the request to the agent. It sends a response of unknown length to the
 // client as it comes. Of one whose length is known it returns the body, to be sent
-// once the exchange is recorded: a client that has its answer finds it in the file.
+// once the exchange is recorded: a client that has its response finds it in the file.
 func (r *Recorder) pass(w http.ResponseWriter, req *http.Request, body []byte, e *har.Entry) (last []byte, err error) {
 	u := *r.target
 	u.RawQuery = req.URL.RawQuery
@@ -141,7 +141,7 @@ func (l *limitedBuffer) Write(p []byte) (int, error) {
 
 func copyFlushing(w http.ResponseWriter, body io.Reader) error {
 	flusher := http.NewResponseController(w)
-	flusher.Flush() // of an endless answer, the header may be all there is for long
+	flusher.Flush() // of an endless response, the header may be all there is for long
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := body.Read(buf)

@@ -12,7 +12,7 @@
 //	defer reg.Close()
 //
 // It finds the instances of other services with a [Resolver], which watches each
-// service that is asked for, and keeps its instances in memory:
+// service that is requested, and keeps its instances in memory:
 //
 //	resolver := discovery.NewResolver(client, nil)
 //	defer resolver.Close()

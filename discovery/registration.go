@@ -387,7 +387,7 @@ func (r *Registration) deregister(ctx context.Context) error {
 			return nil
 		}
 		pause := pauses.pause(failures, min(retryAfter(err), pauses.max), rand.Float64())
-		// The error says what was wrong and not that the time is over.
+		// The error tells what was wrong and not that the time is over.
 		if isRefusal(err) || !sleep(ctx, pause) {
 			return fmt.Errorf("discovery: deregistering service %q: %w", r.id, err)
 		}

@@ -47,7 +47,7 @@ type ResolverOptions struct {
 	// may be dead. It is off by default.
 	MinInstances int
 
-	// IdleTimeout is the time after which a service is forgotten that nobody asks
+	// IdleTimeout is the time after which a service is forgotten that nobody requests
 	// for, watches or uses (see [Resolver.Acquire]), 5 minutes by default. It is
 	// kept for longer while the agent cannot repeat the last good response, because
 	// it cannot be reached or has no leader; but not if it refuses the query.

@@ -8,8 +8,8 @@
 // its state at /ui/, and ends on SIGINT or SIGTERM, or when a client tells it to
 // leave, as agents do. A second signal kills it.
 //
-// With -replay it answers from a recording instead, and says on standard error
-// what was asked that is not in it. With -record and -target it passes requests
+// With -replay it responds from a recording instead, and says on standard error
+// what was requested that is not in it. With -record and -target it passes requests
 // on to a real agent, and records them.
 //
 // The exit status is 0 after a signal or a leave, 1 if serving or writing a recording fails,
@@ -42,7 +42,7 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// settings are what the command line says.
+// settings are what the command line sets.
 type settings struct {
 	httpAddr, node, nodeID, datacenter, version string
 	nodeMeta                                    metaFlag
@@ -93,7 +93,7 @@ const usage = `Usage: consulmock [flags]
 Serves a fake Consul agent. HTTP, TCP and UDP checks run at their interval, as those
 of an agent do; in package consulmock they do so only with WithProbes.`
 
-// parse reads the command line. Usage is printed if it asks for help.
+// parse reads the command line. Usage is printed if it requests help.
 func parse(args []string, stdout io.Writer) (*settings, error) {
 	c := &settings{nodeMeta: metaFlag{}}
 	f := flag.NewFlagSet("consulmock", flag.ContinueOnError)
@@ -153,7 +153,7 @@ func (c *settings) options() []consulmock.Option {
 	return options
 }
 
-// backend is what answers the requests.
+// backend is what serves the requests.
 type backend struct {
 	http.Handler
 	about string
@@ -161,7 +161,7 @@ type backend struct {
 	close func() error
 }
 
-// open makes the backend that the settings ask for.
+// open makes the backend that the settings select.
 func (c *settings) open(stderr io.Writer) (*backend, error) {
 	switch {
 	case c.record != "":

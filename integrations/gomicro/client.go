@@ -47,7 +47,7 @@ func sourceOf(o *registry.Options, s *settings) (*source, error) {
 	return src, nil
 }
 
-// equal goes by the identity of what options pass as pointers: an option that is
+// equal compares the identity of what options pass as pointers: an option that is
 // given again also reads its files again.
 func (s *source) equal(o *source) bool {
 	return s.client == o.client && s.config == o.config && s.tls == o.tls && s.secure == o.secure &&
@@ -164,11 +164,11 @@ func withPort(host string) string {
 }
 
 // dialTimeout bounds the time for which one of several agents that does not
-// answer is in the way of the next.
+// response is in the way of the next.
 const dialTimeout = 3 * time.Second
 
 // newTransport returns a transport that connects to one of the addresses. It
-// takes no proxy from the environment, which would be asked for the first only.
+// takes no proxy from the environment, which is looked up for the first only.
 func newTransport(addrs []string, tlsConfig *tls.Config) *http.Transport {
 	d := &agents{addrs: addrs, tls: tlsConfig}
 	return &http.Transport{

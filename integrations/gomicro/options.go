@@ -15,7 +15,7 @@ import (
 	"github.com/lictor-go/consul/discovery"
 )
 
-// settings are what the options of this package say. The other options are in
+// settings are what the options of this package set. The other options are in
 // [registry.Options].
 type settings struct {
 	client     *consul.Client
@@ -57,7 +57,7 @@ func settingsOf(o *registry.Options) settings {
 }
 
 // Config sets how the agent is reached: its address, token, TLS and so on. The
-// default is what the CONSUL_* variables of the environment say, see
+// default is what the CONSUL_* variables of the environment set, see
 // [consul.ConfigFromEnv]. [registry.Addrs], [registry.Secure] and
 // [registry.TLSConfig] win over it.
 func Config(cfg consul.Config) registry.Option {
@@ -84,7 +84,7 @@ func QueryOptions(q *consul.QueryOptions) registry.Option {
 	return option(func(s *settings) { s.query = &c })
 }
 
-// AllowStale says whether any server may answer reads, or only the leader. It
+// AllowStale tells whether any server may serve reads, or only the leader. It
 // wins over [QueryOptions]. The default is true.
 func AllowStale(allow bool) registry.Option {
 	return option(func(s *settings) { s.allowStale = &allow })
@@ -108,7 +108,7 @@ func TCPCheck(interval time.Duration) registry.Option {
 
 // HTTPCheck makes the agent request protocol://HOST:port/path from the host of
 // each registered address at the interval, instead of waiting for heartbeats. An
-// answer must come within the timeout. An interval or timeout of 0 or less
+// response must come within the timeout. An interval or timeout of 0 or less
 // changes nothing. [TCPCheck] wins over HTTPCheck.
 func HTTPCheck(protocol, port, path string, interval, timeout time.Duration) registry.Option {
 	return option(func(s *settings) {

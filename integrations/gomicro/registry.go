@@ -34,7 +34,7 @@ import (
 )
 
 // defaultTimeout bounds every call of a registry, but not its watches. An agent
-// whose servers have no leader answers, if at all, after 7 to 18 s; go-micro
+// whose servers have no leader responds, if at all, after 7 to 18 s; go-micro
 // tries registrations again.
 const defaultTimeout = 10 * time.Second
 
@@ -55,7 +55,7 @@ func (r *consulRegistry) Format(s fmt.State, verb rune) {
 	io.WriteString(s, "gomicro.Registry{}")
 }
 
-// NewRegistry returns a registry. It asks nothing before it is used. Options
+// NewRegistry returns a registry. It sends nothing before it is used. Options
 // that make no sense are an error of every method, and of Init.
 //
 // Its methods may be called concurrently. [registry.Timeout] bounds each of their
@@ -187,7 +187,7 @@ func (r *consulRegistry) GetService(name string, opts ...registry.GetOption) ([]
 	return services, nil
 }
 
-// instancesOf makes of an answer what watches yield.
+// instancesOf makes of a response what watches yield.
 func instancesOf(entries []*consul.ServiceEntry) []discovery.Instance {
 	instances := make([]discovery.Instance, len(entries))
 	for i, e := range entries {

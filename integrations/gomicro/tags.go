@@ -129,7 +129,7 @@ func decodeTags(tags []string, kind byte, use func(payload []byte) bool) {
 	}
 }
 
-// inflaters keeps decompressors, which are 40 KB each. One answer of an agent
+// inflaters keeps decompressors, which are 40 KB each. One response of an agent
 // may have thousands of tags.
 var inflaters sync.Pool
 

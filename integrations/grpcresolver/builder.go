@@ -10,7 +10,7 @@
 //
 // A channel gets the healthy instances of the service, and again whenever they
 // change. While Consul is away it keeps those that it has, and the resolver goes
-// on asking. Only before the first answer do calls fail, with the reason.
+// on asking. Only before the first response do calls fail, with the reason.
 // Channels with the same agent and the same question share one query, which ends
 // with the last of them.
 //
@@ -61,7 +61,7 @@ type Options struct {
 	// agent that refuses connections makes them fail at once.
 	Timeout time.Duration
 
-	// EmptyGrace is how long the last instances stay in use when Consul says that
+	// EmptyGrace is how long the last instances stay in use when Consul reports that
 	// there are none any more. By default they do not: calls fail at once.
 	EmptyGrace time.Duration
 

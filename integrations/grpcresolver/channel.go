@@ -29,12 +29,12 @@ type channel struct {
 	closing   sync.Once
 	mu        sync.Mutex
 	closed    bool
-	known     bool        // Consul has answered
+	known     bool        // Consul has responded
 	failed    bool        // gRPC was told an error
 	endpoints []endpoint  // that gRPC has
-	latest    []endpoint  // of Consul's last answer
-	impatient *time.Timer // until the first answer
-	grace     *time.Timer // nil if the last answer was not empty
+	latest    []endpoint  // of Consul's last response
+	impatient *time.Timer // until the first response
+	grace     *time.Timer // nil if the last response was not empty
 }
 
 // Format implements [fmt.Formatter]. It prints the service alone: the query that
@@ -86,8 +86,8 @@ func (c *channel) Close() {
 	})
 }
 
-// loseHope is called when there has been no answer for a while. An error that was told
-// before says more.
+// loseHope is called when there has been no response for a while. An error that was told
+// before tells more.
 func (c *channel) loseHope() {
 	c.mu.Lock()
 	told := c.failed
@@ -131,7 +131,7 @@ func (c *channel) choose(instances []discovery.Instance) []endpoint {
 	return chosen
 }
 
-// take takes an answer of Consul.
+// take takes a response of Consul.
 func (c *channel) take(endpoints []endpoint) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -179,7 +179,7 @@ func (c *channel) apply() {
 	// What gRPC says of an empty list by itself does not name the service, so calls
 	// that wait for the first list get the error alone.
 	if len(c.endpoints) > 0 || !isFirst {
-		// An error says that the balancer does not like the list. Asking again would
+		// An error reports that the balancer does not like the list. Asking again would
 		// bring the same one.
 		_ = c.cc.UpdateState(state)
 	}

@@ -38,7 +38,7 @@ type queryKey struct {
 	watch watchKey
 }
 
-// query is a resolver for the channels that ask the same.
+// query is a resolver for the channels that request the same.
 type query struct {
 	key      queryKey
 	resolver *discovery.Resolver
@@ -142,7 +142,7 @@ func (p *pool) config() (consul.Config, error) {
 }
 
 // applyToken returns the client of the options with the token of a target that
-// names no agent. Anything else that the target says about the agent cannot be
+// names no agent. Anything else that the target has about the agent cannot be
 // had: the client is as it is.
 func (k agentKey) applyToken(c *consul.Client) (*consul.Client, error) {
 	switch {
@@ -165,7 +165,7 @@ func (k agentKey) applyToken(c *consul.Client) (*consul.Client, error) {
 	return c.WithToken(string(token)), nil
 }
 
-// apply returns cfg with what the target says about the agent.
+// apply returns cfg with what the target has about the agent.
 func (k agentKey) apply(cfg consul.Config) consul.Config {
 	switch {
 	case k.socket != "":

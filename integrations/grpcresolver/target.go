@@ -18,12 +18,12 @@ type target struct {
 
 	limit   int           // of the instances; 0 means all
 	policy  string        // the load balancing policy; empty means none is named
-	timeout time.Duration // until calls fail because Consul has not answered; 0 means the default
+	timeout time.Duration // until calls fail because Consul has not responded; 0 means the default
 	grace   time.Duration // for which an empty list is not believed
-	graced  bool          // whether the target says so
+	graced  bool          // whether the target sets it
 }
 
-// agentKey is what a target says about the agent. Channels whose targets say
+// agentKey is what a target has about the agent. Channels whose targets say
 // the same share a client.
 type agentKey struct {
 	address   string // host or host:port; empty means the builder's
@@ -45,7 +45,7 @@ const (
 	yes
 )
 
-// watchKey is what a target asks. Channels with the same agent and the same
+// watchKey is what a target requests. Channels with the same agent and the same
 // question share a query.
 type watchKey struct {
 	service, datacenter, namespace, partition string

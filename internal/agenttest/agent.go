@@ -29,7 +29,7 @@ import (
 // Options.ACL.
 const ManagementToken = "11111111-1111-1111-1111-111111111111"
 
-// Role says what an agent is in its cluster.
+// Role tells what an agent is in its cluster.
 type Role int
 
 const (
@@ -57,7 +57,7 @@ type Options struct {
 	// Unix makes the agent serve a unix socket instead of a TCP port.
 	Unix bool
 
-	// NoLeader makes Start return as soon as the agent answers at all. Else it
+	// NoLeader makes Start return as soon as the agent responds at all. Else it
 	// returns when there is a leader who knows the agent's node.
 	NoLeader bool
 }
@@ -294,7 +294,7 @@ func (a *Agent) Client() *consul.Client {
 	return c
 }
 
-// WaitReady waits until the agent answers and, unless Options.NoLeader, until
+// WaitReady waits until the agent responds and, unless Options.NoLeader, until
 // there is a leader who knows the agent's node.
 func (a *Agent) WaitReady() {
 	a.tb.Helper()
@@ -322,7 +322,7 @@ func (a *Agent) WaitReady() {
 	}
 }
 
-// notReady says why the agent is not ready, if it is not.
+// notReady tells why the agent is not ready, if it is not.
 func (a *Agent) notReady(ctx context.Context, c *consul.Client) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()

@@ -41,7 +41,7 @@ type Creator struct {
 	Version string `json:"version"`
 }
 
-// Entry is a request with its answer.
+// Entry is a request with its response.
 type Entry struct {
 	ID      string   `json:"_id,omitempty"`
 	Seq     *Seq     `json:"_seq,omitempty"`
@@ -100,7 +100,7 @@ type Pair struct {
 	Value string `json:"value"`
 }
 
-// Content is the body of an answer, decompressed.
+// Content is the body of a response, decompressed.
 type Content struct {
 	Size     int    `json:"size"`
 	MimeType string `json:"mimeType"`

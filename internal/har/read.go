@@ -155,7 +155,7 @@ func isOwnField(name string, value any) bool {
 	return err == nil && json.Unmarshal(data, form()) == nil
 }
 
-// decode decodes JSON, and says where it is wrong.
+// decode decodes JSON, and tells where it is wrong.
 func decode(data []byte, out any) error {
 	err := json.Unmarshal(data, out)
 	var syntax *json.SyntaxError
@@ -190,7 +190,7 @@ func jsonKind(goType string) string {
 }
 
 // check returns what is wrong with an entry, and else whether a request can be
-// made again that it answers: those of websockets, and what a browser loads from
+// made again that it responds to: those of websockets, and what a browser loads from
 // elsewhere than a server, cannot.
 func (e *Entry) check() (isReplayable bool, err error) {
 	if e.Request.Method == "" {

@@ -121,7 +121,7 @@ type Authorizer struct {
 	rules     []Rule
 }
 
-// policyRanks says which of several rules for the same name counts: the one that
+// policyRanks tells which of several rules for the same name counts: the one that
 // denies, else the one that allows most.
 var policyRanks = map[string]int{"read": 1, "list": 2, "write": 3, "deny": 4}
 
@@ -178,7 +178,7 @@ func (z *Authorizer) Require(v release.Version, p Permission, name string) error
 
 }
 
-// RequireLocal is as require, for writes to the agent, where 1.8.7 says what is
+// RequireLocal is as require, for writes to the agent, where 1.8.7 tells what is
 // missing.
 func (z *Authorizer) RequireLocal(v release.Version, p Permission, name string) error {
 	err := z.Require(v, p, name)

@@ -37,7 +37,7 @@ var (
 
 const prefixSuffix = "_prefix"
 
-// ParseRules reads rules. Its errors say in which line what was expected.
+// ParseRules reads rules. Its errors tell in which line what was expected.
 func ParseRules(text string) ([]Rule, error) {
 	l := &ruleLexer{text: text, line: 1, isJSON: strings.HasPrefix(strings.TrimSpace(text), "{")}
 	p := &ruleParser{lexer: l}

@@ -16,7 +16,7 @@ import (
 	"github.com/lictor-go/consul/consulmock/internal/state"
 )
 
-// Config says what an agent is, and what it may do.
+// Config tells what an agent is, and what it may do.
 type Config struct {
 	Version     release.Version
 	Node        string
@@ -57,7 +57,7 @@ type Agent struct {
 	Services   map[string]*Service
 	Checks     map[string]*Check
 	Members    map[string]*Member // other members of the pool, by name
-	Cached     map[string]bool    // what the agent's cache was asked for
+	Cached     map[string]bool    // what was read from the agent's cache
 	NodeChecks map[string]*Check
 	aliases    map[*Check]struct{}
 	sync       syncState

@@ -208,7 +208,7 @@ func catalogHasService(n *state.Node, rec state.ServiceRecord) bool {
 	return reflect.DeepEqual(rec, *s.ServiceRecord)
 }
 
-// catalogHasCheck reports whether the catalog has a check just so, but for its output.
+// catalogHasCheck reports whether the catalog has a check just so, except for its output.
 func catalogHasCheck(n *state.Node, rec state.CheckRecord) bool {
 	c := n.Checks[strings.ToLower(rec.CheckID)]
 	return c != nil && c.Status == rec.Status && c.ServiceID == rec.ServiceID && c.Name == rec.Name && c.Notes == rec.Notes

@@ -7,7 +7,7 @@ import (
 	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
-// The ports that the agent says it has. It listens on none of them.
+// The ports that the agent reports. It listens on none of them.
 const (
 	serverPort    = 8300
 	SerfLANPort   = 8301

@@ -172,7 +172,7 @@ func tcpProbe(c *Check) func(ctx context.Context) (status, output string) {
 	}
 }
 
-// udpProbe returns a run of a UDP check: silence is as good as an answer, only a
+// udpProbe returns a run of a UDP check: silence is as good as a response, only a
 // refusal is not.
 func udpProbe(c *Check) func(ctx context.Context) (status, output string) {
 	address, timeout, sent := c.def.UDP, c.probeTimeout(), c.Rec.ServiceID

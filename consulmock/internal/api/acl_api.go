@@ -13,7 +13,7 @@ import (
 	"github.com/lictor-go/consul/consulmock/internal/state"
 )
 
-// createPolicy answers PUT /v1/acl/policy.
+// createPolicy serves PUT /v1/acl/policy.
 func createPolicy(q *request) (any, error) {
 	var p struct{ ID, Name, Description, Rules string }
 	if err := q.aclWrite(&p); err != nil {
@@ -48,7 +48,7 @@ func (q *request) aclWrite(body any) error {
 // policyLink names a policy of a token.
 type policyLink struct{ ID, Name string }
 
-// createToken answers PUT /v1/acl/token.
+// createToken serves PUT /v1/acl/token.
 func createToken(q *request) (any, error) {
 	var t struct {
 		AccessorID, SecretID, Description string
@@ -86,7 +86,7 @@ func createToken(q *request) (any, error) {
 	}{authz.Accessor, t.SecretID, t.Description, t.Policies, t.Local, time.Now().UTC(), "", q.a.Store.Index, q.a.Store.Index}, nil
 }
 
-// deleteToken answers DELETE /v1/acl/token/{accessor_id}.
+// deleteToken serves DELETE /v1/acl/token/{accessor_id}.
 func deleteToken(q *request) (any, error) {
 	if err := q.aclWrite(nil); err != nil {
 		return nil, err

@@ -15,7 +15,7 @@ import (
 	"github.com/lictor-go/consul/consulmock/internal/state"
 )
 
-// agentReload answers PUT /v1/agent/reload. An agent then holds what is in its
+// agentReload serves PUT /v1/agent/reload. An agent then holds what is in its
 // files. One in development mode has no files, and so loses everything that was
 // registered with it.
 func agentReload(q *request) (any, error) {
@@ -37,7 +37,7 @@ func agentReload(q *request) (any, error) {
 	return nil, nil
 }
 
-// agentJoin answers PUT /v1/agent/join/{address}. The fake joins nobody but
+// agentJoin serves PUT /v1/agent/join/{address}. The fake joins nobody but
 // itself: everybody else refuses.
 func agentJoin(q *request) (any, error) {
 	if err := q.authorizeFor(acl.AgentWrite, q.config.Node); err != nil {
@@ -57,7 +57,7 @@ func agentJoin(q *request) (any, error) {
 	return nil, errors.New(definition.MultiError([]string{"Failed to join " + who + ": dial tcp " + net.JoinHostPort(host, port) + ": connect: connection refused"}))
 }
 
-// agentForceLeave answers PUT /v1/agent/force-leave/{node}.
+// agentForceLeave serves PUT /v1/agent/force-leave/{node}.
 func agentForceLeave(q *request) (any, error) {
 	if err := q.authorizeFor(acl.OperatorWrite, ""); err != nil {
 		return nil, err
@@ -80,7 +80,7 @@ func agentForceLeave(q *request) (any, error) {
 // leaveDelay is how long an agent in development mode takes to leave.
 const leaveDelay = 11 * time.Second
 
-// agentLeave answers PUT /v1/agent/leave, after which the agent ends.
+// agentLeave serves PUT /v1/agent/leave, after which the agent ends.
 func agentLeave(q *request) (any, error) {
 	if err := q.authorizeFor(acl.AgentWrite, q.config.Node); err != nil {
 		return nil, err
@@ -91,12 +91,12 @@ func agentLeave(q *request) (any, error) {
 		case <-q.r.Context().Done():
 		}
 	})
-	// The answer is to be sent before the connections are cut.
+	// The response is to be sent before the connections are cut.
 	time.AfterFunc(100*time.Millisecond, q.run.Stop)
 	return nil, nil
 }
 
-// agentToken answers PUT /v1/agent/token/{kind}.
+// agentToken serves PUT /v1/agent/token/{kind}.
 func agentToken(q *request) (any, error) {
 	if !q.a.ACL.On {
 		return nil, refusal.New(http.StatusUnauthorized, "ACL support disabled")

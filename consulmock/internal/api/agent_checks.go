@@ -15,7 +15,7 @@ import (
 	"github.com/lictor-go/consul/consulmock/internal/state"
 )
 
-// agentChecks answers GET /v1/agent/checks.
+// agentChecks serves GET /v1/agent/checks.
 func agentChecks(q *request) (any, error) {
 	authz, err := q.authorize()
 	if err != nil {
@@ -35,7 +35,7 @@ func agentChecks(q *request) (any, error) {
 	return list, nil
 }
 
-// registerCheck answers PUT /v1/agent/check/register.
+// registerCheck serves PUT /v1/agent/check/register.
 func registerCheck(q *request) (any, error) {
 	if err := q.refuseEnterprise(); err != nil {
 		return nil, err
@@ -97,7 +97,7 @@ func (q *request) authorizeCheck(authz *acl.Authorizer, rec *state.CheckRecord) 
 	return nil
 }
 
-// deregisterCheck answers PUT /v1/agent/check/deregister/{check_id}.
+// deregisterCheck serves PUT /v1/agent/check/deregister/{check_id}.
 func deregisterCheck(q *request) (any, error) {
 	authz, err := q.authorizeLocal()
 	if err != nil {
@@ -121,7 +121,7 @@ func deregisterCheck(q *request) (any, error) {
 	return nil, nil
 }
 
-// unknownCheck is what the agent says of a check that it does not have.
+// unknownCheck is what the agent reports of a check that it does not have.
 func (q *request) unknownCheck() error {
 	switch {
 	case q.v == release.V1_21_4:
@@ -132,22 +132,22 @@ func (q *request) unknownCheck() error {
 	return fmt.Errorf("CheckID %q does not have associated TTL", q.name)
 }
 
-// passCheck answers PUT /v1/agent/check/pass/{check_id}.
+// passCheck serves PUT /v1/agent/check/pass/{check_id}.
 func passCheck(q *request) (any, error) {
 	return updateTTL(q, string(consul.HealthPassing), q.query.Get("note"))
 }
 
-// warnCheck answers PUT /v1/agent/check/warn/{check_id}.
+// warnCheck serves PUT /v1/agent/check/warn/{check_id}.
 func warnCheck(q *request) (any, error) {
 	return updateTTL(q, string(consul.HealthWarning), q.query.Get("note"))
 }
 
-// failCheck answers PUT /v1/agent/check/fail/{check_id}.
+// failCheck serves PUT /v1/agent/check/fail/{check_id}.
 func failCheck(q *request) (any, error) {
 	return updateTTL(q, string(consul.HealthCritical), q.query.Get("note"))
 }
 
-// updateCheck answers PUT /v1/agent/check/update/{check_id}.
+// updateCheck serves PUT /v1/agent/check/update/{check_id}.
 func updateCheck(q *request) (any, error) {
 	var update struct{ Status, Output string }
 	if err := definition.CheckUpdateBody.Decode(q.v, q.body, &update); err != nil {

@@ -20,7 +20,7 @@ type localHealthJSON struct {
 	Checks           []*localHealthCheckJSON
 }
 
-// localHealthByID answers GET /v1/agent/health/service/id/{service_id}.
+// localHealthByID serves GET /v1/agent/health/service/id/{service_id}.
 func localHealthByID(q *request) (any, error) {
 	if q.name == "" {
 		return nil, refusal.New(http.StatusInternalServerError, q.badRequest("Missing serviceID").Error())
@@ -48,7 +48,7 @@ func localHealthByID(q *request) (any, error) {
 	return q.healthAnswer(localHealth(q.a, s), nil), nil
 }
 
-// localHealthByName answers GET /v1/agent/health/service/name/{service}.
+// localHealthByName serves GET /v1/agent/health/service/name/{service}.
 func localHealthByName(q *request) (any, error) {
 	if q.name == "" {
 		return nil, refusal.New(http.StatusInternalServerError, q.badRequest("Missing service Name").Error())
@@ -85,7 +85,7 @@ func severity(status string) int {
 	}, status)
 }
 
-// healthAnswer returns the answer for a health, with all instances as the body if
+// healthAnswer returns the response for a health, with all instances as the body if
 // there are several.
 func (q *request) healthAnswer(h *localHealthJSON, all []*localHealthJSON) *answer {
 	a := &answer{status: http.StatusServiceUnavailable, reason: h.AggregatedStatus, body: h}

@@ -16,7 +16,7 @@ import (
 	"github.com/lictor-go/consul/consulmock/internal/state"
 )
 
-// agentMembers answers GET /v1/agent/members.
+// agentMembers serves GET /v1/agent/members.
 func agentMembers(q *request) (any, error) {
 	authz, err := q.authorize()
 	if err != nil {
@@ -41,8 +41,8 @@ func agentMembers(q *request) (any, error) {
 	return list, err
 }
 
-// agentSelf answers GET /v1/agent/self. Of the debugging information it has what
-// says how the fake behaves.
+// agentSelf serves GET /v1/agent/self. Of the debugging information it has what
+// tells how the fake behaves.
 func agentSelf(q *request) (any, error) {
 	c, api := q.config, &q.api.config
 	if err := q.authorizeFor(acl.AgentRead, c.Node); err != nil {
@@ -78,12 +78,12 @@ func agentSelf(q *request) (any, error) {
 	return self, nil
 }
 
-// agentVersion answers GET /v1/agent/version.
+// agentVersion serves GET /v1/agent/version.
 func agentVersion(q *request) (any, error) {
 	return struct{ SHA, BuildDate, HumanVersion, FIPS string }{BuildDate: agent.BuildDate, HumanVersion: q.v.String()}, nil
 }
 
-// agentHost answers GET /v1/agent/host with a machine that is made up.
+// agentHost serves GET /v1/agent/host with a machine that is made up.
 func agentHost(q *request) (any, error) {
 	if err := q.authorizeFor(acl.OperatorRead, ""); err != nil {
 		return nil, err
@@ -113,7 +113,7 @@ func agentHost(q *request) (any, error) {
 	}, nil
 }
 
-// agentMetrics answers GET /v1/agent/metrics. The fake measures next to nothing.
+// agentMetrics serves GET /v1/agent/metrics. The fake measures next to nothing.
 func agentMetrics(q *request) (any, error) {
 	if err := q.authorizeFor(acl.AgentRead, q.config.Node); err != nil {
 		return nil, err

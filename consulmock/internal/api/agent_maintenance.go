@@ -9,7 +9,7 @@ import (
 	"github.com/lictor-go/consul/consulmock/internal/state"
 )
 
-// serviceMaintenance answers PUT /v1/agent/service/maintenance/{service_id}.
+// serviceMaintenance serves PUT /v1/agent/service/maintenance/{service_id}.
 func serviceMaintenance(q *request) (any, error) {
 	if q.name == "" {
 		return nil, refusal.BadRequest("Missing service ID")
@@ -36,7 +36,7 @@ func serviceMaintenance(q *request) (any, error) {
 	return nil, nil
 }
 
-// nodeMaintenance answers PUT /v1/agent/maintenance.
+// nodeMaintenance serves PUT /v1/agent/maintenance.
 func nodeMaintenance(q *request) (any, error) {
 	on, err := q.readEnable()
 	if err != nil {

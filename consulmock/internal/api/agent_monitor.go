@@ -9,7 +9,7 @@ import (
 	"github.com/lictor-go/consul/consulmock/internal/agent"
 )
 
-// agentMonitor answers GET /v1/agent/monitor with the agent's log, until the
+// agentMonitor serves GET /v1/agent/monitor with the agent's log, until the
 // client has enough.
 func agentMonitor(q *request) (any, error) {
 	if err := q.authorizeFor(acl.AgentRead, q.config.Node); err != nil {
@@ -31,7 +31,7 @@ func agentMonitor(q *request) (any, error) {
 	return nil, q.stream(lines)
 }
 
-// agentMetricsStream answers GET /v1/agent/metrics/stream. The first metrics would
+// agentMetricsStream serves GET /v1/agent/metrics/stream. The first metrics would
 // come after ten seconds; the fake has none to send.
 func agentMetricsStream(q *request) (any, error) {
 	if err := q.authorizeFor(acl.AgentRead, q.config.Node); err != nil {
@@ -40,7 +40,7 @@ func agentMetricsStream(q *request) (any, error) {
 	return nil, q.stream(nil)
 }
 
-// stream sends an answer without an end, without the lock.
+// stream sends a response without an end, without the lock.
 func (q *request) stream(lines <-chan string) error {
 	q.unlocked(func() {
 		flush := http.NewResponseController(q.w)
@@ -57,5 +57,5 @@ func (q *request) stream(lines <-chan string) error {
 			}
 		}
 	})
-	return errGone // so that the answer does not seem to have an end
+	return errGone // so that the response does not seem to have an end
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
-// agentServices answers GET /v1/agent/services.
+// agentServices serves GET /v1/agent/services.
 func agentServices(q *request) (any, error) {
 	authz, err := q.authorize()
 	if err != nil {
@@ -32,7 +32,7 @@ func agentServices(q *request) (any, error) {
 	return list, nil
 }
 
-// agentService answers GET /v1/agent/service/{service_id}. With the parameter
+// agentService serves GET /v1/agent/service/{service_id}. With the parameter
 // hash it waits until the definition has another hash.
 func agentService(q *request) (any, error) {
 	authz, err := q.authorize()
@@ -70,7 +70,7 @@ func agentService(q *request) (any, error) {
 	return v, nil
 }
 
-// registerService answers PUT /v1/agent/service/register.
+// registerService serves PUT /v1/agent/service/register.
 func registerService(q *request) (any, error) {
 	if err := q.refuseEnterprise(); err != nil {
 		return nil, err
@@ -132,7 +132,7 @@ func (q *request) authorizeService(authz *acl.Authorizer, id, name string) error
 	return err
 }
 
-// deregisterService answers PUT /v1/agent/service/deregister/{service_id}.
+// deregisterService serves PUT /v1/agent/service/deregister/{service_id}.
 func deregisterService(q *request) (any, error) {
 	authz, err := q.authorizeLocal()
 	if err != nil {
@@ -150,8 +150,8 @@ func deregisterService(q *request) (any, error) {
 	return nil, nil
 }
 
-// unknownService is what the agent says of a service that it does not have. A
-// 1.8.7 agent without access control answers 200 where oldStatus says so, which
+// unknownService is what the agent reports of a service that it does not have. A
+// 1.8.7 agent without access control responds with 200 where oldStatus reports it, which
 // is a nil error.
 func (q *request) unknownService(oldStatus int) error {
 	switch {

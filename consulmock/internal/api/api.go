@@ -16,11 +16,11 @@ import (
 	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
-// Config says how an agent responds to requests.
+// Config tells how an agent responds to requests.
 type Config struct {
 	Compact     bool          // JSON is not indented, as outside development mode
 	Streaming   bool          // by the streaming backend, where 1.21.4 does
-	Translate   bool          // says that addresses are translated
+	Translate   bool          // reports that addresses are translated
 	DefaultWait time.Duration // of blocking queries
 	MaxWait     time.Duration
 }
@@ -34,7 +34,7 @@ type API struct {
 	table  table
 }
 
-// Route is an endpoint: a method, a path, and what answers it. A path that ends
+// Route is an endpoint: a method, a path, and what serves it. A path that ends
 // with a slash is followed by a name.
 type Route struct {
 	Method string // empty means every method
@@ -126,7 +126,7 @@ func hasEscapedSlash(u *url.URL, fixed string) bool {
 	return len(parts) <= n || strings.Contains(strings.ToUpper(strings.Join(parts[:n], "/")), "%2F")
 }
 
-// notFound answers for paths that an agent does not have.
+// notFound responds for paths that an agent does not have.
 func notFound(w http.ResponseWriter, r *http.Request, v release.Version) {
 	if v == release.V1_8_7 {
 		w.WriteHeader(http.StatusNotFound)

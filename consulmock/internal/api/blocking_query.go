@@ -14,7 +14,7 @@ const jitterFraction = 16
 // forever is longer than anybody waits, and can be computed with.
 const forever = 100 * 365 * 24 * time.Hour
 
-// length returns how long a blocking query waits: what it asks for, or the
+// length returns how long a blocking query waits: what it requests, or the
 // default, within the maximum.
 func (q *request) length(wait time.Duration) time.Duration {
 	if wait <= 0 {
@@ -33,7 +33,7 @@ func jitter(wait time.Duration) time.Duration {
 }
 
 // wait waits as long as blocked reports true, at most for a duration, and reports
-// whether the time was over. The keys say what may end the wait; they are asked
+// whether the time was over. The keys tell what may end the wait; they are asked
 // for again after each wake. The agent's lock is held on entry and on return,
 // but not while waiting.
 func (q *request) wait(length time.Duration, blocked func() bool, keys func() []string) (over bool, err error) {
@@ -93,8 +93,8 @@ func (q *request) failed(err error) error {
 	return err
 }
 
-// setCache sets the headers of an answer from the agent's cache, which has it if
-// it was asked for before.
+// setCache sets the headers of a response from the agent's cache, which has it if
+// it was requested before.
 func (q *request) setCache() {
 	key := q.r.URL.Path + "?" + q.query.Get("dc")
 	h := q.w.Header()

@@ -11,12 +11,12 @@ import (
 	"github.com/lictor-go/consul/consulmock/internal/state"
 )
 
-// catalogDatacenters answers GET /v1/catalog/datacenters.
+// catalogDatacenters serves GET /v1/catalog/datacenters.
 func catalogDatacenters(q *request) (any, error) {
 	list := []string{q.config.Datacenter}
 	o, err := q.readOptions()
 	if err != nil {
-		// Agents say both here: what is wrong, and the answer.
+		// Agents return both here: what is wrong, and the response.
 		return nil, refusal.New(http.StatusBadRequest, err.Error()+string(q.encode(list)))
 	}
 	if o.cached {
@@ -25,7 +25,7 @@ func catalogDatacenters(q *request) (any, error) {
 	return list, nil
 }
 
-// catalogNodes answers GET /v1/catalog/nodes.
+// catalogNodes serves GET /v1/catalog/nodes.
 func catalogNodes(q *request) (any, error) {
 	st := q.a.Store
 	return q.perform(query{
@@ -40,7 +40,7 @@ func catalogNodes(q *request) (any, error) {
 	})
 }
 
-// catalogServices answers GET /v1/catalog/services.
+// catalogServices serves GET /v1/catalog/services.
 func catalogServices(q *request) (any, error) {
 	st := q.a.Store
 	return q.perform(query{
@@ -88,12 +88,12 @@ func addTags(have, more []string) []string {
 	return have
 }
 
-// catalogService answers GET /v1/catalog/service/{service}.
+// catalogService serves GET /v1/catalog/service/{service}.
 func catalogService(q *request) (any, error) {
 	return q.readCatalogService(state.ServicesByName, func() []*state.Service { return q.a.Store.Instances(q.name) })
 }
 
-// catalogConnect answers GET /v1/catalog/connect/{service}.
+// catalogConnect serves GET /v1/catalog/connect/{service}.
 func catalogConnect(q *request) (any, error) {
 	return q.readCatalogService(state.ServicesByMesh, func() []*state.Service { return q.a.Store.ConnectInstances(q.name) })
 }
@@ -122,7 +122,7 @@ func (q *request) readCatalogService(byName string, instances func() []*state.Se
 	})
 }
 
-// catalogNode answers GET /v1/catalog/node/{node}.
+// catalogNode serves GET /v1/catalog/node/{node}.
 func catalogNode(q *request) (any, error) {
 	return q.readNode(func(n *state.Node, services []*serviceJSON) any {
 		if n == nil {
@@ -139,7 +139,7 @@ func catalogNode(q *request) (any, error) {
 	})
 }
 
-// catalogNodeServices answers GET /v1/catalog/node-services/{node}.
+// catalogNodeServices serves GET /v1/catalog/node-services/{node}.
 func catalogNodeServices(q *request) (any, error) {
 	var answer struct {
 		Node     *nodeJSON
@@ -156,7 +156,7 @@ func catalogNodeServices(q *request) (any, error) {
 	})
 }
 
-// nullBody is an answer that is null in JSON; a nil answer has no body.
+// nullBody is a response that is null in JSON; a nil response has no body.
 var nullBody = &answer{}
 
 // readNode is a read of the services of a node. The node may be named by the
@@ -200,7 +200,7 @@ func (q *request) readNode(shape func(*state.Node, []*serviceJSON) any) (any, er
 	})
 }
 
-// catalogGatewayServices answers GET /v1/catalog/gateway-services/{gateway}. The
+// catalogGatewayServices serves GET /v1/catalog/gateway-services/{gateway}. The
 // fake has no gateways.
 func catalogGatewayServices(q *request) (any, error) {
 	return q.perform(query{

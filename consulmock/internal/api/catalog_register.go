@@ -12,7 +12,7 @@ import (
 	"github.com/lictor-go/consul/consulmock/internal/state"
 )
 
-// catalogRegister answers PUT /v1/catalog/register.
+// catalogRegister serves PUT /v1/catalog/register.
 func catalogRegister(q *request) (any, error) {
 	if err := q.refuseEnterprise(); err != nil {
 		return nil, err
@@ -112,7 +112,7 @@ func willHave(st *state.Store, r *definition.CatalogRegistration, serviceID stri
 	return n != nil && n.Services[strings.ToLower(serviceID)] != nil
 }
 
-// catalogDeregister answers PUT /v1/catalog/deregister.
+// catalogDeregister serves PUT /v1/catalog/deregister.
 func catalogDeregister(q *request) (any, error) {
 	if err := q.refuseEnterprise(); err != nil {
 		return nil, err

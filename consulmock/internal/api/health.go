@@ -10,7 +10,7 @@ import (
 	"github.com/lictor-go/consul/consulmock/internal/state"
 )
 
-// healthService answers GET /v1/health/service/{service}.
+// healthService serves GET /v1/health/service/{service}.
 func healthService(q *request) (any, error) {
 	st, name := q.a.Store, strings.ToLower(q.name)
 	if q.query.Get("peer") != "" && q.v == release.V1_21_4 {
@@ -27,7 +27,7 @@ func healthService(q *request) (any, error) {
 }
 
 // instanceKeys are what an agent watches of a service: its index, or the records of
-// that name if there are none. If tags are asked for, it watches the records, and of
+// that name if there are none. If tags are requested, it watches the records, and of
 // the nodes and checks only those of the instances that have them.
 func (q *request) instanceKeys(name string) []string {
 	if len(q.a.Store.ByName[name]) > 0 && !q.query.Has("tag") {
@@ -60,7 +60,7 @@ func (q *request) entries(instances func() []*state.Service) func(*acl.Authorize
 	}
 }
 
-// healthConnect answers GET /v1/health/connect/{service}: the instances that take
+// healthConnect serves GET /v1/health/connect/{service}: the instances that take
 // part in the mesh themselves, and the proxies of those that do not.
 func healthConnect(q *request) (any, error) {
 	st := q.a.Store
@@ -96,11 +96,11 @@ func healthConnect(q *request) (any, error) {
 	})
 }
 
-// healthIngress answers GET /v1/health/ingress/{service}. The fake has no
+// healthIngress serves GET /v1/health/ingress/{service}. The fake has no
 // gateways.
 func healthIngress(q *request) (any, error) { return q.perform(q.noInstances()) }
 
-// healthNode answers GET /v1/health/node/{node}.
+// healthNode serves GET /v1/health/node/{node}.
 func healthNode(q *request) (any, error) {
 	return q.readChecks(checksQuery{missing: "Missing node name", watched: state.RecordWatch(state.ChecksByNode, q.name), find: func() []*state.Check {
 		n := q.a.Store.Node(q.name)
@@ -111,7 +111,7 @@ func healthNode(q *request) (any, error) {
 	}})
 }
 
-// healthChecks answers GET /v1/health/checks/{service}.
+// healthChecks serves GET /v1/health/checks/{service}.
 func healthChecks(q *request) (any, error) {
 	name := strings.ToLower(q.name)
 	r := checksQuery{missing: "Missing service name", watched: state.RecordWatch(state.ChecksByService, name), find: func() []*state.Check {
@@ -125,7 +125,7 @@ func healthChecks(q *request) (any, error) {
 	return q.readChecks(r)
 }
 
-// healthState answers GET /v1/health/state/{state}.
+// healthState serves GET /v1/health/state/{state}.
 func healthState(q *request) (any, error) {
 	name := strings.ToLower(q.name)
 	isAny := q.name == string(consul.HealthAny)

@@ -19,7 +19,7 @@ type raftServer struct {
 	LastIndex       *uint64 `json:",omitempty"` // 1.21.4
 }
 
-// raftConfiguration answers GET /v1/operator/raft/configuration. The agent is the
+// raftConfiguration serves GET /v1/operator/raft/configuration. The agent is the
 // only server, and the leader.
 func raftConfiguration(q *request) (any, error) {
 	if _, err := q.consistency(); err != nil {

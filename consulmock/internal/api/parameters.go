@@ -14,7 +14,7 @@ import (
 	"github.com/lictor-go/consul/consulmock/internal/state"
 )
 
-// parameters are what a request asks for, besides its path and body.
+// parameters are what a request selects, besides its path and body.
 type parameters struct {
 	v      release.Version
 	query  url.Values
@@ -90,7 +90,7 @@ func (p *parameters) duration(param string) (time.Duration, error) {
 	return d, nil
 }
 
-// wantsText reports whether a word is asked for instead of JSON.
+// wantsText reports whether a word is requested instead of JSON.
 func (p *parameters) wantsText() bool {
 	if format := p.query.Get("format"); format != "" {
 		return format == "text"
@@ -182,7 +182,7 @@ func (p *parameters) filter(of filter.Target) (predicate, error) {
 	return filter.Compile(expression, of, p.v)
 }
 
-// hasTags reports whether a list has all the tags that a query asks for.
+// hasTags reports whether a list has all the tags that a query selects.
 func (p *parameters) hasTags(have []string) bool {
 	for _, want := range p.query["tag"] {
 		if !slices.ContainsFunc(have, func(tag string) bool { return strings.EqualFold(tag, want) }) {
@@ -192,7 +192,7 @@ func (p *parameters) hasTags(have []string) bool {
 	return true
 }
 
-// hasNodeMeta reports whether a node has all the metadata that a query asks for.
+// hasNodeMeta reports whether a node has all the metadata that a query selects.
 func (p *parameters) hasNodeMeta(meta map[string]string) bool {
 	for _, want := range p.query["node-meta"] {
 		k, v, _ := strings.Cut(want, ":")
@@ -203,13 +203,13 @@ func (p *parameters) hasNodeMeta(meta map[string]string) bool {
 	return true
 }
 
-// selected returns the instances with the tags and on the nodes that a query asks
+// selected returns the instances with the tags and on the nodes that a query selects
 // for.
 func (p *parameters) selected(instances []*state.Service) []*state.Service {
 	return slices.DeleteFunc(instances, func(s *state.Service) bool { return !p.hasTags(s.Tags) || !p.hasNodeMeta(s.Node.Meta) })
 }
 
-// tagged returns the instances with the tags that a query asks for. It changes the
+// tagged returns the instances with the tags that a query selects. It changes the
 // list, as selected does.
 func (p *parameters) tagged(instances []*state.Service) []*state.Service {
 	return slices.DeleteFunc(instances, func(s *state.Service) bool { return !p.hasTags(s.Tags) })
@@ -224,7 +224,7 @@ func (p *parameters) badRequest(format string, args ...any) error {
 	return refusal.BadRequest(format, args...)
 }
 
-// predicate decides whether a value is part of an answer.
+// predicate decides whether a value is part of a response.
 type predicate func(v any) (bool, error)
 
 func matchAll(any) (bool, error) { return true, nil }

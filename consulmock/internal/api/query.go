@@ -54,13 +54,13 @@ type query struct {
 	target   filter.Target // what filter is about
 	noFilter bool          // filter is ignored
 	cache    bool          // the agent has a cache for it
-	stream   string        // the streaming backend's key, empty if it does not answer
+	stream   string        // the streaming backend's key, empty if it does not serve it
 	index    func() uint64
 	keys     func() []string // what an agent watches for the response
-	// keepsLast says that some changes do not wake who waits. When the time is over,
+	// keepsLast reports that some changes do not wake who waits. When the time is over,
 	// the result is that of the beginning or of the last time it was woken.
 	keepsLast bool
-	// result returns the answer and whether something was left out because the
+	// result returns the response and whether something was left out because the
 	// token does not allow it.
 	result func(authz *acl.Authorizer, keep predicate) (body any, filtered bool, err error)
 }
@@ -167,13 +167,13 @@ func onlyPassing(keep predicate) predicate {
 	}
 }
 
-// streams reports whether the streaming backend answers a read of instances.
+// streams reports whether the streaming backend serves a read of instances.
 func (q *request) streams(o readOptions) bool {
 	return q.v == release.V1_21_4 && q.api.config.Streaming && (o.index > 0 || o.cached) &&
 		!q.query.Has("near") && !q.query.Has("merge-central-config")
 }
 
-// block waits until the index of a read has passed the one that was asked for,
+// block waits until the index of a read has passed the one that was requested,
 // and returns it. If the time is over before that, it returns the index as it was
 // when the agent last looked, as agents do: it may have moved since without
 // anything having changed that they watch.
@@ -212,7 +212,7 @@ func collectAny[T, S any](items []T, allowed func(T) bool, shape func(T) S, keep
 	return list, filtered, err
 }
 
-// setFiltered says that something was left out of an answer. Agents do not say
+// setFiltered reports that something was left out of a response. Agents do not report
 // so to requests without a token.
 func (q *request) setFiltered(authz *acl.Authorizer, filtered bool) {
 	if filtered && q.v == release.V1_21_4 && !authz.Anonymous {

@@ -33,8 +33,8 @@ type request struct {
 	seeding bool // the request is the test's own
 }
 
-// handler answers a request. It is called with the agent's lock held, and may
-// give it up while it waits. A nil answer is an empty one; an *answer says more
+// handler responds to a request. It is called with the agent's lock held, and may
+// give it up while it waits. A nil response is an empty one; an *answer holds more
 // than a body; everything else is a body in JSON.
 type handler func(q *request) (any, error)
 
@@ -46,17 +46,17 @@ type answer struct {
 	body   any
 }
 
-// errGone means that nobody is there to be answered any more, or to answer.
+// errGone means that nobody is there to get a response any more.
 var errGone = errors.New("the client or the agent has gone")
 
 // MaxBody is how much of a request is read at all.
 const MaxBody = 64 << 20
 
-// gzipMinimum is the length from which on 1.21.4 compresses answers.
+// gzipMinimum is the length from which on 1.21.4 compresses responses.
 const gzipMinimum = 1024
 
-// serve answers a request whose endpoint is known. It is the one place that
-// writes answers.
+// serve responds to a request whose endpoint is known. It is the one place that
+// writes responses.
 func (q *request) serve(rt *Route) {
 	h := q.w.Header()
 	h.Set("Vary", "Accept-Encoding")
@@ -180,7 +180,7 @@ func (q *request) writeAnswer(v any) {
 	q.send(a.status, "application/json", q.encode(a.body))
 }
 
-// send writes an answer, compressed if the client and the version want it.
+// send writes a response, compressed if the client and the version want it.
 func (q *request) send(status int, contentType string, body []byte) {
 	h := q.w.Header()
 	h.Set("Content-Type", contentType)

@@ -9,7 +9,7 @@ import (
 	"github.com/lictor-go/consul/consulmock/internal/state"
 )
 
-// This file holds the JSON shapes of answers. A field that only some version
+// This file holds the JSON shapes of responses. A field that only some version
 // sends, or only sends if set, is a pointer, nil where it is left out.
 
 type nodeJSON = state.NodeRecord
@@ -170,7 +170,7 @@ type oldEmptyDefinition struct {
 
 func ptr[T any](v T) *T { return &v }
 
-// tags returns the tags as an answer has them, never null.
+// tags returns the tags as a response has them, never null.
 func tags(list []string) []string {
 	if list == nil {
 		return []string{}
@@ -178,7 +178,7 @@ func tags(list []string) []string {
 	return list
 }
 
-// object returns a map as an answer has it, never null.
+// object returns a map as a response has it, never null.
 func object(m map[string]string) map[string]string {
 	if m == nil {
 		return map[string]string{}

@@ -92,7 +92,7 @@ var Routes = []Route{
 	{"PUT", "/v1/acl/token", createToken, release.V1_8_7},
 	{"DELETE", "/v1/acl/token/", deleteToken, release.V1_8_7},
 
-	// An agent has these; the fake says that it has not.
+	// An agent has these; the fake reports that it has not.
 	{"", "/v1/acl/", notModelled, release.V1_8_7},
 	{"", "/v1/config", notModelled, release.V1_8_7},
 	{"", "/v1/config/", notModelled, release.V1_8_7},
@@ -115,7 +115,7 @@ var Routes = []Route{
 	{"", "/v1/txn", notModelled, release.V1_8_7},
 }
 
-// notModelled answers for the endpoints of an agent that the fake has not.
+// notModelled responds for the endpoints of an agent that the fake has not.
 func notModelled(q *request) (any, error) {
 	return nil, refusal.New(http.StatusNotImplemented, fmt.Sprintf("consulmock does not model %s %s", q.r.Method, q.r.URL.Path))
 }

@@ -7,12 +7,12 @@ import (
 	"github.com/lictor-go/consul/consulmock/internal/refusal"
 )
 
-// statusLeader answers GET /v1/status/leader.
+// statusLeader serves GET /v1/status/leader.
 func statusLeader(q *request) (any, error) {
 	return q.status(agent.ServerAddress)
 }
 
-// statusPeers answers GET /v1/status/peers.
+// statusPeers serves GET /v1/status/peers.
 func statusPeers(q *request) (any, error) {
 	return q.status([]string{agent.ServerAddress})
 }

@@ -77,7 +77,7 @@ type Check struct {
 	CheckType
 }
 
-// Runnable says why the agent does not run a check that is valid in itself.
+// Runnable tells why the agent does not run a check that is valid in itself.
 func (c *CheckType) Runnable(v release.Version) error {
 	if c.isScript() {
 		return errors.New("Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true")
@@ -147,7 +147,7 @@ func (c *CheckType) Kind() string {
 	return ""
 }
 
-// Validate returns what the agent says of a check that it refuses.
+// Validate returns what the agent reports of a check that it refuses.
 func (c *CheckType) Validate(v release.Version) error {
 	isRun := c.isScript() || c.HTTP != "" || c.TCP != "" || c.UDP != "" || c.GRPC != "" || c.H2PING != "" || c.OSService != ""
 	switch {

@@ -17,7 +17,7 @@ import (
 // one is refused in the words of the agent's own decoder, which name Go types from
 // inside Consul.
 
-// bodyKind is what an agent says about a kind of body when it cannot read it:
+// bodyKind is what an agent reports about a kind of body when it cannot read it:
 // the words of its decoder, which name the types of its own source.
 type bodyKind struct {
 	goType  map[release.Version]string // of the whole body
@@ -26,7 +26,7 @@ type bodyKind struct {
 	outer   []string                   // the fields that are not, beside those with underscores
 	types   map[string]string          // of fields that have types of their own
 	unknown []string                   // fields that 1.8.7 does not know; those of structs with their paths
-	catalog bool                       // it is for the servers, who say what Enterprise has
+	catalog bool                       // it is for the servers, who tell what Enterprise has
 }
 
 // The bodies that are read here, and the parts of service definitions that agents
@@ -252,7 +252,7 @@ func (k *bodyKind) decodeNested(part string, data []byte, v any, strict bool) er
 	return e
 }
 
-// text puts the error in the agent's words. Agents of 1.8.7 do not say where in
+// text puts the error in the agent's words. Agents of 1.8.7 do not tell where in
 // the part it is.
 func (e *nestedTypeError) text(ver release.Version, k *bodyKind, data []byte) error {
 	where, typ := e.part, e.typ

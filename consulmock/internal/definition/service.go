@@ -43,7 +43,7 @@ type Service struct {
 	TaggedAddressesSnake   map[string]consul.ServiceAddress `json:"tagged_addresses"`
 }
 
-// connectDefinition says how a service takes part in the mesh.
+// connectDefinition tells how a service takes part in the mesh.
 type connectDefinition struct {
 	Native         bool
 	SidecarService *Service

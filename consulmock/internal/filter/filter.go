@@ -20,10 +20,10 @@ import (
 // ErrBreaksAgent is what a filter gives that ends the request's goroutine
 // in a real agent: it selects something below what a value does not have, such
 // as Proxy.Mode of an ordinary service of the local agent. The connection is
-// then closed without an answer.
+// then closed without a response.
 var ErrBreaksAgent = errors.New("the filter makes an agent close the connection without an answer")
 
-// ErrorPrefix begins the errors of expressions, but for those of the
+// ErrorPrefix begins the errors of expressions, except for those of the
 // streaming backend.
 const ErrorPrefix = "Failed to create boolean expression evaluator: "
 
@@ -44,7 +44,7 @@ func Compile(expression string, of Target, v release.Version) (func(v any) (bool
 	filter, err := root.compile(of.shape(), v != release.V1_8_7)
 	if err != nil && of == AgentCheck {
 		// Here agents look at the selectors only when there is a check to filter,
-		// and say less about it.
+		// and report less of it.
 		return func(any) (bool, error) { return false, err }, nil
 	}
 	if err != nil {

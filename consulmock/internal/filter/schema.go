@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// The types below say which selectors an agent knows in the answers of an
+// The types below tell which selectors an agent knows in the responses of an
 // endpoint, and what kind of value each selects. Their fields have the names
 // that selectors have. What is tagged "modern" is unknown to agents 1.8.
 
@@ -134,7 +134,7 @@ type accessLogs struct {
 	Type, Path, JSONFormat, TextFormat string
 }
 
-// Target says what kind of value a filter expression is about.
+// Target tells what kind of value a filter expression is about.
 type Target int
 
 // The kinds of value, by the endpoints that filter them.
@@ -149,7 +149,7 @@ const (
 	Member                       // GET /v1/agent/members
 )
 
-// shape returns the type that says which selectors there are.
+// shape returns the type that tells which selectors there are.
 func (t Target) shape() reflect.Type {
 	switch t {
 	case AgentService:

@@ -244,7 +244,7 @@ func (h *half) write(p []byte, limit *deadline) (written int, err error) {
 	}
 }
 
-// closeWrite says that nothing more will be written.
+// closeWrite reports that nothing more will be written.
 func (h *half) closeWrite() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -255,7 +255,7 @@ func (h *half) closeWrite() {
 	h.wake()
 }
 
-// closeRead says that nothing more will be read: reads fail with err, and writes
+// closeRead reports that nothing more will be read: reads fail with err, and writes
 // as on a connection that the other side has closed.
 func (h *half) closeRead(err error) {
 	h.mu.Lock()

@@ -12,7 +12,7 @@ import (
 
 // Store is the catalog as the servers hold it: nodes with their services and
 // checks, and the indexes at which each part last changed. Records are never
-// changed once they are in the store but replaced, so that an answer can be
+// changed once they are in the store but replaced, so that a response can be
 // written while the store goes on.
 type Store struct {
 	Version release.Version

@@ -38,7 +38,7 @@ func (builder) Build(cc balancer.ClientConn, opts balancer.BuildOptions) balance
 type policy struct{ balancer.Balancer }
 
 // UpdateClientConnState passes on new endpoints, and that the health service of
-// the instances is to be watched if the service config says so.
+// the instances is to be watched if the service config reports it.
 func (p policy) UpdateClientConnState(s balancer.ClientConnState) error {
 	s.ResolverState = pickfirst.EnableHealthListener(s.ResolverState)
 	return p.Balancer.UpdateClientConnState(s)

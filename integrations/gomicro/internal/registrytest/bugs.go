@@ -12,7 +12,7 @@ import (
 	"go-micro.dev/v4/registry"
 )
 
-// The comments say how the official plugin, v1.2.1 with go-micro v4.11.0, failed
+// The comments tell how the official plugin, v1.2.1 with go-micro v4.11.0, failed
 // these tests with an agent of version 1.21.4: TestOfficial in module interop
 // shows it.
 
@@ -183,7 +183,7 @@ func testSecureVerifies(t *T) {
 	}
 }
 
-// The first agent that had answered was asked for ever.
+// The first agent that had responded was used for ever.
 func testFailover(t *T) {
 	first, second := t.proxy((*httptest.Server).Start), t.proxy((*httptest.Server).Start)
 	r := t.adapter.New(registry.Addrs(first.address(), second.address()))
