@@ -254,5 +254,5 @@ func (c *Client) Txn() *Txn { return &Txn{c} }
 // Event returns the endpoints of user events.
 func (c *Client) Event() *Event { return &Event{c} }
 
-// Raw returns the way to every other endpoint.
+// Raw returns the calls of every other endpoint.
 func (c *Client) Raw() *Raw { return &Raw{c} }

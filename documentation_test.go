@@ -52,7 +52,7 @@ func text(t *testing.T, file string) string {
 }
 
 // TestSnippets checks that the Go in the pages is compiled: each block is in a Go
-// file, but for blanks. A line "// ..." in a block stands for what is left out.
+// file, except for blanks. A line "// ..." in a block stands for what is left out.
 func TestSnippets(t *testing.T) {
 	const migration = "docs/migration.md" // shows another client too
 	plain := func(s string) string { return strings.Join(strings.Fields(s), " ") }

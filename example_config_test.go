@@ -14,7 +14,7 @@ import (
 	"github.com/lictor-go/consul/consulmock"
 )
 
-// ConfigFromEnv goes by the variables of Consul's own tools.
+// ConfigFromEnv reads the variables of Consul's own tools.
 func ExampleConfigFromEnv() {
 	os.Setenv("CONSUL_HTTP_ADDR", "https://consul.example:8501")
 	defer os.Unsetenv("CONSUL_HTTP_ADDR")

@@ -139,7 +139,7 @@ func TestTokenFileInKubernetes(t *testing.T) {
 }
 
 // TestRefusedToken has an agent that refuses the token: the file is read again for
-// the next request, and the error says so if it cannot be.
+// the next request, and the error mentions it if it cannot be.
 func TestRefusedToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := write(t, "token", "first")

@@ -408,7 +408,7 @@ func TestRecordLargeResponses(t *testing.T) {
 	}
 }
 
-// A request that is too long is refused, and says so.
+// A request that is too long is refused, with the reason.
 func TestRecordLargeRequests(t *testing.T) {
 	agent := New(t)
 	r, file := recorded(t, agent.URL())

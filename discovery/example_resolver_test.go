@@ -58,7 +58,7 @@ func ExampleResolver_PickKey() {
 	// Output: true
 }
 
-// The last good answer stays in use while the agent is away; State says so.
+// The last good answer stays in use while the agent is away; State reports it.
 func ExampleResolver_State() {
 	agent := consulmock.NewServer()
 	defer agent.Close()

@@ -74,7 +74,7 @@ func (n *names) same(recorded, got string) bool {
 // volatile finds the names that agents make up, in any text.
 var volatile = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|127\.0\.0\.1:[0-9]+`)
 
-// sameText reports whether two texts are equal but for such names.
+// sameText reports whether two texts are equal except for such names.
 func (n *names) sameText(recorded, got string) bool {
 	if recorded == got && !volatile.MatchString(recorded) {
 		return true

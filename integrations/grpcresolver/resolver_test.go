@@ -89,7 +89,7 @@ func TestPolicyOfTarget(t *testing.T) {
 	}
 }
 
-// TestNearOrder keeps the order of nearness, which pick_first goes by.
+// TestNearOrder keeps the order of nearness, which pick_first follows.
 func TestNearOrder(t *testing.T) {
 	agent, b := onFake(t, nil)
 	agent.AddService(web("1", "10.0.0.9", 80, consul.HealthPassing))
