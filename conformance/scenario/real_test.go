@@ -193,6 +193,9 @@ func TestAgent(t *testing.T) {
 				if len(unlisted) == 0 {
 					break
 				}
+				for _, d := range unlisted {
+					t.Logf("play %d: %s", n, d)
+				}
 				note = fmt.Sprintf("differed in play %d: %s %s", n, unlisted[0].entry.ID, unlisted[0].field)
 			}
 			run.judge(t, rec, found, note)
