@@ -24,6 +24,8 @@ type Store struct {
 	ByName  map[string]map[*Service]struct{} // by lower-case service name
 	byMesh  map[string]map[*Service]struct{} // by the lower-case name of a service of the mesh
 
+	Sessions map[string]*Session // by lower-case ID
+
 	recordWaiters map[string]map[string]int // how many wait for a prefix in an index
 
 	virtualIPs map[string]int   // by the name of a service of the mesh
@@ -60,6 +62,8 @@ func NewStore(v release.Version) *Store {
 		Nodes:   make(map[string]*Node),
 		ByName:  make(map[string]map[*Service]struct{}),
 		byMesh:  make(map[string]map[*Service]struct{}),
+
+		Sessions: make(map[string]*Session),
 
 		recordWaiters: make(map[string]map[string]int),
 
