@@ -171,13 +171,13 @@ func RecordWatch(index string, parts ...string) string {
 	return index + "\x00" + recordKey(parts...)
 }
 
-// treeRoot is what all keys of the catalog begin with in the trees of 1.21.4: the name
-// of a peer, which is nobody's.
+// treeRoot is what all keys begin with in the trees of the catalog of 1.21.4: the
+// name of a peer, which is nobody's.
 const treeRoot = "~\x00"
 
 // treeRootOf returns what all keys of an index begin with.
 func (st *Store) treeRootOf(index string) string {
-	if st.Version == release.V1_8_7 || index == sessionsByID || index == SessionsByNode {
+	if st.Version == release.V1_8_7 || index == keysByName || index == sessionsByID || index == SessionsByNode {
 		return ""
 	}
 	return treeRoot

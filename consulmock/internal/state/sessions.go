@@ -123,6 +123,7 @@ func (st *Store) EndSession(s *Session) {
 	st.touch(SessionsTable)
 	st.Notify(SessionKey(s.ID))
 	st.recordChanged(s.keys(st.Version), nil)
+	st.freeKeys(s)
 	st.SessionEnded(s)
 }
 
