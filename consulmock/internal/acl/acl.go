@@ -22,6 +22,7 @@ type Token struct {
 
 // ManagementRules allow everything.
 const ManagementRules = `service_prefix "" { policy = "write" } node_prefix "" { policy = "write" } agent_prefix "" { policy = "write" }
+key_prefix "" { policy = "write" } session_prefix "" { policy = "write" } event_prefix "" { policy = "write" }
 operator = "write" acl = "write"`
 
 // Permission is something that a token may allow: a kind of resource and what is
@@ -37,6 +38,10 @@ var (
 	ServiceWrite  = Permission{"service", "write"}
 	NodeRead      = Permission{"node", "read"}
 	NodeWrite     = Permission{"node", "write"}
+	SessionRead   = Permission{"session", "read"}
+	SessionWrite  = Permission{"session", "write"}
+	EventRead     = Permission{"event", "read"}
+	EventWrite    = Permission{"event", "write"}
 	AgentRead     = Permission{"agent", "read"}
 	AgentWrite    = Permission{"agent", "write"}
 	OperatorRead  = Permission{"operator", "read"}

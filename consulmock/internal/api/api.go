@@ -23,6 +23,8 @@ type Config struct {
 	Translate   bool          // reports that addresses are translated
 	DefaultWait time.Duration // of blocking queries
 	MaxWait     time.Duration
+
+	MinSessionTTL time.Duration
 }
 
 // API is the HTTP API of an agent.

@@ -55,8 +55,13 @@ type query struct {
 	noFilter bool          // filter is ignored
 	cache    bool          // the agent has a cache for it
 	stream   string        // the streaming backend's key, empty if it does not serve it
+	plain    bool          // its responses do not report their consistency
 	index    func() uint64
 	keys     func() []string // what an agent watches for the response
+	// absent reports that what is requested by its name is not there. 1.21.4 then waits
+	// until it is, whatever index it has, but a wait that begins ends if the index has moved
+	// before. Nil means that the query is for a list.
+	absent func() bool
 	// keepsLast reports that some changes do not wake who waits. When the time is over,
 	// the result is that of the beginning or of the last time it was woken.
 	keepsLast bool
@@ -98,6 +103,9 @@ func (q *request) perform(r query) (any, error) {
 		return nil, q.failedQuery(&r, e.err)
 	}
 	q.setMeta(o, index, streaming)
+	if r.plain {
+		q.w.Header().Del("X-Consul-Effective-Consistency")
+	}
 	q.setFiltered(e.authz, e.filtered)
 	if o.cached && r.cache {
 		q.setCache()
@@ -189,9 +197,16 @@ func (q *request) block(o readOptions, e *evaluation, streaming bool) (uint64, e
 		return seen, nil
 	}
 	var err error
+	waitsFor, wasAbsent := o.index, false
 	e.isOver, err = q.wait(length, func() bool {
 		seen = index()
-		blocked := max(seen, 1) <= o.index && q.tokenExists()
+		if q.v == release.V1_21_4 && e.absent != nil && e.absent() {
+			if wasAbsent {
+				waitsFor = max(seen, 1)
+			}
+			wasAbsent = true
+		}
+		blocked := max(seen, 1) <= waitsFor && q.tokenExists()
 		if blocked && e.keepsLast {
 			e.run(q)
 		}
