@@ -84,6 +84,13 @@ var Routes = []Route{
 
 	{"GET,PUT,DELETE", "/v1/kv/", kv, release.V1_8_7},
 
+	{"PUT", "/v1/session/create", createSession, release.V1_8_7},
+	{"PUT", "/v1/session/destroy/", destroySession, release.V1_8_7},
+	{"GET", "/v1/session/info/", sessionInfo, release.V1_8_7},
+	{"GET", "/v1/session/list", listSessions, release.V1_8_7},
+	{"GET", "/v1/session/node/", nodeSessions, release.V1_8_7},
+	{"PUT", "/v1/session/renew/", renewSession, release.V1_8_7},
+
 	{"GET", "/v1/status/leader", statusLeader, release.V1_8_7},
 	{"GET", "/v1/status/peers", statusPeers, release.V1_8_7},
 
@@ -111,7 +118,6 @@ var Routes = []Route{
 	{"", "/v1/peerings", notModelled, release.V1_21_4},
 	{"", "/v1/query", notModelled, release.V1_8_7},
 	{"", "/v1/query/", notModelled, release.V1_8_7},
-	{"", "/v1/session/", notModelled, release.V1_8_7},
 	{"", "/v1/snapshot", notModelled, release.V1_8_7},
 	{"", "/v1/txn", notModelled, release.V1_8_7},
 }
