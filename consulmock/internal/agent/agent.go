@@ -60,6 +60,7 @@ type Agent struct {
 	Cached     map[string]bool    // what was read from the agent's cache
 	NodeChecks map[string]*Check
 	aliases    map[*Check]struct{}
+	expiries   map[*state.Session]*time.Timer // of sessions with a TTL
 	sync       syncState
 	log        logStream
 }
@@ -80,7 +81,9 @@ func New(c *Config, host Host, run Run, start int) *Agent {
 		Cached:     make(map[string]bool),
 		NodeChecks: make(map[string]*Check),
 		aliases:    make(map[*Check]struct{}),
+		expiries:   make(map[*state.Session]*time.Timer),
 	}
+	a.Store.SessionEnded = a.stopSession
 	a.joinCatalog()
 	a.sync.start(a)
 	return a
@@ -138,6 +141,7 @@ func (a *Agent) Close() {
 	for _, c := range a.Checks {
 		c.stop()
 	}
+	a.stopSessions()
 }
 
 // resyncDelay is about how long a server that has started again has no leader.
@@ -166,6 +170,8 @@ func (a *Agent) Resume(run Run) {
 	slices.Sort(a.sync.checks)
 	a.sync.held = a.after(resyncDelay, func() {
 		a.sync.held = nil
+		a.Store.KeepTombstones()
+		a.renewSessions()
 		a.SyncChanges()
 	})
 }

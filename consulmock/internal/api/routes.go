@@ -82,6 +82,15 @@ var Routes = []Route{
 	{"GET", "/v1/health/ingress/", healthIngress, release.V1_8_7},
 	{"GET", "/v1/health/state/", healthState, release.V1_8_7},
 
+	{"GET,PUT,DELETE", "/v1/kv/", kv, release.V1_8_7},
+
+	{"PUT", "/v1/session/create", createSession, release.V1_8_7},
+	{"PUT", "/v1/session/destroy/", destroySession, release.V1_8_7},
+	{"GET", "/v1/session/info/", sessionInfo, release.V1_8_7},
+	{"GET", "/v1/session/list", listSessions, release.V1_8_7},
+	{"GET", "/v1/session/node/", nodeSessions, release.V1_8_7},
+	{"PUT", "/v1/session/renew/", renewSession, release.V1_8_7},
+
 	{"GET", "/v1/status/leader", statusLeader, release.V1_8_7},
 	{"GET", "/v1/status/peers", statusPeers, release.V1_8_7},
 
@@ -103,14 +112,12 @@ var Routes = []Route{
 	{"", "/v1/exported-services", notModelled, release.V1_21_4},
 	{"", "/v1/imported-services", notModelled, release.V1_21_4},
 	{"", "/v1/internal/", notModelled, release.V1_8_7},
-	{"", "/v1/kv/", notModelled, release.V1_8_7},
 	{"", "/v1/operator/", notModelled, release.V1_8_7},
 	{"", "/v1/peering", notModelled, release.V1_21_4},
 	{"", "/v1/peering/", notModelled, release.V1_21_4},
 	{"", "/v1/peerings", notModelled, release.V1_21_4},
 	{"", "/v1/query", notModelled, release.V1_8_7},
 	{"", "/v1/query/", notModelled, release.V1_8_7},
-	{"", "/v1/session/", notModelled, release.V1_8_7},
 	{"", "/v1/snapshot", notModelled, release.V1_8_7},
 	{"", "/v1/txn", notModelled, release.V1_8_7},
 }
