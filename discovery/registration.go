@@ -389,7 +389,7 @@ func (r *Registration) deregister(ctx context.Context) error {
 		}
 		pause := pauses.Pause(failures, min(pace.RetryAfter(err), pauses.Max), rand.Float64())
 		// The error tells what was wrong and not that the time is over.
-		if isRefusal(err) || !pace.Sleep(ctx, pause) {
+		if pace.IsRefusal(err) || !pace.Sleep(ctx, pause) {
 			return fmt.Errorf("discovery: deregistering service %q: %w", r.id, err)
 		}
 	}
@@ -401,14 +401,6 @@ func (r *Registration) forget() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	r.client.Agent().ServiceDeregister(ctx, r.id)
-}
-
-// isRefusal reports whether the agent will refuse the request however often it is
-// sent.
-func isRefusal(err error) bool {
-	var status *consul.StatusError
-	return errors.As(err, &status) && status.Code/100 == 4 &&
-		!errors.Is(err, consul.ErrRateLimited) && status.Code != 408
 }
 
 // warnOfStatus logs what was wrong with a status.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/internal/pace"
 	"github.com/lictor-go/consul/internal/watch"
 )
 
@@ -270,7 +271,7 @@ func (r *Resolver) lookUp(ctx context.Context, name string) (*entry, *view, erro
 		switch {
 		case v.answered:
 			return e, v, nil
-		case v.settled && isRefusal(v.err):
+		case v.settled && pace.IsRefusal(v.err):
 			return nil, nil, v.err
 		}
 		select {

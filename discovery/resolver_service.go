@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/internal/pace"
 	"github.com/lictor-go/consul/internal/watch"
 )
 
@@ -116,7 +117,7 @@ func (e *entry) mustBeKept() bool {
 			return true
 		}
 	}
-	return e.source != nil && e.source.err != nil && !isRefusal(e.source.err)
+	return e.source != nil && e.source.err != nil && !pace.IsRefusal(e.source.err)
 }
 
 // start starts a watch. e.mu must be held.
@@ -228,7 +229,7 @@ func (w *dcWatch) take(r watch.Result[[]*consul.ServiceEntry]) bool {
 		// An agent that cannot be reached tells nothing about a datacenter.
 		var status *consul.StatusError
 		switch {
-		case isRefusal(r.Err):
+		case pace.IsRefusal(r.Err):
 			w.failures = maxFailures
 		case errors.As(r.Err, &status):
 			w.failures++

@@ -70,6 +70,14 @@ func RetryAfter(err error) time.Duration {
 	return 0
 }
 
+// IsRefusal reports whether the agent will refuse a request however often it is sent,
+// as far as err tells.
+func IsRefusal(err error) bool {
+	var status *consul.StatusError
+	return errors.As(err, &status) && status.Code/100 == 4 &&
+		!errors.Is(err, consul.ErrRateLimited) && status.Code != 408
+}
+
 // Sleep waits for d, and reports whether ctx has not ended meanwhile.
 func Sleep(ctx context.Context, d time.Duration) bool { return SleepUnless(ctx, d, nil) }
 
