@@ -82,6 +82,8 @@ var Routes = []Route{
 	{"GET", "/v1/health/ingress/", healthIngress, release.V1_8_7},
 	{"GET", "/v1/health/state/", healthState, release.V1_8_7},
 
+	{"GET,PUT,DELETE", "/v1/kv/", kv, release.V1_8_7},
+
 	{"GET", "/v1/status/leader", statusLeader, release.V1_8_7},
 	{"GET", "/v1/status/peers", statusPeers, release.V1_8_7},
 
@@ -103,7 +105,6 @@ var Routes = []Route{
 	{"", "/v1/exported-services", notModelled, release.V1_21_4},
 	{"", "/v1/imported-services", notModelled, release.V1_21_4},
 	{"", "/v1/internal/", notModelled, release.V1_8_7},
-	{"", "/v1/kv/", notModelled, release.V1_8_7},
 	{"", "/v1/operator/", notModelled, release.V1_8_7},
 	{"", "/v1/peering", notModelled, release.V1_21_4},
 	{"", "/v1/peering/", notModelled, release.V1_21_4},

@@ -169,9 +169,17 @@ func RecordWatch(index string, parts ...string) string {
 	return index + "\x00" + recordKey(parts...)
 }
 
-// treeRoot is what all keys begin with in the trees of 1.21.4: the name of a peer,
-// which is nobody's.
+// treeRoot is what all keys begin with in the trees of the catalog of 1.21.4: the
+// name of a peer, which is nobody's.
 const treeRoot = "~\x00"
+
+// treeRootOf returns what all keys of an index begin with.
+func (st *Store) treeRootOf(index string) string {
+	if st.Version == release.V1_21_4 && index != keysByName {
+		return treeRoot
+	}
+	return ""
+}
 
 // recordChanged wakes those who wait for a record, as it was or as it is. The keys
 // are those before and after; nil stands for none.
@@ -192,10 +200,7 @@ func (st *Store) keyChanged(index, key string, what recordChange) {
 		x = &recordIndex{}
 		st.records[index] = x
 	}
-	root := ""
-	if st.Version == release.V1_21_4 {
-		root = treeRoot
-	}
+	root := st.treeRootOf(index)
 	var prefixes []string
 	for prefix := range st.recordWaiters[index] {
 		if prefix != "" {
