@@ -61,6 +61,8 @@ type Agent struct {
 	NodeChecks map[string]*Check
 	aliases    map[*Check]struct{}
 	expiries   map[*state.Session]*time.Timer // of sessions with a TTL
+	Events     []*UserEvent                   // the last ones for this agent, the oldest first
+	eventTime  uint64                         // the Lamport time of the next event
 	sync       syncState
 	log        logStream
 }
@@ -82,6 +84,7 @@ func New(c *Config, host Host, run Run, start int) *Agent {
 		NodeChecks: make(map[string]*Check),
 		aliases:    make(map[*Check]struct{}),
 		expiries:   make(map[*state.Session]*time.Timer),
+		eventTime:  2, // the first event tells of the leader
 	}
 	a.Store.SessionEnded = a.stopSession
 	a.joinCatalog()
@@ -152,6 +155,8 @@ const resyncDelay = time.Second
 func (a *Agent) Resume(run Run) {
 	a.run = run
 	a.Started = time.Now()
+	a.Events = nil
+	a.eventTime++
 	a.sync = syncState{}
 	a.sync.start(a)
 	for id, s := range a.Services {

@@ -75,6 +75,9 @@ var Routes = []Route{
 	{"GET", "/v1/catalog/node-services/", catalogNodeServices, release.V1_8_7},
 	{"GET", "/v1/catalog/gateway-services/", catalogGatewayServices, release.V1_8_7},
 
+	{"PUT", "/v1/event/fire/", fireEvent, release.V1_8_7},
+	{"GET", "/v1/event/list", listEvents, release.V1_8_7},
+
 	{"GET", "/v1/health/node/", healthNode, release.V1_8_7},
 	{"GET", "/v1/health/checks/", healthChecks, release.V1_8_7},
 	{"GET", "/v1/health/service/", healthService, release.V1_8_7},
@@ -110,7 +113,6 @@ var Routes = []Route{
 	{"", "/v1/connect/", notModelled, release.V1_8_7},
 	{"", "/v1/coordinate/", notModelled, release.V1_8_7},
 	{"", "/v1/discovery-chain/", notModelled, release.V1_8_7},
-	{"", "/v1/event/", notModelled, release.V1_8_7},
 	{"", "/v1/exported-services", notModelled, release.V1_21_4},
 	{"", "/v1/imported-services", notModelled, release.V1_21_4},
 	{"", "/v1/internal/", notModelled, release.V1_8_7},
