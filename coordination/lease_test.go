@@ -149,25 +149,29 @@ func TestLosses(t *testing.T) {
 	}
 }
 
-// Somebody who writes to the key takes the lease from its holder, whose session still
-// has the key: the same session acquires it again at once, and so does another one
-// after a release.
+// Somebody who writes to the key ends the lease, although the session still has the key.
+// Those who wait go on waiting, and Release makes a lock of the key again.
 func TestOverwritten(t *testing.T) {
-	bubble(t, func(t *testing.T, agent *fakeAgent) {
-		a := agent.host()
-		s := a.session(t, nil)
-		m := a.mutex(&coordination.MutexOptions{Session: s, Value: []byte("me")})
-		lease := lock(t, m)
-		time.Sleep(time.Minute)
-		agent.SetKey(key, []byte("operator"))
-		wantLost(t, lease, coordination.LossOverwritten)
-		if err := lease.Release(context.Background()); err != nil || agent.holder(t, key) != "" {
-			t.Errorf("released: %v, holder %q", err, agent.holder(t, key))
-		}
-		if _, err := m.TryLock(context.Background()); !errors.Is(err, coordination.ErrConflict) {
-			t.Errorf("a key that is no lock any more: %v", err)
-		}
-	})
+	for _, shared := range []bool{false, true} {
+		bubble(t, func(t *testing.T, agent *fakeAgent) {
+			a, b := agent.host(), agent.host()
+			opts := &coordination.MutexOptions{}
+			if shared {
+				opts.Session = a.session(t, nil)
+			}
+			lease := lock(t, a.mutex(opts))
+			other := make(chan *coordination.Lease)
+			go func() { other <- lock(t, b.mutex(nil)) }()
+			time.Sleep(time.Minute)
+			agent.SetKey(key, []byte("operator"))
+			wantLost(t, lease, coordination.LossOverwritten)
+			must(t, lease.Release(context.Background()))
+			start := time.Now()
+			next := <-other
+			wantBetween(t, "another one has the lock", start, 0, 100*time.Millisecond)
+			must(t, next.Release(context.Background()))
+		})
+	}
 }
 
 // Without responses to reads the holder cannot see that its key was deleted. The lease
@@ -195,7 +199,7 @@ func TestUnseenDeletion(t *testing.T) {
 func TestShortOutage(t *testing.T) {
 	const short = lifetime - ttl/3 - time.Second
 	outages := map[string]func(agent *fakeAgent, a *host){
-		"agent away": func(agent *fakeAgent, _ *host) { agent.Stop(); time.Sleep(short); agent.Start() },
+		"agent away":                    func(agent *fakeAgent, _ *host) { agent.Stop(); time.Sleep(short); agent.Start() },
 		"agent restarted with its data": func(agent *fakeAgent, _ *host) { agent.Restart(true) },
 		"agent hangs": func(agent *fakeAgent, _ *host) {
 			hang := make(chan struct{})

@@ -190,7 +190,11 @@ func (a *attempt) run(ctx context.Context) (l *Lease, err error) {
 			MinBackoff: a.lock.options.TTL / 15, MaxBackoff: a.lock.options.TTL / 3, OnEvent: a.report,
 		}.WithDefaults(),
 		Query: func(ctx context.Context, q *consul.QueryOptions) ([]*consul.KVPair, *consul.QueryMeta, error) {
-			ctx, cancel := context.WithTimeout(ctx, wait+wait/16+a.lock.options.callTimeout())
+			timeout := a.lock.options.callTimeout()
+			if q.WaitIndex > 0 {
+				timeout += wait + wait/16
+			}
+			ctx, cancel := context.WithTimeout(ctx, timeout)
 			defer cancel()
 			q.Previous = nil
 			return a.lock.form.read(ctx, q)
@@ -340,7 +344,7 @@ func (a *attempt) prepare(ctx context.Context) (*Session, error) {
 		}
 		a.session = s
 	}
-	if !s.isFresh() {
+	if s.isOverdue() { // a lease would be short
 		if err := s.renew(ctx); err != nil {
 			return nil, err
 		}

@@ -88,13 +88,13 @@ func (f *mutexForm) read(ctx context.Context, q *consul.QueryOptions) ([]*consul
 func (f *mutexForm) acquire(stored []*consul.KVPair, session string) ([]consul.TxnOp, error) {
 	p := find(stored, f.name)
 	switch {
-	case p != nil && p.Flags != mutexFlags:
-		return nil, fmt.Errorf("%w: %q has the flags %#x; want those of a mutex, %#x", ErrConflict, f.name, p.Flags, uint64(mutexFlags))
 	case p != nil && p.Session != "" && p.Session != session:
 		return nil, &HeldError{f.name, []string{p.Session}, p.Value}
 	case p != nil && p.Session != "":
 		// The session has lost the lease, or does not know that it has acquired it.
 		return []consul.TxnOp{checkIndex(f.name, p.ModifyIndex), f.op(consul.KVUnlock, session), f.op(consul.KVLock, session)}, nil
+	case p != nil && p.Flags != mutexFlags:
+		return nil, fmt.Errorf("%w: %q has the flags %#x; want those of a mutex, %#x", ErrConflict, f.name, p.Flags, uint64(mutexFlags))
 	}
 	return []consul.TxnOp{f.op(consul.KVLock, session)}, nil
 }
@@ -112,7 +112,7 @@ func (f *mutexForm) release(stored []*consul.KVPair, session string) []consul.Tx
 	if p == nil || p.Session != session {
 		return nil
 	}
-	unlock := f.op(consul.KVUnlock, session)
-	unlock.KV.Value, unlock.KV.Flags = p.Value, p.Flags
+	unlock := f.op(consul.KVUnlock, session) // with the right flags, should somebody have overwritten them
+	unlock.KV.Value = p.Value
 	return []consul.TxnOp{checkIndex(f.name, p.ModifyIndex), unlock}
 }

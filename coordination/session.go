@@ -202,11 +202,11 @@ func (s *Session) renew(ctx context.Context) error {
 // renewal. s.mu must be held, here and below.
 func (s *Session) left(m moment, d time.Duration) time.Duration { return d - m.since(s.renewed) }
 
-// isFresh reports whether a lease acquired now would be valid for a while.
-func (s *Session) isFresh() bool {
+// isOverdue reports whether the session should have been renewed by now.
+func (s *Session) isOverdue() bool {
 	s.mu.Lock()
 	defer s.unlock()
-	return s.left(now(), s.opts.lifetime()) > s.opts.lifetime()/4
+	return now().since(s.renewed) > s.opts.TTL/3
 }
 
 // expire is called when the session may have ended because it was not renewed.
