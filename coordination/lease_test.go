@@ -93,10 +93,6 @@ func TestLosses(t *testing.T) {
 			agent.RemoveNode(&consul.CatalogDeregistration{Node: "node2"})
 			return nil
 		}, coordination.LossSession, lockDelay},
-		{"agent restarted without its data", coordination.SessionOptions{}, func(agent *fakeAgent, session string) error {
-			agent.Restart(false)
-			return nil
-		}, coordination.LossDeleted, 0},
 		{"released in its name", coordination.SessionOptions{}, func(agent *fakeAgent, session string) error {
 			_, err := agent.client.KV().Release(context.Background(), &consul.KVPair{Key: key, Session: session, Flags: 0x2ddccbc058a50c18}, nil)
 			return err
@@ -136,7 +132,7 @@ func TestLosses(t *testing.T) {
 				start := time.Now()
 				must(t, test.happens(agent, agent.holder(t, key)))
 				wantLost(t, lease, test.reason)
-				wantBetween(t, "the lease has ended", start, 0, 600*time.Millisecond) // a restart cuts connections
+				wantBetween(t, "the lease has ended", start, 0, 0)
 				must(t, lease.Release(context.Background()))
 				next := lock(t, b.mutex(nil))
 				wantBetween(t, "another one has the lock", start, test.lockDelay, test.lockDelay+jitter)
@@ -147,6 +143,25 @@ func TestLosses(t *testing.T) {
 			})
 		})
 	}
+}
+
+// An agent that has restarted without its data knows neither session nor key.
+func TestRestartWithoutData(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		a, b := agent.host(), agent.host()
+		lease := lock(t, a.mutex(nil))
+		time.Sleep(100 * time.Second)
+		start := time.Now()
+		agent.Restart(false)
+		<-lease.Context().Done()
+		if cause := context.Cause(lease.Context()); !errors.Is(cause, coordination.ErrLost) {
+			t.Errorf("the cause is %v", cause)
+		}
+		wantBetween(t, "the lease has ended", start, 0, ttl/30)
+		must(t, lock(t, b.mutex(nil)).Release(context.Background()))
+		must(t, lease.Release(context.Background()))
+		agent.wantNothing(t)
+	})
 }
 
 // Somebody who writes to the key ends the lease, although the session still has the key.

@@ -85,20 +85,8 @@ func (k *lock) source() *source {
 
 // get returns a session that has not ended, or why there is none.
 func (src *source) get(ctx context.Context) (*Session, error) {
-	s := src.session
-	switch {
-	case s != nil && s.ctx.Err() == nil:
-		return s, nil
-	case src.lock == nil:
-		return nil, context.Cause(s.ctx)
-	case s != nil:
-		// The servers may still have it as a holder.
-		ctx, cancel := context.WithTimeout(ctx, s.opts.callTimeout())
-		defer cancel()
-		if err := s.close(ctx); err != nil {
-			return nil, err
-		}
-		src.session = nil
+	if s := src.session; s != nil {
+		return s, context.Cause(s.ctx)
 	}
 	ctx, cancel := context.WithTimeout(ctx, src.lock.options.callTimeout())
 	defer cancel()
@@ -107,6 +95,22 @@ func (src *source) get(ctx context.Context) (*Session, error) {
 		src.session = s
 	}
 	return s, err
+}
+
+// discard makes room for another session when one that was made here has ended. The
+// servers may still have it as the holder.
+func (src *source) discard(ctx context.Context) error {
+	s := src.session
+	if src.lock == nil || s == nil || s.ctx.Err() == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.opts.callTimeout())
+	defer cancel()
+	err := s.close(ctx)
+	if err == nil {
+		src.session = nil
+	}
+	return err
 }
 
 // close closes a session that was made here.
@@ -248,7 +252,14 @@ func (a *attempt) id() string {
 // hasWaited means that others may have waited for the same change.
 func (a *attempt) contend(ctx context.Context, stored []*consul.KVPair, hasWaited bool) (*Lease, error) {
 	reread := false
-	for {
+	for ctx.Err() == nil {
+		if err := a.discard(ctx); err != nil {
+			if err := a.failed(ctx, err); err != nil {
+				return nil, err
+			}
+			reread = true
+			continue
+		}
 		if reread {
 			var err error
 			if stored, err = a.read(ctx, new(consul.QueryOptions)); err != nil {
@@ -264,20 +275,26 @@ func (a *attempt) contend(ctx context.Context, stored []*consul.KVPair, hasWaite
 		if hasWaited { // of those who wait, few are to find it free
 			hasWaited, reread = false, true
 			pace.Sleep(ctx, spread())
-			if ctx.Err() != nil {
-				return nil, nil
-			}
 			continue
 		}
 		reread = true
 		l, err := a.once(ctx, stored)
-		if err == nil && l != nil || ctx.Err() != nil {
+		if err == nil {
 			return l, nil
 		}
 		if err := a.failed(ctx, err); err != nil {
 			return nil, err
 		}
 	}
+	return nil, nil
+}
+
+// discard makes room for another session if the last one has ended.
+func (a *attempt) discard(ctx context.Context) error {
+	if a.session != nil && a.session.ctx.Err() != nil {
+		a.unclaim()
+	}
+	return a.src.discard(ctx)
 }
 
 // once sends one request to acquire the lock, after those that prepare it.
@@ -326,9 +343,6 @@ func tokenOf(resp *consul.TxnResponse, key string) (token uint64) {
 
 // prepare returns a session that was renewed lately, and in which the key is claimed.
 func (a *attempt) prepare(ctx context.Context) (*Session, error) {
-	if a.session != nil && a.session.ctx.Err() != nil {
-		a.unclaim()
-	}
 	s, err := a.src.get(ctx)
 	if err != nil {
 		return nil, err
