@@ -96,6 +96,11 @@ func fakeOptions(a recording.Agent) []consulmock.Option {
 			if !strings.Contains(c, " agent = ") {
 				opts = append(opts, consulmock.WithAgentToken(""))
 			}
+			if strings.Contains(c, "enable_key_list_policy = true") {
+				opts = append(opts, consulmock.WithKeyListPolicy(true))
+			}
+		case strings.HasPrefix(c, "limits { kv_max_value_size = 100 txn_max_req_len = 1000"):
+			opts = append(opts, consulmock.WithKeyLimits(100, 1000))
 		case strings.HasPrefix(c, "use_streaming_backend"):
 			opts = append(opts, consulmock.WithStreaming(false))
 		case strings.HasPrefix(c, "default_query_time"):
