@@ -32,7 +32,7 @@ var unplayable = map[string]string{
 
 // awaited are the scenarios of endpoints that the fake does not have yet, up to
 // the first hyphen.
-var awaited = map[string]bool{"event": true, "kv": true, "lock": true, "session": true, "txn": true}
+var awaited = map[string]bool{"event": true, "session": true}
 
 // realTime are the scenarios that are played to the fake in real time, over
 // sockets: it probes servers, or counts connections.
