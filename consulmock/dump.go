@@ -8,7 +8,7 @@ import (
 )
 
 // Dump returns the state of the server as text, for the log of a failing test:
-// the agent's services and checks, the catalog with its indexes, the requests
+// the agent's services and checks, the catalog and the keys with their indexes, the requests
 // that wait, and the last ones that have a response.
 func (s *Server) Dump() string {
 	var b strings.Builder
@@ -37,6 +37,10 @@ func (s *Server) Dump() string {
 			dumpCheck(&b, "    ", c.CheckRecord)
 		}
 	}
+	b.WriteString("keys\n")
+	for _, p := range a.Store.KeysWith("") {
+		dumpKey(&b, p)
+	}
 	s.mu.Unlock()
 	s.log.dump(&b)
 	return b.String()
@@ -44,4 +48,18 @@ func (s *Server) Dump() string {
 
 func dumpCheck(b *strings.Builder, indent string, c *state.CheckRecord) {
 	fmt.Fprintf(b, "%scheck %s (%s) %s: %q\n", indent, c.CheckID, c.Type, c.Status, c.Output)
+}
+
+// dumpKey writes a key with the beginning of its value.
+func dumpKey(b *strings.Builder, p *state.KVPair) {
+	const most = 100
+	value, more := p.Value, ""
+	if len(value) > most {
+		value, more = value[:most], fmt.Sprintf("... (%d bytes)", len(p.Value))
+	}
+	fmt.Fprintf(b, "  %s = %q%s (index %d)", p.Key, value, more, p.ModifyIndex)
+	if p.Session != "" {
+		fmt.Fprintf(b, ", held by session %s", p.Session)
+	}
+	b.WriteString("\n")
 }

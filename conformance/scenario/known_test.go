@@ -86,6 +86,17 @@ var knownOfAgents = []knownDifference{
 var knownOfReplay = []knownDifference{
 	{target: "replay", version: "1.21.4", scenario: "conn-limit", entries: "e001 e002 e003 e006 e007 e008", field: "header Connection",
 		reason: "a replay does not refuse connections, only requests, and leaves them open"},
-	{target: "replay", scenario: "hostile", entries: "e243", field: "header Content-Encoding", reason: "a replay does not compress"},
-	{target: "replay", scenario: "response-format", field: "header Content-Encoding", reason: "a replay does not compress"},
+	{target: "replay", scenario: "hostile", entries: "e243", field: "header Content-Encoding", reason: plain},
+	{target: "replay", version: "1.21.4", scenario: "kv-basic", entries: "e107 e108", field: "header Content-Encoding", reason: plain},
+	{target: "replay", version: "1.8.7", scenario: "kv-basic", entries: "e102 e103 e107 e108", field: "header Content-Encoding", reason: plain},
+	{target: "replay", scenario: "kv-limits", entries: "e003", field: "header Connection", reason: open},
+	{target: "replay", scenario: "kv-limits-set", entries: "e015", field: "header Connection", reason: open},
+	{target: "replay", scenario: "response-format", field: "header Content-Encoding", reason: plain},
+	{target: "replay", version: "1.8.7", scenario: "txn-errors", entries: "e063", field: "header Content-Encoding", reason: plain},
+	{target: "replay", scenario: "txn-limits", entries: "e012", field: "header Connection", reason: open},
 }
+
+const (
+	plain = "a replay does not compress"
+	open  = "a replay reads every request to its end, and leaves the connection open"
+)

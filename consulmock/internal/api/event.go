@@ -23,7 +23,7 @@ func fireEvent(q *request) (any, error) {
 	if err := e.Validate(); err != nil {
 		return nil, err
 	}
-	if err := q.checkDatacenter(); err != nil {
+	if err := q.checkDatacenter(q.query.Get("dc")); err != nil {
 		return nil, err
 	}
 	authz, err := q.authorize()

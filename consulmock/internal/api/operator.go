@@ -1,8 +1,6 @@
 package api
 
 import (
-	"errors"
-
 	"github.com/lictor-go/consul/consulmock/internal/acl"
 	"github.com/lictor-go/consul/consulmock/internal/agent"
 	"github.com/lictor-go/consul/consulmock/internal/release"
@@ -28,8 +26,8 @@ func raftConfiguration(q *request) (any, error) {
 	if _, _, err := q.waitOptions(); err != nil {
 		return nil, err
 	}
-	if dc := q.query.Get("dc"); dc != "" && dc != q.config.Datacenter {
-		return nil, errors.New("No path to datacenter")
+	if err := q.checkDatacenter(q.query.Get("dc")); err != nil {
+		return nil, err
 	}
 	if err := q.authorizeFor(acl.OperatorRead, ""); err != nil {
 		return nil, err

@@ -56,6 +56,7 @@ type query struct {
 	cache    bool          // the agent has a cache for it
 	stream   string        // the streaming backend's key, empty if it does not serve it
 	plain    bool          // its responses do not report their consistency
+	bare     bool          // its refusals have no headers of a read
 	index    func() uint64
 	keys     func() []string // what an agent watches for the response
 	// absent reports that what is requested by its name is not there. 1.21.4 then waits
@@ -65,6 +66,9 @@ type query struct {
 	// keepsLast reports that some changes do not wake who waits. When the time is over,
 	// the result is that of the beginning or of the last time it was woken.
 	keepsLast bool
+	// permit returns why the token may not perform the read at all; nil if it is not
+	// about that.
+	permit func(*acl.Authorizer) error
 	// result returns the response and whether something was left out because the
 	// token does not allow it.
 	result func(authz *acl.Authorizer, keep predicate) (body any, filtered bool, err error)
@@ -137,8 +141,8 @@ func (e *evaluation) run(q *request) {
 
 // prepare returns the filter of a read, or why the servers refuse the read.
 func (q *request) prepare(r *query, streaming bool) (keep predicate, err error) {
-	if dc := q.query.Get("dc"); dc != "" && dc != q.config.Datacenter {
-		return nil, errors.New("No path to datacenter")
+	if err := q.checkDatacenter(q.query.Get("dc")); err != nil {
+		return nil, err
 	}
 	if q.v == release.V1_21_4 && q.query.Get("sg")+q.query.Get("sameness-group") != "" && r.target == filter.ServiceEntry {
 		return nil, errors.New("sameness groups are not supported in consul CE")
@@ -152,14 +156,17 @@ func (q *request) prepare(r *query, streaming bool) (keep predicate, err error) 
 			return nil, err
 		}
 	}
-	_, err = q.authorize()
+	authz, err := q.authorize()
+	if err == nil && r.permit != nil {
+		err = r.permit(authz)
+	}
 	return keep, err
 }
 
 // failedQuery returns the error of a read that the servers refuse, with the
 // headers that it has.
 func (q *request) failedQuery(r *query, err error) error {
-	if q.v == release.V1_21_4 && r.target == filter.ServiceEntry {
+	if r.bare || q.v == release.V1_21_4 && r.target == filter.ServiceEntry {
 		return err
 	}
 	return q.failed(err)

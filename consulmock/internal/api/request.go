@@ -46,6 +46,12 @@ type answer struct {
 	body   any
 }
 
+// nothingFound is a response without a body that has the headers of a read.
+type nothingFound struct{}
+
+// rawValue is a response that is the value of a key.
+type rawValue []byte
+
 // errGone means that nobody is there to get a response any more.
 var errGone = errors.New("the client or the agent has gone")
 
@@ -72,9 +78,9 @@ func (q *request) serve(rt *Route) {
 	if !q.parseQuery() {
 		return
 	}
-	switch q.r.Method {
-	case rt.Method:
-	case http.MethodOptions:
+	switch {
+	case slices.Contains(strings.Split(rt.Method, ","), q.r.Method):
+	case q.r.Method == http.MethodOptions:
 		if rt.Method != "" {
 			h.Set("Allow", "OPTIONS,"+rt.Method)
 			q.write(nil, nil)
@@ -151,6 +157,14 @@ func (q *request) unlocked(f func()) {
 	f()
 }
 
+// checkDatacenter returns the refusal of a datacenter that there is not.
+func (q *request) checkDatacenter(dc string) error {
+	if dc != "" && dc != q.config.Datacenter {
+		return errors.New("No path to datacenter")
+	}
+	return nil
+}
+
 // write writes what a handler returned.
 func (q *request) write(v any, err error) {
 	var he *refusal.Error
@@ -172,8 +186,19 @@ func (q *request) write(v any, err error) {
 }
 
 func (q *request) writeAnswer(v any) {
-	a, ok := v.(*answer)
-	if !ok {
+	var a *answer
+	switch v := v.(type) {
+	case nothingFound:
+		q.w.WriteHeader(http.StatusNotFound)
+		return
+	case rawValue:
+		q.w.Header().Set("X-Content-Type-Options", "nosniff")
+		q.w.Header().Set("Content-Security-Policy", "sandbox")
+		q.send(http.StatusOK, "text/plain", v)
+		return
+	case *answer:
+		a = v
+	default:
 		a = &answer{body: v}
 	}
 	if a.status == 0 {

@@ -85,6 +85,8 @@ var Routes = []Route{
 	{"GET", "/v1/health/ingress/", healthIngress, release.V1_8_7},
 	{"GET", "/v1/health/state/", healthState, release.V1_8_7},
 
+	{"GET,PUT,DELETE", "/v1/kv/", kv, release.V1_8_7},
+
 	{"PUT", "/v1/session/create", createSession, release.V1_8_7},
 	{"PUT", "/v1/session/destroy/", destroySession, release.V1_8_7},
 	{"GET", "/v1/session/info/", sessionInfo, release.V1_8_7},
@@ -112,7 +114,6 @@ var Routes = []Route{
 	{"", "/v1/exported-services", notModelled, release.V1_21_4},
 	{"", "/v1/imported-services", notModelled, release.V1_21_4},
 	{"", "/v1/internal/", notModelled, release.V1_8_7},
-	{"", "/v1/kv/", notModelled, release.V1_8_7},
 	{"", "/v1/operator/", notModelled, release.V1_8_7},
 	{"", "/v1/peering", notModelled, release.V1_21_4},
 	{"", "/v1/peering/", notModelled, release.V1_21_4},

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 
@@ -21,7 +20,7 @@ func createSession(q *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := q.checkDatacenter(); err != nil {
+	if err := q.checkDatacenter(q.query.Get("dc")); err != nil {
 		return nil, err
 	}
 	if err := q.authorizeFor(acl.SessionWrite, s.Node); err != nil {
@@ -76,7 +75,7 @@ func (q *request) sessionToWrite() (*state.Session, error) {
 	if q.name == "" {
 		return nil, refusal.BadRequest("Missing session")
 	}
-	if err := q.checkDatacenter(); err != nil {
+	if err := q.checkDatacenter(q.query.Get("dc")); err != nil {
 		return nil, err
 	}
 	authz, err := q.authorize()
@@ -91,14 +90,6 @@ func (q *request) sessionToWrite() (*state.Session, error) {
 		return nil, nil
 	}
 	return s, authz.Require(q.v, acl.SessionWrite, s.Node)
-}
-
-// checkDatacenter refuses datacenters that there are not.
-func (q *request) checkDatacenter() error {
-	if dc := q.query.Get("dc"); dc != "" && dc != q.config.Datacenter {
-		return errors.New("No path to datacenter")
-	}
-	return nil
 }
 
 // sessionInfo serves GET /v1/session/info/{id}.

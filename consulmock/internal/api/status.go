@@ -1,10 +1,7 @@
 package api
 
 import (
-	"net/http"
-
 	"github.com/lictor-go/consul/consulmock/internal/agent"
-	"github.com/lictor-go/consul/consulmock/internal/refusal"
 )
 
 // statusLeader serves GET /v1/status/leader.
@@ -21,8 +18,8 @@ func (q *request) status(v any) (any, error) {
 	if _, err := q.readOptions(); err != nil {
 		return nil, err
 	}
-	if dc := q.query.Get("dc"); dc != "" && dc != q.config.Datacenter {
-		return nil, refusal.New(http.StatusInternalServerError, "No path to datacenter")
+	if err := q.checkDatacenter(q.query.Get("dc")); err != nil {
+		return nil, err
 	}
 	return v, nil
 }
