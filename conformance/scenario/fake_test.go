@@ -32,7 +32,7 @@ var unplayable = map[string]string{
 
 // awaited are the scenarios of endpoints that the fake does not have yet, up to
 // the first hyphen.
-var awaited = map[string]bool{"event": true, "kv": true, "lock": true, "session": true, "txn": true}
+var awaited = map[string]bool{"kv": true, "lock": true, "txn": true}
 
 // realTime are the scenarios that are played to the fake in real time, over
 // sockets: it probes servers, or counts connections.
@@ -101,6 +101,8 @@ func fakeOptions(a recording.Agent) []consulmock.Option {
 			}
 		case strings.HasPrefix(c, "limits { kv_max_value_size = 100 txn_max_req_len = 1000"):
 			opts = append(opts, consulmock.WithKeyLimits(100, 1000))
+		case strings.HasPrefix(c, "session_ttl_min = "):
+			opts = append(opts, consulmock.WithSessionTTLMin(time.Second))
 		case strings.HasPrefix(c, "use_streaming_backend"):
 			opts = append(opts, consulmock.WithStreaming(false))
 		case strings.HasPrefix(c, "default_query_time"):

@@ -60,9 +60,9 @@ type Agent struct {
 	Cached     map[string]bool    // what was read from the agent's cache
 	NodeChecks map[string]*Check
 	aliases    map[*Check]struct{}
-	expiries   map[*state.Session]*time.Timer // of sessions with a TTL
-	Events     []*UserEvent                   // the last ones for this agent, the oldest first
-	eventTime  uint64                         // the Lamport time of the next event
+	expiries   map[*state.Session]*expiry // of sessions with a TTL
+	Events     []*UserEvent               // the last ones for this agent, the oldest first
+	eventTime  uint64                     // the Lamport time of the next event
 	sync       syncState
 	log        logStream
 }
@@ -83,7 +83,7 @@ func New(c *Config, host Host, run Run, start int) *Agent {
 		Cached:     make(map[string]bool),
 		NodeChecks: make(map[string]*Check),
 		aliases:    make(map[*Check]struct{}),
-		expiries:   make(map[*state.Session]*time.Timer),
+		expiries:   make(map[*state.Session]*expiry),
 		eventTime:  2, // the first event tells of the leader
 	}
 	a.Store.SessionEnded = a.stopSession
