@@ -33,11 +33,12 @@ type expiry struct {
 	timer *time.Timer
 }
 
-// RenewSession begins the TTL of a session anew.
+// RenewSession begins the TTL of a session anew. Without a leader it does nothing, since
+// the leader alone knows how long sessions have been there.
 func (a *Agent) RenewSession(s *state.Session) {
 	a.stopSession(s)
 	ttl, err := time.ParseDuration(s.TTL)
-	if err != nil || ttl == 0 {
+	if err != nil || ttl == 0 || a.Leaderless {
 		return
 	}
 	ttl *= ttlMultiplier
