@@ -5,6 +5,7 @@ package consulmock_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -124,6 +125,9 @@ func TestInvalidateSession(t *testing.T) {
 		ok, err := c.KV().Acquire(ctx, &consul.KVPair{Key: "lock", Session: id}, nil)
 		if err != nil || !ok {
 			t.Fatal(ok, err)
+		}
+		if dump := s.Dump(); !strings.Contains(dump, "session "+id) || !strings.Contains(dump, "held by session "+id) {
+			t.Errorf("the dump lacks the session:\n%s", dump)
 		}
 		s.InvalidateSession(id)
 		wantSession(t, c, id, false)
