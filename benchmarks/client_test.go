@@ -91,6 +91,36 @@ func BenchmarkChange(b *testing.B) {
 	}
 }
 
+// BenchmarkKeyChange follows a folder of which some keys change each time.
+func BenchmarkKeyChange(b *testing.B) {
+	for _, size := range []struct{ keys, change int }{{100, 1}, {1000, 1}, {10000, 1}, {1000, 100}} {
+		b.Run(fmt.Sprintf("%d of %d", size.change, size.keys), func(b *testing.B) {
+			c := newRigAt(b, NewChangingKeys(size.keys, size.change)).NewKeyChanges(size.keys)
+			defer c.Close()
+			for _, way := range []struct {
+				name string
+				op   Op
+			}{{"watch", c.Watch}, {"api", c.API}, {"floor", c.Floor}} {
+				b.Run(way.name, func(b *testing.B) {
+					if err := way.op(); err != nil {
+						b.Fatal(err)
+					}
+					loop(b, way.op)
+				})
+			}
+		})
+	}
+}
+
+// BenchmarkKeyWake waits for a change of a folder that does not come.
+func BenchmarkKeyWake(b *testing.B) {
+	t, err := newRig(b, Keys(1000)).KeyWake(1000)
+	if err != nil {
+		b.Fatal(err)
+	}
+	run(b, t)
+}
+
 // BenchmarkGzip reads instances from an agent on the same machine with and
 // without compression, which costs both sides time and saves bytes that never
 // leave the machine.

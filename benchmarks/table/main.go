@@ -28,6 +28,7 @@ type scale struct {
 	turn      time.Duration // how long the turn of the slowest takes, about
 	instances []int         // of the services that are read
 	changes   []change      // of the services that change
+	keys      []change      // of the folders that change
 	followed  []int         // services, to count connections
 	figures   string        // the folder that they are written to
 	waits     []int         // instances of the services that are waited on
@@ -57,6 +58,7 @@ var full = scale{
 	turn:      50 * time.Millisecond,
 	instances: []int{1, 10, 100, 1000, 10000},
 	changes:   []change{{100, 1}, {1000, 1}, {10000, 1}, {1000, 10}, {1000, 100}, {1000, 1000}},
+	keys:      []change{{100, 1}, {1000, 1}, {10000, 1}, {1000, 100}},
 	followed:  []int{1, 10, 100, 1000},
 	figures:   "figures",
 	waits:     []int{1, 100, 1000, 10000},
@@ -84,7 +86,7 @@ var parts = []struct {
 	name string
 	run  func(scale) error
 }{
-	{"reads", reads}, {"services", services}, {"wakes", wakes}, {"changes", changes}, {"single", single},
+	{"reads", reads}, {"services", services}, {"wakes", wakes}, {"changes", changes}, {"keys", keys}, {"single", single},
 	{"writes", writes}, {"retained", retained}, {"gzip", gzipped},
 	{"imports", imports}, {"connections", connections}, {"fanout", fanout}, {"limit", limit}, {"fake", fake}, {"latency", latency},
 }

@@ -17,6 +17,7 @@ var quick = scale{
 	turn:      time.Millisecond,
 	instances: []int{1, 10},
 	changes:   []change{{10, 1}, {10, 10}},
+	keys:      []change{{10, 1}},
 	followed:  []int{1, 10},
 	waits:     []int{1},
 	services:  []int{10},
