@@ -74,8 +74,10 @@
 //     Knownleader header that is always false; see [WithStreaming].
 //   - The parameters of reads: passing, tag, node-meta, filter, stale, consistent,
 //     cached, near (which changes no order), dc, pretty.
+//   - Sessions: they end with their TTL, their checks and their node.
+//   - User events: the last 256 of those that are for the agent.
 //   - Access control, if tokens are given; see [Token]. Rules for service, node,
-//     agent, operator and acl have an effect. Policies and tokens can be made, and
+//     agent, session, event, operator and acl have an effect. Policies and tokens can be made, and
 //     tokens deleted, through /v1/acl/policy and /v1/acl/token.
 //   - What an agent reports of itself: self, host, metrics, members, version, and the
 //     log through monitor. The machine is made up, and so are the numbers.
@@ -102,7 +104,7 @@
 // gossip; [Server.AddMember] adds to the list of members only. Inject a [Fault] to
 // simulate the loss of the leader and other failures.
 //
-// The key-value store, sessions, events, prepared queries, transactions,
+// The key-value store, prepared queries, transactions,
 // coordinates, snapshots, the operator's endpoints except for the peers of raft,
 // configuration entries,
 // intentions, peering, the certificates of the mesh, and the rest of the access

@@ -13,6 +13,7 @@ import (
 	"github.com/lictor-go/consul/consulmock/internal/acl"
 	"github.com/lictor-go/consul/consulmock/internal/agent"
 	"github.com/lictor-go/consul/consulmock/internal/api"
+	"github.com/lictor-go/consul/consulmock/internal/definition"
 	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
@@ -40,7 +41,10 @@ func CheckOptions(opts ...Option) error {
 func newConfig(opts []Option) (config, error) {
 	c := config{
 		agent: agent.Config{Version: release.V1_21_4, Node: "node1", Datacenter: "dc1"},
-		api:   api.Config{Streaming: true, DefaultWait: 5 * time.Minute, MaxWait: 10 * time.Minute, MaxValue: maxValue, MaxTxn: maxValue},
+		api: api.Config{
+			Streaming: true, DefaultWait: 5 * time.Minute, MaxWait: 10 * time.Minute,
+			MaxValue: maxValue, MaxTxn: maxValue, MinSessionTTL: definition.MinSessionTTL,
+		},
 	}
 	for i, o := range opts {
 		if o == nil {
@@ -71,6 +75,8 @@ func (c *config) check() error {
 		return fmt.Errorf("name of the datacenter %q: want letters, digits, hyphens and underscores", c.agent.Datacenter)
 	case c.agent.NodeID != "" && !uuid.MatchString(c.agent.NodeID):
 		return fmt.Errorf("ID of the node %q: want a UUID", c.agent.NodeID)
+	case c.api.MinSessionTTL <= 0:
+		return fmt.Errorf("lowest TTL of sessions %s: want more than 0", c.api.MinSessionTTL)
 	case c.api.DefaultWait <= 0 || c.api.MaxWait <= 0:
 		return fmt.Errorf("query times %s and %s: want more than 0", c.api.DefaultWait, c.api.MaxWait)
 	case c.api.MaxValue <= 0 || c.api.MaxTxn <= 0:
@@ -165,6 +171,12 @@ func WithTranslateAddresses(on bool) Option { return func(c *config) { c.api.Tra
 // as long as the parameter wait.
 func WithQueryTimes(defaultWait, maxWait time.Duration) Option {
 	return func(c *config) { c.api.DefaultWait, c.api.MaxWait = defaultWait, maxWait }
+}
+
+// WithSessionTTLMin sets the lowest TTL of sessions, as session_ttl_min in the
+// configuration of Consul's servers does. It is 10 seconds by default.
+func WithSessionTTLMin(ttl time.Duration) Option {
+	return func(c *config) { c.api.MinSessionTTL = ttl }
 }
 
 // WithMaxConnsPerClient limits the number of connections of one client address,

@@ -2,7 +2,6 @@ package scenario
 
 const (
 	noMesh  = "the fake has no certificate authority of a service mesh"
-	noKV    = "the fake has no key-value store"
 	noProbe = "the fake does not probe gRPC and HTTP/2"
 	alias   = "how soon after its registration an alias has its first result is a matter of moments"
 	chance  = "when each check runs first is a matter of chance, and in which order they reach the catalog"
@@ -13,7 +12,6 @@ const (
 // knownOfFake is where the fake is not like an agent.
 var knownOfFake = []knownDifference{
 	{target: "fake", scenario: "agent-info", entries: "e027 e028 e032", field: "status", reason: noMesh},
-	{target: "fake", scenario: "blocking-cross", entries: "e482", field: "status", reason: noKV},
 
 	{target: "fake", scenario: "check-kinds", entries: "e035", field: "body service:grpc*", reason: noProbe},
 	{target: "fake", version: "1.21.4", scenario: "check-kinds", entries: "e035", field: "body service:h2*", reason: noProbe},

@@ -60,6 +60,9 @@ type Agent struct {
 	Cached     map[string]bool    // what was read from the agent's cache
 	NodeChecks map[string]*Check
 	aliases    map[*Check]struct{}
+	expiries   map[*state.Session]*time.Timer // of sessions with a TTL
+	Events     []*UserEvent                   // the last ones for this agent, the oldest first
+	eventTime  uint64                         // the Lamport time of the next event
 	sync       syncState
 	log        logStream
 }
@@ -80,7 +83,10 @@ func New(c *Config, host Host, run Run, start int) *Agent {
 		Cached:     make(map[string]bool),
 		NodeChecks: make(map[string]*Check),
 		aliases:    make(map[*Check]struct{}),
+		expiries:   make(map[*state.Session]*time.Timer),
+		eventTime:  2, // the first event tells of the leader
 	}
+	a.Store.SessionEnded = a.stopSession
 	a.joinCatalog()
 	a.sync.start(a)
 	return a
@@ -138,6 +144,7 @@ func (a *Agent) Close() {
 	for _, c := range a.Checks {
 		c.stop()
 	}
+	a.stopSessions()
 }
 
 // resyncDelay is about how long a server that has started again has no leader.
@@ -148,6 +155,8 @@ const resyncDelay = time.Second
 func (a *Agent) Resume(run Run) {
 	a.run = run
 	a.Started = time.Now()
+	a.Events = nil
+	a.eventTime++
 	a.sync = syncState{}
 	a.sync.start(a)
 	for id, s := range a.Services {
@@ -166,6 +175,8 @@ func (a *Agent) Resume(run Run) {
 	slices.Sort(a.sync.checks)
 	a.sync.held = a.after(resyncDelay, func() {
 		a.sync.held = nil
+		a.Store.KeepTombstones()
+		a.renewSessions()
 		a.SyncChanges()
 	})
 }

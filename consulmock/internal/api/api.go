@@ -26,6 +26,8 @@ type Config struct {
 	MaxValue    int64 // bytes of the value of a key
 	MaxTxn      int64 // bytes of the body of a transaction
 	ListPolicy  bool  // lists of keys need the permission to list
+
+	MinSessionTTL time.Duration
 }
 
 // API is the HTTP API of an agent.

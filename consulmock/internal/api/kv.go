@@ -33,11 +33,11 @@ const missingKeyName = "Missing key name"
 func (q *request) getKey() (any, error) {
 	st := q.a.Store
 	return q.perform(query{
-		missing: missingKeyName, noFilter: true, isPlain: true,
-		permit:    func(authz *acl.Authorizer) error { return authz.Require(q.v, acl.KeyRead, q.name) },
-		index:     func() uint64 { return st.KeyIndex(q.name) },
-		keys:      func() []string { return []string{state.KeyWatch(q.name), state.ACLKey} },
-		isMissing: func() bool { return st.Key(q.name) == nil },
+		missing: missingKeyName, noFilter: true, plain: true, bare: true,
+		permit: func(authz *acl.Authorizer) error { return authz.Require(q.v, acl.KeyRead, q.name) },
+		index:  func() uint64 { return st.KeyIndex(q.name) },
+		keys:   func() []string { return []string{state.KeyWatch(q.name), state.ACLKey} },
+		absent: func() bool { return st.Key(q.name) == nil },
 		result: func(*acl.Authorizer, predicate) (any, bool, error) {
 			p := st.Key(q.name)
 			switch {
@@ -97,7 +97,7 @@ func cutKeys(found []*state.KVPair, prefix, separator string) []string {
 func (q *request) readKeys(shape func([]*state.KVPair) any) (any, error) {
 	st := q.a.Store
 	return q.perform(query{
-		noFilter: true, isPlain: true,
+		noFilter: true, plain: true, bare: true,
 		permit: func(authz *acl.Authorizer) error {
 			if !q.api.config.ListPolicy {
 				return nil

@@ -53,20 +53,22 @@ type query struct {
 	missing  string        // what is said if there is no name; empty where none is needed
 	target   filter.Target // what filter is about
 	noFilter bool          // filter is ignored
-	isPlain  bool          // no header tells the consistency, and refusals have no headers of a read
 	cache    bool          // the agent has a cache for it
 	stream   string        // the streaming backend's key, empty if it does not serve it
+	plain    bool          // its responses do not report their consistency
+	bare     bool          // its refusals have no headers of a read
 	index    func() uint64
 	keys     func() []string // what an agent watches for the response
+	// absent reports that what is requested by its name is not there. 1.21.4 then waits
+	// until it is, whatever index it has, but a wait that begins ends if the index has moved
+	// before. Nil means that the query is for a list.
+	absent func() bool
 	// keepsLast reports that some changes do not wake who waits. When the time is over,
 	// the result is that of the beginning or of the last time it was woken.
 	keepsLast bool
 	// permit returns why the token may not perform the read at all; nil if it is not
 	// about that.
 	permit func(*acl.Authorizer) error
-	// isMissing reports that what the read is about does not exist. 1.21.4 waits on
-	// then, whatever happens to the index.
-	isMissing func() bool
 	// result returns the response and whether something was left out because the
 	// token does not allow it.
 	result func(authz *acl.Authorizer, keep predicate) (body any, filtered bool, err error)
@@ -105,7 +107,7 @@ func (q *request) perform(r query) (any, error) {
 		return nil, q.failedQuery(&r, e.err)
 	}
 	q.setMeta(o, index, streaming)
-	if r.isPlain {
+	if r.plain {
 		q.w.Header().Del("X-Consul-Effective-Consistency")
 	}
 	q.setFiltered(e.authz, e.filtered)
@@ -164,7 +166,7 @@ func (q *request) prepare(r *query, streaming bool) (keep predicate, err error) 
 // failedQuery returns the error of a read that the servers refuse, with the
 // headers that it has.
 func (q *request) failedQuery(r *query, err error) error {
-	if r.isPlain || q.v == release.V1_21_4 && r.target == filter.ServiceEntry {
+	if r.bare || q.v == release.V1_21_4 && r.target == filter.ServiceEntry {
 		return err
 	}
 	return q.failed(err)
@@ -202,16 +204,16 @@ func (q *request) block(o readOptions, e *evaluation, streaming bool) (uint64, e
 		return seen, nil
 	}
 	var err error
-	passed, wasMissing := o.index, false // the index to pass
+	waitsFor, wasAbsent := o.index, false
 	e.isOver, err = q.wait(length, func() bool {
 		seen = index()
-		if q.v == release.V1_21_4 && e.isMissing != nil && e.isMissing() {
-			if wasMissing {
-				passed = max(passed, seen)
+		if q.v == release.V1_21_4 && e.absent != nil && e.absent() {
+			if wasAbsent {
+				waitsFor = max(seen, 1)
 			}
-			wasMissing = true
+			wasAbsent = true
 		}
-		blocked := max(seen, 1) <= passed && q.tokenExists()
+		blocked := max(seen, 1) <= waitsFor && q.tokenExists()
 		if blocked && e.keepsLast {
 			e.run(q)
 		}

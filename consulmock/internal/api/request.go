@@ -126,6 +126,15 @@ func (q *request) parseQuery() bool {
 	return true
 }
 
+// sizedBody returns the body if its length was announced. Some handlers of the agent do
+// not look at another one, which was sent in chunks.
+func (q *request) sizedBody() []byte {
+	if q.r.ContentLength > 0 {
+		return q.body
+	}
+	return nil
+}
+
 // locked runs a handler with the agent's lock held, unless the agent has ended
 // that the request was sent to.
 func (q *request) locked(answer handler) (any, error) {

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-
-	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
 // maxLockDelay is the longest lock-delay, whatever a session has.
@@ -34,12 +32,13 @@ func (st *Store) LockKey(p KVPair) (*KVPair, error) {
 
 // checkSession returns why a session cannot hold a key.
 func (st *Store) checkSession(id string) error {
-	switch {
-	case id == "":
+	if id == "" {
 		return errMissingSession
-	case st.Version == release.V1_8_7 && len(id) != 36:
-		return errors.New("failed session lookup: index error: UUID must be 36 characters")
-	case st.Session(id) == nil:
+	}
+	if err := st.CheckSessionID(id); err != nil {
+		return err
+	}
+	if st.Session(id) == nil {
 		return fmt.Errorf("invalid session %q", id)
 	}
 	return nil

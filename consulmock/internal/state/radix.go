@@ -114,6 +114,8 @@ const (
 	ChecksByState   = "checks by state"
 	ChecksByOwner   = "checks by node, and whether they are of a service"
 	ChecksByID      = "checks by node and service" // and only those of services
+	sessionsByID    = "sessions by ID"
+	SessionsByNode  = "sessions by node"
 )
 
 // recordKey joins the parts of a key in one of the indexes, without regard to case.
@@ -175,10 +177,10 @@ const treeRoot = "~\x00"
 
 // treeRootOf returns what all keys of an index begin with.
 func (st *Store) treeRootOf(index string) string {
-	if st.Version == release.V1_21_4 && index != keysByName {
-		return treeRoot
+	if st.Version == release.V1_8_7 || index == keysByName || index == sessionsByID || index == SessionsByNode {
+		return ""
 	}
-	return ""
+	return treeRoot
 }
 
 // recordChanged wakes those who wait for a record, as it was or as it is. The keys

@@ -25,7 +25,8 @@ type Store struct {
 	ByName  map[string]map[*Service]struct{} // by lower-case service name
 	byMesh  map[string]map[*Service]struct{} // by the lower-case name of a service of the mesh
 
-	Sessions map[string]*Session // by lower-case ID
+	Sessions     map[string]*Session // by lower-case ID
+	SessionEnded func(*Session)      // is told of every session that has ended
 
 	recordWaiters map[string]map[string]int // how many wait for a prefix in an index
 
@@ -68,7 +69,8 @@ func NewStore(v release.Version) *Store {
 		ByName:  make(map[string]map[*Service]struct{}),
 		byMesh:  make(map[string]map[*Service]struct{}),
 
-		Sessions: make(map[string]*Session),
+		Sessions:     make(map[string]*Session),
+		SessionEnded: func(*Session) {},
 
 		recordWaiters: make(map[string]map[string]int),
 
