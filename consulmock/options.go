@@ -70,7 +70,7 @@ func (c *config) check() error {
 	case c.api.DefaultWait <= 0 || c.api.MaxWait <= 0:
 		return fmt.Errorf("query times %s and %s: want more than 0", c.api.DefaultWait, c.api.MaxWait)
 	}
-	secrets := map[string]bool{}
+	secrets, accessors := map[string]bool{}, map[string]bool{}
 	for i, t := range c.agent.Tokens {
 		switch _, err := acl.ParseRules(t.Rules); {
 		case err != nil:
@@ -79,8 +79,10 @@ func (c *config) check() error {
 			return fmt.Errorf("token %d has no SecretID", i+1)
 		case secrets[t.SecretID]:
 			return fmt.Errorf("token %d has the SecretID of one before it", i+1)
+		case t.AccessorID != "" && accessors[t.AccessorID]:
+			return fmt.Errorf("token %d has the AccessorID of one before it", i+1)
 		}
-		secrets[t.SecretID] = true
+		secrets[t.SecretID], accessors[t.AccessorID] = true, true
 	}
 	return nil
 }
