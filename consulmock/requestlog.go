@@ -153,7 +153,7 @@ func (l *requestLog) open() []string {
 	var list []string
 	for _, r := range l.kept {
 		if r.open {
-			list = append(list, fmt.Sprintf("%s %s", r.Method, r.Path))
+			list = append(list, r.Method+" "+httplog.URL(r.Path, nil))
 		}
 	}
 	return list
