@@ -81,8 +81,9 @@ func (s *summary) sequence(t *testing.T, version string, own uint64) {
 		}
 		return false
 	})
-	t.Errorf("the fake is not as %s is:\n%s\n\n%s\nTo repeat: go test ./differential -seed %d -sequences 1 -steps %d",
+	fmt.Printf("the fake is not as %s is:\n%s\n\n%s\nTo repeat: go test ./differential -seed %d -sequences 1 -steps %d\n\n",
 		version, show(d), scenarioText(fmt.Sprintf("difference-%d", own), "What seed "+fmt.Sprint(own)+" has found.", short), own, *length)
+	t.Errorf("the fake is not as %s is; what was found is printed above", version)
 }
 
 // repeat plays a sequence again and returns the first difference that shows every
