@@ -47,3 +47,29 @@ func TestDependencies(t *testing.T) {
 		}
 	}
 }
+
+// TestPackagesSideBySide checks that the packages for what lives longer than a request
+// do not import each other: a program has only what it uses.
+func TestPackagesSideBySide(t *testing.T) {
+	goTool, err := exec.LookPath("go")
+	if err != nil {
+		t.Skip("no go command: ", err)
+	}
+	const module = "github.com/lictor-go/consul"
+	out, err := exec.Command(goTool, "list", "-f", "{{.ImportPath}} {{join .Deps \" \"}}", "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	side := []string{module + "/discovery", module + "/configuration", module + "/coordination"}
+	for _, line := range strings.Split(strings.TrimSpace(string(out)), "\n") {
+		pkg, deps, _ := strings.Cut(line, " ")
+		if !slices.Contains(side, pkg) {
+			continue
+		}
+		for _, dep := range strings.Fields(deps) {
+			if slices.Contains(side, dep) || strings.HasPrefix(dep, module+"/consulmock") {
+				t.Errorf("%s imports %s", pkg, dep)
+			}
+		}
+	}
+}

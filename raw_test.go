@@ -114,8 +114,8 @@ func TestRawWriteErrors(t *testing.T) {
 	broken := errors.New("disk error")
 	wantError(t, raw.Write(ctx, "/v1/kv/a", failingReader{broken}, nil, nil), broken, "/v1/kv/a: reading the body to send: disk error")
 	wantSent(t, agent)
-	wantError(t, raw.Write(ctx, "/v1/kv/a", nil, nil, nil), nil, "/v1/kv/a: 501") // the fake has no keys
-	wantError(t, raw.Delete(ctx, "/v1/kv/a", nil, nil), nil, "/v1/kv/a: 501")
+	wantError(t, raw.Write(ctx, "/v1/kv/", nil, nil, nil), nil, "/v1/kv/: 400 Missing key name")
+	wantError(t, raw.Delete(ctx, "/v1/kv/", nil, nil), nil, "/v1/kv/: 400 Missing key name")
 }
 
 type failingReader struct{ err error }

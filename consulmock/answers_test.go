@@ -77,7 +77,7 @@ func TestAnswers(t *testing.T) {
 		{"GET", "/v1/agent/version", "", `200 {"SHA":"","BuildDate":"1970-01-01T00:00:01Z","HumanVersion":"1.21.4","FIPS":""}`, "404"},
 		{"GET", "/v1/agent/services?%zz", "", "500", both},
 		{"GET", "/v1/agent/services?a;b", "", "500", "200 {}"},
-		{"GET", "/v1/kv/x", "", "501 consulmock does not model GET /v1/kv/x", both},
+		{"GET", "/v1/query/x", "", "501 consulmock does not model GET /v1/query/x", both},
 
 		// parameters of reads
 		{"GET", "/v1/health/service/", "", "400 Missing service name", both},

@@ -8,8 +8,8 @@ import (
 )
 
 // Dump returns the state of the server as text, for the log of a failing test:
-// the agent's services and checks, the catalog with its indexes, the requests
-// that wait, and the last ones that have a response.
+// the agent's services and checks, the catalog, the keys and the sessions with their indexes,
+// the requests that wait, and the last ones that have a response.
 func (s *Server) Dump() string {
 	var b strings.Builder
 	s.mu.Lock()
@@ -37,6 +37,14 @@ func (s *Server) Dump() string {
 			dumpCheck(&b, "    ", c.CheckRecord)
 		}
 	}
+	b.WriteString("keys\n")
+	for _, p := range a.Store.KeysWith("") {
+		dumpKey(&b, p)
+	}
+	b.WriteString("sessions\n")
+	for _, session := range state.Sorted(a.Store.Sessions) {
+		dumpSession(&b, session)
+	}
 	s.mu.Unlock()
 	s.log.dump(&b)
 	return b.String()
@@ -44,4 +52,26 @@ func (s *Server) Dump() string {
 
 func dumpCheck(b *strings.Builder, indent string, c *state.CheckRecord) {
 	fmt.Fprintf(b, "%scheck %s (%s) %s: %q\n", indent, c.CheckID, c.Type, c.Status, c.Output)
+}
+
+// dumpKey writes a key with the beginning of its value.
+func dumpKey(b *strings.Builder, p *state.KVPair) {
+	const most = 100
+	value, more := p.Value, ""
+	if len(value) > most {
+		value, more = value[:most], fmt.Sprintf("... (%d bytes)", len(p.Value))
+	}
+	fmt.Fprintf(b, "  %s = %q%s (index %d)", p.Key, value, more, p.ModifyIndex)
+	if p.Session != "" {
+		fmt.Fprintf(b, ", held by session %s", p.Session)
+	}
+	b.WriteString("\n")
+}
+
+func dumpSession(b *strings.Builder, s *state.Session) {
+	fmt.Fprintf(b, "  session %s %q on %s", s.ID, s.Name, s.Node)
+	if s.TTL != "" {
+		fmt.Fprintf(b, ", TTL %s", s.TTL)
+	}
+	fmt.Fprintf(b, ", checks %q, %ss its keys (index %d)\n", s.CheckIDs(), s.Behavior, s.ModifyIndex)
 }

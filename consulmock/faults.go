@@ -86,7 +86,7 @@ type Fault struct {
 
 	// NoLeader responds as an agent whose servers have no leader: with status 500
 	// and "No cluster leader". An agent waits 7 s before it does so; to get that,
-	// set Latency.
+	// set Latency. For all that an election is, see [Server.ElectLeader].
 	NoLeader bool
 
 	// RateLimit responds as a 1.21.4 agent whose servers limit the rate of requests:

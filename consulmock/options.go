@@ -13,6 +13,7 @@ import (
 	"github.com/lictor-go/consul/consulmock/internal/acl"
 	"github.com/lictor-go/consul/consulmock/internal/agent"
 	"github.com/lictor-go/consul/consulmock/internal/api"
+	"github.com/lictor-go/consul/consulmock/internal/definition"
 	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
@@ -40,7 +41,10 @@ func CheckOptions(opts ...Option) error {
 func newConfig(opts []Option) (config, error) {
 	c := config{
 		agent: agent.Config{Version: release.V1_21_4, Node: "node1", Datacenter: "dc1"},
-		api:   api.Config{Streaming: true, DefaultWait: 5 * time.Minute, MaxWait: 10 * time.Minute},
+		api: api.Config{
+			Streaming: true, DefaultWait: 5 * time.Minute, MaxWait: 10 * time.Minute,
+			MaxValue: maxValue, MaxTxn: maxValue, MinSessionTTL: definition.MinSessionTTL,
+		},
 	}
 	for i, o := range opts {
 		if o == nil {
@@ -50,6 +54,10 @@ func newConfig(opts []Option) (config, error) {
 	}
 	return c, c.check()
 }
+
+// maxValue is an agent's default for the value of a key, and for the body of a
+// transaction.
+const maxValue = 512 << 10
 
 var (
 	uuid           = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
@@ -67,8 +75,12 @@ func (c *config) check() error {
 		return fmt.Errorf("name of the datacenter %q: want letters, digits, hyphens and underscores", c.agent.Datacenter)
 	case c.agent.NodeID != "" && !uuid.MatchString(c.agent.NodeID):
 		return fmt.Errorf("ID of the node %q: want a UUID", c.agent.NodeID)
+	case c.api.MinSessionTTL <= 0:
+		return fmt.Errorf("lowest TTL of sessions %s: want more than 0", c.api.MinSessionTTL)
 	case c.api.DefaultWait <= 0 || c.api.MaxWait <= 0:
 		return fmt.Errorf("query times %s and %s: want more than 0", c.api.DefaultWait, c.api.MaxWait)
+	case c.api.MaxValue <= 0 || c.api.MaxTxn <= 0:
+		return fmt.Errorf("limits of %d and %d bytes: want more than 0", c.api.MaxValue, c.api.MaxTxn)
 	}
 	secrets := map[string]bool{}
 	for i, t := range c.agent.Tokens {
@@ -161,7 +173,25 @@ func WithQueryTimes(defaultWait, maxWait time.Duration) Option {
 	return func(c *config) { c.api.DefaultWait, c.api.MaxWait = defaultWait, maxWait }
 }
 
+// WithSessionTTLMin sets the lowest TTL of sessions, as session_ttl_min in the
+// configuration of Consul's servers does. It is 10 seconds by default.
+func WithSessionTTLMin(ttl time.Duration) Option {
+	return func(c *config) { c.api.MinSessionTTL = ttl }
+}
+
 // WithMaxConnsPerClient limits the number of connections of one client address,
 // idle ones included. A connection beyond it is refused as the agent's version
 // does. There is no limit by default, whereas an agent's default is 200.
 func WithMaxConnsPerClient(n int) Option { return func(c *config) { c.maxConns = n } }
+
+// WithKeyLimits sets how many bytes the value of a key, and the body of a transaction,
+// may have: the settings kv_max_value_size and txn_max_req_len of an agent. Both are
+// 512 KiB by default.
+func WithKeyLimits(value, transaction int) Option {
+	return func(c *config) { c.api.MaxValue, c.api.MaxTxn = int64(value), int64(transaction) }
+}
+
+// WithKeyListPolicy sets whether a list of keys needs a rule with the policy list or
+// write for its very prefix, as with an agent whose enable_key_list_policy is true. By
+// default a list has the keys that the token may read.
+func WithKeyListPolicy(on bool) Option { return func(c *config) { c.api.ListPolicy = on } }

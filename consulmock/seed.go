@@ -1,9 +1,11 @@
 package consulmock
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"net/url"
 
 	"github.com/lictor-go/consul"
@@ -65,13 +67,37 @@ func requireNonNil[T any](what string, given *T) {
 	}
 }
 
-// seed sends a request to the API directly, with a token that may do everything.
+// SetKey writes a key, as PUT /v1/kv/{key} does: with flags of 0, and without ending
+// the hold of a session on it. Any name that is not empty will do. It panics if the
+// value is too large; see [WithKeyLimits]. For the rest see [Server.AddService].
+func (s *Server) SetKey(key string, value []byte) {
+	s.seedRaw("SetKey", http.MethodPut, "/v1/kv/", key, nil, bytes.Clone(value))
+}
+
+// RemoveKey deletes a key, as DELETE /v1/kv/{key} does. It panics if there is none of
+// that name.
+func (s *Server) RemoveKey(key string) {
+	s.mu.Lock()
+	known := s.agent.Store.Key(key) != nil
+	s.mu.Unlock()
+	if !known {
+		panic(fmt.Sprintf("consulmock: RemoveKey: no key %q", key))
+	}
+	s.seedRaw("RemoveKey", http.MethodDelete, "/v1/kv/", key, nil, nil)
+}
+
+// seed sends a PUT with a body in JSON; see seedRaw.
 func (s *Server) seed(what, path, name string, params url.Values, body any) {
 	data, err := json.Marshal(body)
-	if err == nil {
-		err = s.api.Seed(path, name, params, data)
-	}
 	if err != nil {
+		panic(fmt.Sprintf("consulmock: %s: %v", what, err))
+	}
+	s.seedRaw(what, http.MethodPut, path, name, params, data)
+}
+
+// seedRaw sends a request to the API directly, with a token that may do everything.
+func (s *Server) seedRaw(what, method, path, name string, params url.Values, body []byte) {
+	if err := s.api.Seed(method, path, name, params, body); err != nil {
 		panic(fmt.Sprintf("consulmock: %s: %v", what, err))
 	}
 }

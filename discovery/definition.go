@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/internal/pace"
 )
 
 // definition is what a registration keeps in the agent.
@@ -44,7 +45,7 @@ func newDefinition(reg *consul.AgentServiceRegistration, ttl time.Duration) (*de
 	d.reg.ReplaceExistingChecks = true
 	if len(d.reg.Checks) == 0 && ttl >= 0 {
 		d.reg.Checks = []*consul.AgentServiceCheck{{
-			TTL:                            positive(ttl, defaultTTL),
+			TTL:                            pace.Positive(ttl, defaultTTL),
 			DeregisterCriticalServiceAfter: max(defaultDeregisterAfter, 10*min(ttl, math.MaxInt64/10)),
 		}}
 	}

@@ -9,12 +9,13 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/internal/leaf"
 )
 
 func TestDefinitionSharesNothing(t *testing.T) {
 	var reg consul.AgentServiceRegistration
 	v := reflect.ValueOf(&reg).Elem()
-	changeLeaf(v, -1)
+	leaf.Change(v, -1)
 	reg.Check.CheckID, reg.Checks[0].CheckID = "a", "b"
 	reg.Check.TTL, reg.Check.Status = time.Second, consul.HealthWarning
 	reg.Proxy, reg.Connect.SidecarService, reg.Connect.PeerMeta = []byte(`{}`), []byte(`{}`), []byte(`{}`)
@@ -26,7 +27,7 @@ func TestDefinitionSharesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for k := 0; changeLeaf(v, k) != ""; k++ {
+	for k := 0; leaf.Change(v, k) != ""; k++ {
 	}
 	after, err := json.Marshal(d.reg)
 	if err != nil {
@@ -42,8 +43,8 @@ func TestDefinitionSharesNothing(t *testing.T) {
 func TestDefinitionLosesNothing(t *testing.T) {
 	var reg consul.AgentServiceRegistration
 	v := reflect.ValueOf(&reg).Elem()
-	changeLeaf(v, -1)
-	for k := 0; changeLeaf(v, k) != ""; k++ {
+	leaf.Change(v, -1)
+	for k := 0; leaf.Change(v, k) != ""; k++ {
 	}
 	// Raw JSON has to be JSON, and the only check is moved to the list.
 	reg.Proxy, reg.Connect.SidecarService, reg.Connect.PeerMeta = []byte(`{}`), []byte(`{}`), []byte(`{}`)

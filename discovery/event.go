@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"time"
+
+	"github.com/lictor-go/consul/internal/watch"
 )
 
 // Event is something that happened inside this package, for metrics. It is one
@@ -101,13 +103,17 @@ type InstancesChangedEvent struct {
 	Held                    int // of them were not in the last response; see [ResolverOptions.MinInstances]
 }
 
-// failureLevel returns the level of a failure in a row of so many. An outage has
-// one warning, at its begin; its end is logged too.
-func failureLevel(failures int) slog.Level {
-	if failures > 1 {
-		return slog.LevelDebug
+// watchEvent returns the event of a watch as one of this package.
+func watchEvent(e watch.Event) Event {
+	switch e := e.(type) {
+	case watch.Failed:
+		return WatchErrorEvent(e)
+	case watch.Recovered:
+		return WatchRecoveredEvent(e)
+	case watch.Reset:
+		return IndexResetEvent(e)
 	}
-	return slog.LevelWarn
+	return nil
 }
 
 func (e RegisteredEvent) log() (slog.Level, string, []slog.Attr) {
@@ -124,7 +130,7 @@ func (e HealedEvent) log() (slog.Level, string, []slog.Attr) {
 }
 
 func (e HeartbeatFailedEvent) log() (slog.Level, string, []slog.Attr) {
-	return failureLevel(e.Failures), "heartbeat failed", []slog.Attr{slog.String("service", e.Service), slog.String("id", e.ID),
+	return watch.FailureLevel(e.Failures), "heartbeat failed", []slog.Attr{slog.String("service", e.Service), slog.String("id", e.ID),
 		slog.String("check", e.CheckID), slog.Any("error", e.Err), slog.Int("failures", e.Failures), slog.Duration("retry_in", e.RetryIn)}
 }
 
@@ -136,20 +142,9 @@ func (e DeregisteredEvent) log() (slog.Level, string, []slog.Attr) {
 	return slog.LevelInfo, "service deregistered", attrs
 }
 
-func (e WatchErrorEvent) log() (slog.Level, string, []slog.Attr) {
-	return failureLevel(e.Failures), "watch failed", []slog.Attr{slog.String("watch", e.Watch), slog.String("datacenter", e.Datacenter),
-		slog.Any("error", e.Err), slog.Int("failures", e.Failures), slog.Duration("retry_in", e.RetryIn)}
-}
-
-func (e WatchRecoveredEvent) log() (slog.Level, string, []slog.Attr) {
-	return slog.LevelInfo, "watch succeeds again", []slog.Attr{slog.String("watch", e.Watch), slog.String("datacenter", e.Datacenter),
-		slog.Int("failures", e.Failures), slog.Duration("took", e.Took)}
-}
-
-func (e IndexResetEvent) log() (slog.Level, string, []slog.Attr) {
-	return slog.LevelInfo, "index went down", []slog.Attr{slog.String("watch", e.Watch), slog.String("datacenter", e.Datacenter),
-		slog.Uint64("from", e.From), slog.Uint64("to", e.To)}
-}
+func (e WatchErrorEvent) log() (slog.Level, string, []slog.Attr)     { return watch.Failed(e).Log() }
+func (e WatchRecoveredEvent) log() (slog.Level, string, []slog.Attr) { return watch.Recovered(e).Log() }
+func (e IndexResetEvent) log() (slog.Level, string, []slog.Attr)     { return watch.Reset(e).Log() }
 
 func (e InstancesChangedEvent) log() (slog.Level, string, []slog.Attr) {
 	return slog.LevelInfo, "instances changed", []slog.Attr{slog.String("service", e.Service), slog.String("datacenter", e.Datacenter),

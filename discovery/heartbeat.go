@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/internal/pace"
+	"github.com/lictor-go/consul/internal/watch"
 )
 
 // heartbeater is the part of a registration that sends requests to the agent.
@@ -122,12 +124,12 @@ func (h *heartbeater) stopped() bool {
 
 // keepPace waits if statuses are set too fast. It returns false after Close.
 func (h *heartbeater) keepPace() bool {
-	p := rateLimiter{100 * time.Millisecond, 10}
+	p := pace.Limiter{Interval: 100 * time.Millisecond, Burst: 10}
 	if ttl := h.current().ttl; ttl > 0 {
-		p.interval = min(p.interval, ttl/10)
+		p.Interval = min(p.Interval, ttl/10)
 	}
 	var delay time.Duration
-	h.due, delay = p.reserve(h.due, time.Now())
+	h.due, delay = p.Reserve(h.due, time.Now())
 	timer := time.NewTimer(delay)
 	defer timer.Stop()
 	select {
@@ -229,7 +231,7 @@ func (h *heartbeater) schedule(now time.Time, r round, first bool) {
 		h.nextBeat = now.Add(interval)
 	}
 	if r.poll {
-		h.nextPoll = now.Add(jittered(h.r.opts.PollInterval, rand.Float64()))
+		h.nextPoll = now.Add(pace.Jittered(h.r.opts.PollInterval, rand.Float64()))
 	}
 }
 
@@ -242,16 +244,16 @@ func (h *heartbeater) pause(err error) time.Duration {
 	if ttl > 0 {
 		interval = ttl / 3
 	}
-	b := backoff{defaultMinBackoff, min(max(interval, time.Second), defaultMaxBackoff)}
+	b := pace.Backoff{Min: watch.DefaultMinBackoff, Max: min(max(interval, time.Second), watch.DefaultMaxBackoff)}
 	if h.trouble.healFailed {
-		b.max = maxHealBackoff
+		b.Max = maxHealBackoff
 	}
-	wait := retryAfter(err)
+	wait := pace.RetryAfter(err)
 	if ttl > 0 {
-		wait = min(wait, b.max/2)
-		b.max -= wait
+		wait = min(wait, b.Max/2)
+		b.Max -= wait
 	}
-	return b.pause(h.trouble.failures, wait, rand.Float64())
+	return b.Pause(h.trouble.failures, wait, rand.Float64())
 }
 
 // callTimeout returns how long one request may take.

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/internal/leaf"
 )
 
 func TestWeightOf(t *testing.T) {
@@ -98,14 +99,14 @@ func TestDifference(t *testing.T) {
 // TestEqualInstance makes sure that no field is forgotten.
 func TestEqualInstance(t *testing.T) {
 	var base, same Instance
-	changeLeaf(reflect.ValueOf(&base).Elem(), -1)
-	changeLeaf(reflect.ValueOf(&same).Elem(), -1)
+	leaf.Change(reflect.ValueOf(&base).Elem(), -1)
+	leaf.Change(reflect.ValueOf(&same).Elem(), -1)
 	if !equalInstance(&base, &same) {
 		t.Error("two equal instances are not")
 	}
 	for k := 0; ; k++ {
 		var other Instance
-		path := changeLeaf(reflect.ValueOf(&other).Elem(), k)
+		path := leaf.Change(reflect.ValueOf(&other).Elem(), k)
 		if path == "" {
 			break
 		}

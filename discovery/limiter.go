@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
+
+	"github.com/lictor-go/consul/internal/pace"
 )
 
 // queryLimiter limits the queries of a resolver that are under way. A query that
@@ -68,7 +70,7 @@ func (l *queryLimiter) acquire(ctx context.Context, datacenter int, wait bool) (
 		return func() {}, true
 	}
 	if wait {
-		timer := time.NewTimer(jittered(pollInterval, rand.Float64()))
+		timer := time.NewTimer(pace.Jittered(pollInterval, rand.Float64()))
 		defer timer.Stop()
 		select {
 		case l.waiting <- struct{}{}:

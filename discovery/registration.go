@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/internal/pace"
 )
 
 // RegisterOptions are the options of [Register]. Nil, and the zero
@@ -135,8 +136,8 @@ func Register(ctx context.Context, c *consul.Client, reg *consul.AgentServiceReg
 	if opts != nil {
 		o = *opts
 	}
-	o.PollInterval = min(positive(o.PollInterval, defaultPollInterval), maxPollInterval)
-	o.CloseTimeout = positive(o.CloseTimeout, defaultCloseTimeout)
+	o.PollInterval = min(pace.Positive(o.PollInterval, defaultPollInterval), maxPollInterval)
+	o.CloseTimeout = pace.Positive(o.CloseTimeout, defaultCloseTimeout)
 	def, err := newDefinition(reg, o.TTL)
 	if err != nil {
 		return nil, err
@@ -380,15 +381,15 @@ func (r *Registration) endRounds(ctx context.Context) {
 
 // deregister removes the service from the agent.
 func (r *Registration) deregister(ctx context.Context) error {
-	pauses := backoff{100 * time.Millisecond, time.Second}
+	pauses := pace.Backoff{Min: 100 * time.Millisecond, Max: time.Second}
 	for failures := 1; ; failures++ {
 		err := r.client.Agent().ServiceDeregister(ctx, r.id)
 		if err == nil || errors.Is(err, consul.ErrUnknownService) {
 			return nil
 		}
-		pause := pauses.pause(failures, min(retryAfter(err), pauses.max), rand.Float64())
+		pause := pauses.Pause(failures, min(pace.RetryAfter(err), pauses.Max), rand.Float64())
 		// The error tells what was wrong and not that the time is over.
-		if isRefusal(err) || !sleep(ctx, pause) {
+		if pace.IsRefusal(err) || !pace.Sleep(ctx, pause) {
 			return fmt.Errorf("discovery: deregistering service %q: %w", r.id, err)
 		}
 	}
@@ -400,14 +401,6 @@ func (r *Registration) forget() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	r.client.Agent().ServiceDeregister(ctx, r.id)
-}
-
-// isRefusal reports whether the agent will refuse the request however often it is
-// sent.
-func isRefusal(err error) bool {
-	var status *consul.StatusError
-	return errors.As(err, &status) && status.Code/100 == 4 &&
-		!errors.Is(err, consul.ErrRateLimited) && status.Code != 408
 }
 
 // warnOfStatus logs what was wrong with a status.

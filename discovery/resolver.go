@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/internal/pace"
+	"github.com/lictor-go/consul/internal/watch"
 )
 
 var (
@@ -32,7 +34,7 @@ var (
 type Resolver struct {
 	client  *consul.Client
 	opts    ResolverOptions // with defaults
-	watch   WatchOptions    // of each service, without the name
+	loop    watch.Options   // of each service, without the name
 	limiter *queryLimiter
 	started time.Time
 	ctx     context.Context // of the queries; ended by Close
@@ -55,7 +57,7 @@ func NewResolver(c *consul.Client, opts *ResolverOptions) *Resolver {
 			r.client = c.WithToken(token)
 		}
 	}
-	r.watch = r.opts.watch()
+	r.loop = r.opts.loop()
 	r.limiter = newQueryLimiter(r.opts.MaxQueries, len(r.opts.Datacenters))
 	r.limiter.isStrict = opts != nil && opts.MaxQueries > 0
 	r.ctx, r.cancel = context.WithCancel(r.limiter.observe(context.Background()))
@@ -269,7 +271,7 @@ func (r *Resolver) lookUp(ctx context.Context, name string) (*entry, *view, erro
 		switch {
 		case v.answered:
 			return e, v, nil
-		case v.settled && isRefusal(v.err):
+		case v.settled && pace.IsRefusal(v.err):
 			return nil, nil, v.err
 		}
 		select {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/internal/pace"
+	"github.com/lictor-go/consul/internal/watch"
 )
 
 // ResolverOptions are the options of a resolver. Nil and the zero ResolverOptions
@@ -109,12 +111,12 @@ func (o *ResolverOptions) withDefaults() ResolverOptions {
 	if o != nil {
 		c = *o
 	}
-	c.IdleTimeout = positive(c.IdleTimeout, defaultIdleTimeout)
-	c.MaxQueries = positive(c.MaxQueries, defaultMaxQueries)
+	c.IdleTimeout = pace.Positive(c.IdleTimeout, defaultIdleTimeout)
+	c.MaxQueries = pace.Positive(c.MaxQueries, defaultMaxQueries)
 	if c.ExcludeFor == 0 {
 		c.ExcludeFor = defaultExcludeFor
 	}
-	c.ExcludeFor = min(c.ExcludeFor, maxDuration)
+	c.ExcludeFor = min(c.ExcludeFor, pace.MaxDuration)
 	if c.Dial == nil {
 		c.Dial = (&net.Dialer{Timeout: 10 * time.Second}).DialContext
 	}
@@ -126,13 +128,13 @@ func (o *ResolverOptions) withDefaults() ResolverOptions {
 	return c
 }
 
-// watch returns the options of the watches, with defaults.
-func (o *ResolverOptions) watch() WatchOptions {
+// loop returns the options of the loops, with defaults.
+func (o *ResolverOptions) loop() watch.Options {
 	w := &WatchOptions{
 		Query: o.Query, Burst: o.Burst, MinInterval: o.MinInterval, MinBackoff: o.MinBackoff, MaxBackoff: o.MaxBackoff,
 		Logger: o.Logger, OnEvent: o.OnEvent,
 	}
-	return w.withDefaults()
+	return w.loop("")
 }
 
 // newBalancer returns the balancer of a service.

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/internal/pace"
+	"github.com/lictor-go/consul/internal/watch"
 )
 
 // entry is what a resolver knows about one service.
@@ -115,7 +117,7 @@ func (e *entry) mustBeKept() bool {
 			return true
 		}
 	}
-	return e.source != nil && e.source.err != nil && !isRefusal(e.source.err)
+	return e.source != nil && e.source.err != nil && !pace.IsRefusal(e.source.err)
 }
 
 // start starts a watch. e.mu must be held.
@@ -124,23 +126,22 @@ func (e *entry) start(w *dcWatch) {
 	ctx, w.cancel = context.WithCancel(e.ctx)
 	w.retry = make(chan struct{}, 1)
 	number := w.number // w is not for the goroutine
-	loop := &watcher[[]*consul.ServiceEntry]{
-		query: e.query(),
-		opts:  e.r.watch,
-		acquire: func(ctx context.Context, wait bool) (func(), bool) {
+	loop := &watch.Loop[[]*consul.ServiceEntry]{
+		Query:   e.query(),
+		Options: e.r.loop,
+		Acquire: func(ctx context.Context, wait bool) (func(), bool) {
 			return e.r.limiter.acquire(ctx, number, wait)
 		},
-		retry:    w.retry,
-		isDirect: true,
-		previous: new(consul.Result),
-		changed:  instancesChanged(),
+		Retry:    w.retry,
+		IsDirect: true,
+		Changes:  instancesChanged,
 	}
-	loop.opts.Name = e.service
-	loop.opts.Query.Datacenter = w.datacenter
+	loop.Options.Name = e.service
+	loop.Options.Query.Datacenter = w.datacenter
 	e.r.wg.Add(1)
 	go func() {
 		defer e.r.wg.Done()
-		loop.run(ctx, func(r result[[]*consul.ServiceEntry]) bool {
+		loop.Run(ctx, func(r watch.Result[[]*consul.ServiceEntry]) bool {
 			e.update(ctx, w, r)
 			return true
 		})
@@ -209,7 +210,7 @@ func (o *ResolverOptions) admits(status consul.HealthStatus) bool {
 }
 
 // update takes the result of a query of a watch that was started with ctx.
-func (e *entry) update(ctx context.Context, w *dcWatch, r result[[]*consul.ServiceEntry]) {
+func (e *entry) update(ctx context.Context, w *dcWatch, r watch.Result[[]*consul.ServiceEntry]) {
 	e.mu.Lock()
 	// If ctx has ended, the watch was stopped, and perhaps started again.
 	if ctx.Err() == nil && w.take(r) {
@@ -221,25 +222,25 @@ func (e *entry) update(ctx context.Context, w *dcWatch, r result[[]*consul.Servi
 
 // take notes the result of a query. It reports whether more than the time of the
 // last response has changed.
-func (w *dcWatch) take(r result[[]*consul.ServiceEntry]) bool {
+func (w *dcWatch) take(r watch.Result[[]*consul.ServiceEntry]) bool {
 	before := w.err
-	w.err = r.err
-	if r.err != nil {
+	w.err = r.Err
+	if r.Err != nil {
 		// An agent that cannot be reached tells nothing about a datacenter.
 		var status *consul.StatusError
 		switch {
-		case isRefusal(r.err):
+		case pace.IsRefusal(r.Err):
 			w.failures = maxFailures
-		case errors.As(r.err, &status):
+		case errors.As(r.Err, &status):
 			w.failures++
 		}
 		return true
 	}
-	w.failures, w.answeredAt, w.filtered = 0, time.Now(), r.meta.ResultsFilteredByACLs
-	if !r.unchanged {
-		w.list = &list{r.value}
+	w.failures, w.answeredAt, w.filtered = 0, time.Now(), r.Meta.ResultsFilteredByACLs
+	if !r.Unchanged {
+		w.list = &list{r.Value}
 	}
-	return !r.unchanged || before != nil
+	return !r.Unchanged || before != nil
 }
 
 // emit passes the events on, in their order although the watches run side by side:

@@ -19,12 +19,9 @@ import (
 	"github.com/lictor-go/consul/conformance/recording"
 )
 
-// answers are the types of the answers by the beginning of the endpoint's path.
-// The first that fits counts.
-var answers = []struct {
-	prefix string
-	typ    any
-}{
+// answers are the types of the answers to GET by the beginning of the endpoint's
+// path. The first that fits counts. Those of /v1/kv/ are in typeOf.
+var answers = []answerType{
 	{"/v1/agent/checks", map[string]*consul.AgentCheck{}},
 	{"/v1/agent/services", map[string]*consul.AgentService{}},
 	{"/v1/agent/service/", consul.AgentService{}},
@@ -49,8 +46,55 @@ var answers = []struct {
 	{"/v1/health/checks/", consul.HealthChecks{}},
 	{"/v1/health/node/", consul.HealthChecks{}},
 	{"/v1/health/state/", consul.HealthChecks{}},
+	{"/v1/session/info/", []*consul.SessionEntry{}},
+	{"/v1/session/list", []*consul.SessionEntry{}},
+	{"/v1/session/node/", []*consul.SessionEntry{}},
+	{"/v1/event/list", []*consul.UserEvent{}},
 	{"/v1/status/leader", ""},
 	{"/v1/status/peers", []string{}},
+}
+
+// written are the types of the answers to PUT. What is not here answers true, or
+// nothing.
+var written = []answerType{
+	{"/v1/session/create", created{}},
+	{"/v1/session/renew/", []*consul.SessionEntry{}},
+	{"/v1/event/fire/", consul.UserEvent{}},
+	{"/v1/txn", transaction{}},
+}
+
+type answerType struct {
+	prefix string
+	typ    any
+}
+
+// created is the ID that consul.Session.Create returns.
+type created struct{ ID string }
+
+// transaction is an answer that is a TxnResponse or a TxnError.
+type transaction struct {
+	consul.TxnResponse
+	Errors []consul.TxnOpError
+}
+
+// typeOf returns the type of the answer to a request, nil if there is none.
+func typeOf(method, path string, query url.Values) *answerType {
+	types := written
+	if method == http.MethodGet {
+		types = answers
+	}
+	for i := range types {
+		if strings.HasPrefix(path, types[i].prefix) {
+			return &types[i]
+		}
+	}
+	switch {
+	case method != http.MethodGet || !strings.HasPrefix(path, "/v1/kv/"):
+		return nil
+	case query.Has("keys"):
+		return &answerType{"/v1/kv/?keys", []string{}}
+	}
+	return &answerType{"/v1/kv/", []*consul.KVPair{}}
 }
 
 // noType are the endpoints without a type of their own: they are reached through
@@ -63,6 +107,7 @@ var bodies = map[string]any{
 	"/v1/agent/check/register":   consul.AgentCheckRegistration{},
 	"/v1/catalog/register":       consul.CatalogRegistration{},
 	"/v1/catalog/deregister":     consul.CatalogDeregistration{},
+	"/v1/txn":                    []consul.TxnOp{},
 }
 
 // leftOut are the fields that the types leave out on purpose.
@@ -89,24 +134,26 @@ type field struct{ endpoint, path string }
 func TestAnswers(t *testing.T) {
 	eachEntry(t, func(name string, e *recording.Entry, lost func(endpoint, path string, got, want any)) {
 		switch e.Response.Status {
-		case http.StatusOK, http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		case http.StatusOK, http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusConflict:
 		default:
 			return
 		}
 		body := e.Response.Body()
-		if e.Request.Method != http.MethodGet || e.Error != "" || !json.Valid(body) || !strings.HasPrefix(e.Response.Content.MimeType, "application/json") {
+		if e.Error != "" || !json.Valid(body) || !strings.HasPrefix(e.Response.Content.MimeType, "application/json") {
 			return
 		}
-		path, err := url.PathUnescape(e.Request.Path())
+		sent, err := url.Parse(e.Request.Target())
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			return
 		}
-		for _, a := range answers {
-			if strings.HasPrefix(path, a.prefix) {
-				roundTrip(t, name, a.typ, body, func(path string, got, want any) { lost(a.prefix, path, got, want) })
-				return
-			}
+		path := sent.Path
+		if a := typeOf(e.Request.Method, path, sent.Query()); a != nil {
+			roundTrip(t, name, a.typ, body, func(path string, got, want any) { lost(a.prefix, path, got, want) })
+			return
+		}
+		if e.Request.Method != http.MethodGet {
+			return
 		}
 		for _, prefix := range noType {
 			if strings.HasPrefix(path, prefix) {
@@ -298,22 +345,28 @@ func isZero(v any) bool {
 }
 
 // isSameDuration reports whether both values of a field that is a duration mean
-// the same, one as "90s" and the other as "1m30s", or as nanoseconds.
+// the same, one as "90s" and the other as "1m30s", or as nanoseconds. A LockDelay
+// that is negative is none, as one of 0 is.
 func isSameDuration(path string, a, b any) bool {
 	name := path[strings.LastIndexByte(path, '.')+1:]
+	da, okA := duration(a)
+	db, okB := duration(b)
 	switch strings.ToLower(strings.TrimSuffix(name, "[]")) {
 	case "ttl", "interval", "timeout", "deregistercriticalserviceafter":
+	case "lockdelay":
+		da, db = max(da, 0), max(db, 0)
 	default:
 		return false
 	}
-	da, okA := duration(a)
-	db, okB := duration(b)
 	return okA && okB && da == db
 }
 
 func duration(v any) (time.Duration, bool) {
 	switch v := v.(type) {
 	case string:
+		if v == "" {
+			return 0, true
+		}
 		d, err := time.ParseDuration(v)
 		return d, err == nil
 	case json.Number:
@@ -358,6 +411,9 @@ func TestCompare(t *testing.T) {
 		{`{"A":1}`, `{"a":2,"A":1}`, ""},
 		{`{"TTL":"1m30s"}`, `{"TTL":"90s"}`, ""},
 		{`{"TTL":"1s"}`, `{"TTL":1000000000}`, ""},
+		{`{"TTL":""}`, `{"TTL":"0"}`, ""},
+		{`{"LockDelay":0}`, `{"LockDelay":-1}`, ""},
+		{`{"LockDelay":1}`, `{"LockDelay":-1}`, "LockDelay"},
 		{`{"N":1000}`, `{"N":1e3}`, ""},
 		{`{"A":1}`, `{"A":1,"B":2}`, "B"},
 		{`{"A":{}}`, `{"A":{"B":["x"]}}`, "A.B"},

@@ -49,10 +49,14 @@ type Entry struct {
 	Seq     Seq       `json:"_seq"`
 	PauseMs int       `json:"_pauseMs"` // waited on purpose before the request
 	Refs    []Ref     `json:"_refs"`
+	Vars    []Var     `json:"_vars"`
 	Error   string    `json:"_error"` // the exchange failed; there is no answer
 	Comment string    `json:"comment"`
 	Started time.Time `json:"startedDateTime"`
 	Ms      float64   `json:"time"` // until the end of the answer
+
+	// Template is the request before Vars were filled in, nil if there are none.
+	Template *Template `json:"_template"`
 
 	Request  Request  `json:"request"`
 	Response Response `json:"response"`
@@ -72,6 +76,39 @@ type Ref struct {
 	Header string `json:"header"`
 	Plus   int64  `json:"plus"`  // was added
 	Value  string `json:"value"` // was sent
+}
+
+// Var is a part of a request that was taken from the body of an earlier answer,
+// such as the ID of a session.
+type Var struct {
+	Name  string `json:"name"` // stands as ${name} in the template
+	From  string `json:"from"` // the ID of that answer's entry
+	Path  string `json:"path"` // dotted path in its body, such as 0.ModifyIndex
+	Form  string `json:"form"` // upper: filled in with capital letters
+	Value string `json:"value"`
+}
+
+// Template is a request with a placeholder for every variable. References apply
+// to its target after the variables are filled in.
+type Template struct {
+	Target string `json:"target"`
+	Body   string `json:"body"`
+}
+
+// Fill returns a text of the template with values in the place of the
+// variables' names.
+func (e *Entry) Fill(text string, value func(Var) (string, error)) (string, error) {
+	for _, v := range e.Vars {
+		own, err := value(v)
+		if err != nil {
+			return "", fmt.Errorf("variable %s: %w", v.Name, err)
+		}
+		if v.Form == "upper" {
+			own = strings.ToUpper(own)
+		}
+		text = strings.ReplaceAll(text, "${"+v.Name+"}", own)
+	}
+	return text, nil
 }
 
 // Request is what was sent.

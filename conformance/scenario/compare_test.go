@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -142,6 +143,56 @@ func entryOf(t *testing.T, rec *recording.Recording, path string, ok func(*recor
 	return nil
 }
 
+// TestSessionLists compares lists of sessions as sets, in which each session is
+// known by when it was created.
+func TestSessionLists(t *testing.T) {
+	const one, two = "11111111-0000-0000-0000-000000000001", "22222222-0000-0000-0000-000000000002"
+	list := func(sessions ...[2]string) any {
+		text := []string{}
+		for _, s := range sessions {
+			text = append(text, fmt.Sprintf(`{"ID":%q,"Name":"","CreateIndex":%s}`, s[0], s[1]))
+		}
+		return normal("/v1/session/list", "", parse([]byte("["+strings.Join(text, ",")+"]")))
+	}
+	recorded := list([2]string{one, "9"}, [2]string{two, "10"})
+	for _, c := range []struct {
+		name  string
+		got   any
+		equal bool
+	}{
+		{"other IDs", list([2]string{two, "99"}, [2]string{one, "100"}), true},
+		{"other order", list([2]string{one, "100"}, [2]string{two, "99"}), true},
+		{"one of them", list([2]string{one, "99"}), false},
+		{"the same twice", list([2]string{one, "99"}, [2]string{one, "100"}), false},
+	} {
+		cmp := &comparison{entry: &recording.Entry{}, ranks: &ranks{}, names: newNames()}
+		cmp.value("/v1/session/list", "", recorded, c.got)
+		if (len(cmp.found) == 0) != c.equal {
+			t.Errorf("%s: found %v", c.name, cmp.found)
+		}
+	}
+}
+
+// TestIndexesInText compares the indexes in the reasons of a refused transaction
+// by their order.
+func TestIndexesInText(t *testing.T) {
+	const text = `failed index check for key "k", current modify index %d != %d`
+	for _, c := range []struct {
+		current, given int
+		equal          bool
+	}{
+		{20, 10, true},
+		{20, 20, false},
+		{10, 20, false},
+	} {
+		cmp := &comparison{entry: &recording.Entry{}, ranks: &ranks{}, names: newNames()}
+		same := cmp.text("Errors[].What", fmt.Sprintf(text, 9, 7), fmt.Sprintf(text, c.current, c.given))
+		if equal := same && len(cmp.found) == 0; equal != c.equal {
+			t.Errorf("%d and %d: %t, %v", c.current, c.given, equal, cmp.found)
+		}
+	}
+}
+
 // reverseLists turns the lists of an object around.
 func reverseLists(a *answer) {
 	object := parse(a.body).(map[string]any)
@@ -201,6 +252,10 @@ func TestNames(t *testing.T) {
 		{"from 127.0.0.1:40000", "from 127.0.0.1:50000", true},
 		{"from 127.0.0.1:40000", "from 127.0.0.1:50001", true},
 		{a + a, b, false},
+		{strings.ToUpper(a), strings.ToUpper(b), true},
+		{strings.ToUpper(a), b, false},
+		{strings.ToUpper(c), strings.ToUpper(c), true},
+		{c, b, false},
 	} {
 		if same := n.sameText(step.recorded, step.got); same != step.same {
 			t.Errorf("%q and %q: %t, want %t", step.recorded, step.got, same, step.same)

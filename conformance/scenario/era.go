@@ -45,10 +45,13 @@ func first(body any, agents map[string]bool, index *uint64) {
 	}
 }
 
-// isOwn reports whether a node, service or check is there without the scenario.
+// isOwn reports whether something is there without the scenario, as a node, a
+// service or a check may be. Agents have no keys and no sessions of their own.
 func isOwn(v map[string]any, agents map[string]bool) bool {
 	name, _ := v["Node"].(string)
 	switch {
+	case v["LockIndex"] != nil, v["LockDelay"] != nil:
+		return false
 	case v["CheckID"] != nil:
 		return v["CheckID"] == "serfHealth"
 	case v["ServiceName"] != nil:

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -22,6 +23,7 @@ type request struct {
 	host    string
 	headers [][2]string
 	body    []byte // nil if there is none
+	chunked bool   // the body goes in chunks, as one of the headers says
 
 	// limit is when to stop reading. endless says that stopping is expected.
 	limit   time.Duration
@@ -98,12 +100,24 @@ func (r *request) bytes() []byte {
 	for _, h := range r.headers {
 		fmt.Fprintf(&b, "%s: %s\r\n", h[0], h[1])
 	}
-	if r.body != nil || r.method == http.MethodPut || r.method == http.MethodPost {
+	if !r.chunked && (r.body != nil || r.method == http.MethodPut || r.method == http.MethodPost) {
 		fmt.Fprintf(&b, "Content-Length: %d\r\n", len(r.body))
 	}
 	b.WriteString("\r\n")
-	b.Write(r.body)
+	if r.chunked {
+		writeChunks(&b, r.body)
+	} else {
+		b.Write(r.body)
+	}
 	return b.Bytes()
+}
+
+// writeChunks writes a body in chunks of at most 64 KiB, as the recorder did.
+func writeChunks(b *bytes.Buffer, body []byte) {
+	for chunk := range slices.Chunk(body, 1<<16) {
+		fmt.Fprintf(b, "%x\r\n%s\r\n", len(chunk), chunk)
+	}
+	b.WriteString("0\r\n\r\n")
 }
 
 func decompress(h http.Header, body []byte) []byte {

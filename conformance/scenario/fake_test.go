@@ -20,10 +20,13 @@ import (
 
 // unplayable are the scenarios that the fake cannot play, with the reason.
 var unplayable = map[string]string{
-	"cluster-client":      "a server and a client; the fake is one agent",
-	"cluster-leader-loss": "three servers and their elections; the fake is one agent",
-	"rpc-limit":           "a server and a client; the fake is one agent",
-	"rate-limit":          "the fake does not count requests; a fault gives the answers of one that does",
+	"cluster-client":         "a server and a client; the fake is one agent",
+	"cluster-client-session": "a server and a client; the fake is one agent",
+	"cluster-leader-loss":    "three servers and their elections; the fake is one agent",
+	"cluster-session":        "three servers and their elections; the fake is one agent",
+	"cluster-session-quorum": "three servers and their elections; the fake is one agent",
+	"rpc-limit":              "a server and a client; the fake is one agent",
+	"rate-limit":             "the fake does not count requests; a fault gives the answers of one that does",
 }
 
 // realTime are the scenarios that are played to the fake in real time, over
@@ -88,6 +91,13 @@ func fakeOptions(a recording.Agent) []consulmock.Option {
 			if !strings.Contains(c, " agent = ") {
 				opts = append(opts, consulmock.WithAgentToken(""))
 			}
+			if strings.Contains(c, "enable_key_list_policy = true") {
+				opts = append(opts, consulmock.WithKeyListPolicy(true))
+			}
+		case strings.HasPrefix(c, "limits { kv_max_value_size = 100 txn_max_req_len = 1000"):
+			opts = append(opts, consulmock.WithKeyLimits(100, 1000))
+		case strings.HasPrefix(c, "session_ttl_min = "):
+			opts = append(opts, consulmock.WithSessionTTLMin(time.Second))
 		case strings.HasPrefix(c, "use_streaming_backend"):
 			opts = append(opts, consulmock.WithStreaming(false))
 		case strings.HasPrefix(c, "default_query_time"):

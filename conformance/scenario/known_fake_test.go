@@ -2,18 +2,17 @@ package scenario
 
 const (
 	noMesh  = "the fake has no certificate authority of a service mesh"
-	noKV    = "the fake has no key-value store"
 	noProbe = "the fake does not probe gRPC and HTTP/2"
 	alias   = "how soon after its registration an alias has its first result is a matter of moments"
 	chance  = "when each check runs first is a matter of chance, and in which order they reach the catalog"
 	forgets = "an agent that restarts has forgotten the output of a check that had expired before"
+	ends    = "these sessions ended within two milliseconds; which of them first is a matter of moments"
 	killed  = "the fake ends as by a kill; an agent that is terminated answers those who wait"
 )
 
 // knownOfFake is where the fake is not like an agent.
 var knownOfFake = []knownDifference{
 	{target: "fake", scenario: "agent-info", entries: "e027 e028 e032", field: "status", reason: noMesh},
-	{target: "fake", scenario: "blocking-cross", entries: "e482", field: "status", reason: noKV},
 
 	{target: "fake", scenario: "check-kinds", entries: "e035", field: "body service:grpc*", reason: noProbe},
 	{target: "fake", version: "1.21.4", scenario: "check-kinds", entries: "e035", field: "body service:h2*", reason: noProbe},
@@ -55,6 +54,9 @@ var knownOfFake = []knownDifference{
 	{target: "fake", version: "1.8.7", scenario: "restart-datadir", entries: "e040", field: "body service:short.Output", reason: forgets},
 	{target: "fake", version: "1.21.4", scenario: "restart-datadir", entries: "e042", field: "body [].Output",
 		reason: "the catalog keeps the output from before the restart until the next full sync"},
+	{target: "fake", version: "1.8.7", scenario: "session-ttl", entries: "e013 e014 e022 e026 e027 e029 e030", field: "X-Consul-Index", reason: ends},
+	{target: "fake", version: "1.8.7", scenario: "session-ttl", entries: "e014 e026", field: "body [].ModifyIndex", reason: ends},
+	{target: "fake", version: "1.21.4", scenario: "session-ttl-min", entries: "e008", field: "X-Consul-Index", reason: ends},
 	{target: "fake", version: "1.8.7", scenario: "restart-datadir", entries: "e041", field: "body [].ModifyIndex",
 		reason: "in which order checks reach the catalog after a restart is a matter of chance"},
 }

@@ -1,7 +1,10 @@
 package scenario
 
 import (
-	"sort"
+	"cmp"
+	"encoding/json"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -51,6 +54,8 @@ var unordered = []struct{ endpoint, path string }{
 	{"/v1/agent/health/service/", ""},
 	{"/v1/agent/health/service/", "Checks"},
 	{"/v1/agent/health/service/", "[].Checks"},
+	{"/v1/session/list", ""}, // by their random IDs
+	{"/v1/session/node/", ""},
 }
 
 func isUnordered(endpoint, path string) bool {
@@ -74,11 +79,24 @@ func normal(endpoint, path string, v any) any {
 			v[i] = normal(endpoint, path+"[]", e)
 		}
 		if isUnordered(endpoint, path) {
-			sort.SliceStable(v, func(i, j int) bool { return sortKey(v[i]) < sortKey(v[j]) })
+			slices.SortStableFunc(v, inOrder)
 		}
 	}
 	return v
 }
 
-// sortKey is an element's text without the names that agents make up.
-func sortKey(v any) string { return volatile.ReplaceAllString(encode(v), "") }
+// inOrder compares two elements of a list: by when they were created, or else by
+// their text without the names that agents make up.
+func inOrder(a, b any) int {
+	if n := cmp.Compare(created(a), created(b)); n != 0 {
+		return n
+	}
+	return strings.Compare(volatile.ReplaceAllString(encode(a), ""), volatile.ReplaceAllString(encode(b), ""))
+}
+
+func created(v any) uint64 {
+	object, _ := v.(map[string]any)
+	n, _ := object["CreateIndex"].(json.Number)
+	index, _ := strconv.ParseUint(n.String(), 10, 64) // 0 if there is none
+	return index
+}

@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"sort"
@@ -143,11 +144,16 @@ func (p *player) send(e *recording.Entry) error {
 
 // request is the recorded request, with the target's own indexes and addresses.
 func (p *player) request(e *recording.Entry) (*request, error) {
-	r := &request{method: e.Request.Method, target: p.target.rewrite(e.Request.Target()), body: e.Request.Body()}
+	target, body, err := p.fill(e)
+	if err != nil {
+		return nil, err
+	}
+	r := &request{method: e.Request.Method, target: p.target.rewrite(target), body: body}
 	for _, h := range e.Request.Headers {
 		if !strings.EqualFold(h.Name, "Host") && !strings.EqualFold(h.Name, "Content-Length") {
 			r.headers = append(r.headers, [2]string{h.Name, h.Value})
 		}
+		r.chunked = r.chunked || strings.EqualFold(h.Name, "Transfer-Encoding") && h.Value == "chunked"
 	}
 	if r.body != nil {
 		r.body = []byte(p.target.rewrite(string(r.body)))
@@ -168,14 +174,77 @@ func (p *player) request(e *recording.Entry) (*request, error) {
 	return r, nil
 }
 
-// refer returns the value that an earlier answer gives a reference.
-func (p *player) refer(ref recording.Ref) (string, error) {
-	f := p.flights[ref.From]
+// fill returns the target and the body of a request, with what the target's own
+// answers have given in the place of variables.
+func (p *player) fill(e *recording.Entry) (target string, body []byte, err error) {
+	target, body = e.Request.Target(), e.Request.Body()
+	if e.Template == nil {
+		return target, body, nil
+	}
+	if target, err = e.Fill(e.Template.Target, p.value); err != nil {
+		return "", nil, err
+	}
+	if body != nil {
+		text, err := e.Fill(e.Template.Body, p.value)
+		return target, []byte(text), err
+	}
+	return target, nil, nil
+}
+
+// value returns the value that the body of an earlier answer gives a variable.
+func (p *player) value(v recording.Var) (string, error) {
+	a, err := p.answer(v.From)
+	if err != nil {
+		return "", err
+	}
+	switch found := lookup(parse(a.body), strings.Split(v.Path, ".")).(type) {
+	case string:
+		return found, nil
+	case json.Number:
+		return found.String(), nil
+	}
+	return missing, nil // and the comparison says what is wrong with the earlier answer
+}
+
+// lookup returns what is at a path in a JSON value, or nil.
+func lookup(v any, path []string) any {
+	for _, name := range path {
+		i, err := strconv.Atoi(name)
+		switch within := v.(type) {
+		case map[string]any:
+			v = within[name]
+		case []any:
+			if err != nil || i < 0 || i >= len(within) {
+				return nil
+			}
+			v = within[i]
+		default:
+			return nil
+		}
+	}
+	return v
+}
+
+// missing is sent for a variable that an answer does not have.
+const missing = "missing"
+
+// answer waits for an earlier answer.
+func (p *player) answer(id string) (*answer, error) {
+	f := p.flights[id]
 	if f == nil {
-		return "", fmt.Errorf("reference to %s, which was not sent yet", ref.From)
+		return nil, fmt.Errorf("reference to %s, which was not sent yet", id)
 	}
 	<-f.done
-	value := f.answer.header.Get(http.CanonicalHeaderKey(ref.Header))
+	return f.answer, nil
+}
+
+// refer returns the value that an earlier answer gives a reference.
+func (p *player) refer(ref recording.Ref) (string, error) {
+	a, err := p.answer(ref.From)
+	if err != nil {
+		return "", err
+	}
+	value := a.header.Get(http.CanonicalHeaderKey(ref.Header))
 	if ref.Plus == 0 || value == "" {
 		return value, nil
 	}

@@ -72,7 +72,7 @@ func (n *names) same(recorded, got string) bool {
 }
 
 // volatile finds the names that agents make up, in any text.
-var volatile = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|127\.0\.0\.1:[0-9]+`)
+var volatile = regexp.MustCompile(`(?i:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})|127\.0\.0\.1:[0-9]+`)
 
 // sameText reports whether two texts are equal except for such names.
 func (n *names) sameText(recorded, got string) bool {
@@ -88,7 +88,9 @@ func (n *names) sameText(recorded, got string) bool {
 		if strings.HasPrefix(a[i], "127.") && isEphemeral(a[i]) && isEphemeral(b[i]) {
 			continue
 		}
-		if !n.same(a[i], b[i]) {
+		// An ID in capitals is the same as in small letters, but another text.
+		isUpper := a[i] == strings.ToUpper(a[i])
+		if isUpper != (b[i] == strings.ToUpper(b[i])) || !n.same(strings.ToLower(a[i]), strings.ToLower(b[i])) {
 			return false
 		}
 	}

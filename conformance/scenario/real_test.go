@@ -62,6 +62,8 @@ func newRealTarget(t *testing.T, rec *recording.Recording) *realTarget {
 	return r
 }
 
+const keyListPolicy = "enable_key_list_policy = true"
+
 // options are those of a recorded agent. Agents join those before them.
 func options(t *testing.T, recorded recording.Agent, before []*agenttest.Agent) agenttest.Options {
 	o := agenttest.Options{Node: recorded.Name}
@@ -85,6 +87,9 @@ func options(t *testing.T, recorded recording.Agent, before []*agenttest.Agent) 
 		case strings.HasPrefix(c, "acl "):
 			o.ACL = true
 			o.NoAgentToken = !strings.Contains(c, " agent = ")
+			if strings.Contains(c, keyListPolicy) {
+				o.Config = append(o.Config, "acl { "+keyListPolicy+" }")
+			}
 		default:
 			o.Config = append(o.Config, c)
 		}
@@ -147,8 +152,11 @@ func (r *realTarget) virtual() bool { return false }
 
 // unrepeatable are the scenarios that real agents play otherwise every time.
 var unrepeatable = map[string]string{
-	"cluster-client":      "when a member is taken for failed is a matter of chance, and with it the number of requests",
-	"cluster-leader-loss": "elections are a matter of chance",
+	"cluster-client":         "when a member is taken for failed is a matter of chance, and with it the number of requests",
+	"cluster-client-session": "when a member is taken for failed, and for well again, is a matter of chance",
+	"cluster-leader-loss":    "elections are a matter of chance",
+	"cluster-session":        "elections are a matter of chance",
+	"cluster-session-quorum": "which server is the leader is a matter of chance, and what it knows of the others",
 }
 
 // plays is how often a recording is played to real agents before a difference

@@ -22,13 +22,14 @@ type Token struct {
 
 // ManagementRules allow everything.
 const ManagementRules = `service_prefix "" { policy = "write" } node_prefix "" { policy = "write" } agent_prefix "" { policy = "write" }
+key_prefix "" { policy = "write" } session_prefix "" { policy = "write" } event_prefix "" { policy = "write" }
 operator = "write" acl = "write"`
 
 // Permission is something that a token may allow: a kind of resource and what is
 // done to it.
 type Permission struct {
 	resource string
-	access   string // read or write
+	access   string // read, list or write
 }
 
 // The permissions that requests need.
@@ -37,6 +38,13 @@ var (
 	ServiceWrite  = Permission{"service", "write"}
 	NodeRead      = Permission{"node", "read"}
 	NodeWrite     = Permission{"node", "write"}
+	KeyRead       = Permission{"key", "read"}
+	KeyList       = Permission{"key", "list"} // needed for lists only if the server is configured so
+	KeyWrite      = Permission{"key", "write"}
+	SessionRead   = Permission{"session", "read"}
+	SessionWrite  = Permission{"session", "write"}
+	EventRead     = Permission{"event", "read"}
+	EventWrite    = Permission{"event", "write"}
 	AgentRead     = Permission{"agent", "read"}
 	AgentWrite    = Permission{"agent", "write"}
 	OperatorRead  = Permission{"operator", "read"}
@@ -145,7 +153,12 @@ func (z *Authorizer) Allows(p Permission, name string) bool {
 			best, access = weight, r.access
 		}
 	}
-	return access == "write" || p.access == "read" && access == "read"
+	return grants(access, p.access)
+}
+
+// grants reports whether a rule with an access allows another one.
+func grants(access, wanted string) bool {
+	return access != "deny" && policyRanks[access] >= policyRanks[wanted]
 }
 
 // AllowsCheck reports whether the token allows to read a check.
@@ -161,11 +174,16 @@ func (z *Authorizer) Require(v release.Version, p Permission, name string) error
 	if z.Allows(p, name) {
 		return nil
 	}
+	return z.denied(v, p, name)
+}
+
+// denied returns the refusal of p on the resource of that name.
+func (z *Authorizer) denied(v release.Version, p Permission, name string) error {
 	if v == release.V1_8_7 {
 		return ErrDenied
 	}
 	on := ""
-	if p.resource != "operator" && p.resource != "acl" {
+	if name != "" {
 		on = fmt.Sprintf(" on %q", name)
 	}
 	if z.Anonymous {

@@ -60,6 +60,10 @@ type Agent struct {
 	Cached     map[string]bool    // what was read from the agent's cache
 	NodeChecks map[string]*Check
 	aliases    map[*Check]struct{}
+	expiries   map[*state.Session]*expiry // of sessions with a TTL
+	Events     []*UserEvent               // the last ones for this agent, the oldest first
+	eventTime  uint64                     // the Lamport time of the next event
+	Leaderless bool                       // the servers elect a leader
 	sync       syncState
 	log        logStream
 }
@@ -80,7 +84,10 @@ func New(c *Config, host Host, run Run, start int) *Agent {
 		Cached:     make(map[string]bool),
 		NodeChecks: make(map[string]*Check),
 		aliases:    make(map[*Check]struct{}),
+		expiries:   make(map[*state.Session]*expiry),
+		eventTime:  2, // the first event tells of the leader
 	}
+	a.Store.SessionEnded = a.stopSession
 	a.joinCatalog()
 	a.sync.start(a)
 	return a
@@ -138,6 +145,7 @@ func (a *Agent) Close() {
 	for _, c := range a.Checks {
 		c.stop()
 	}
+	a.stopSessions()
 }
 
 // resyncDelay is about how long a server that has started again has no leader.
@@ -148,6 +156,7 @@ const resyncDelay = time.Second
 func (a *Agent) Resume(run Run) {
 	a.run = run
 	a.Started = time.Now()
+	a.Events = nil
 	a.sync = syncState{}
 	a.sync.start(a)
 	for id, s := range a.Services {
@@ -164,10 +173,8 @@ func (a *Agent) Resume(run Run) {
 	}
 	slices.Sort(a.sync.services)
 	slices.Sort(a.sync.checks)
-	a.sync.held = a.after(resyncDelay, func() {
-		a.sync.held = nil
-		a.SyncChanges()
-	})
+	a.Leaderless = false
+	a.awaitLeader(resyncDelay)
 }
 
 // after runs f with the lock held after d, unless the agent ends before.

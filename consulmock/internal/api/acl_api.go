@@ -27,7 +27,7 @@ func createPolicy(q *request) (any, error) {
 	return struct {
 		ID, Name, Description, Rules, Hash string
 		CreateIndex, ModifyIndex           uint64
-	}{acl.DeriveID("policy", p.Name), p.Name, p.Description, p.Rules, "", q.a.Store.Index, q.a.Store.Index}, nil
+	}{q.policyID(p.Name), p.Name, p.Description, p.Rules, "", q.a.Store.Index, q.a.Store.Index}, nil
 }
 
 // aclWrite reads the body of a change of the access control, if the token allows
@@ -35,6 +35,9 @@ func createPolicy(q *request) (any, error) {
 func (q *request) aclWrite(body any) error {
 	if !q.a.ACL.On {
 		return refusal.New(http.StatusUnauthorized, "ACL support disabled")
+	}
+	if err := q.forward("", false); err != nil {
+		return err
 	}
 	if err := q.authorizeFor(acl.ACLWrite, ""); err != nil {
 		return err
@@ -44,6 +47,9 @@ func (q *request) aclWrite(body any) error {
 	}
 	return definition.PlainBody.Decode(q.v, q.body, body)
 }
+
+// policyID returns the ID of the policy of that name, which each agent makes up.
+func (q *request) policyID(name string) string { return acl.DeriveID("policy", q.config.Node, name) }
 
 // policyLink names a policy of a token.
 type policyLink struct{ ID, Name string }
@@ -69,7 +75,7 @@ func createToken(q *request) (any, error) {
 			return nil, err
 		}
 		rules = append(rules, more...)
-		t.Policies[i].ID = acl.DeriveID("policy", p.Name)
+		t.Policies[i].ID = q.policyID(p.Name)
 	}
 	if t.SecretID == "" {
 		t.SecretID = acl.DeriveID("secret", t.AccessorID, time.Now().String())

@@ -23,6 +23,11 @@ type Config struct {
 	Translate   bool          // reports that addresses are translated
 	DefaultWait time.Duration // of blocking queries
 	MaxWait     time.Duration
+	MaxValue    int64 // bytes of the value of a key
+	MaxTxn      int64 // bytes of the body of a transaction
+	ListPolicy  bool  // lists of keys need the permission to list
+
+	MinSessionTTL time.Duration
 }
 
 // API is the HTTP API of an agent.
@@ -34,10 +39,10 @@ type API struct {
 	table  table
 }
 
-// Route is an endpoint: a method, a path, and what serves it. A path that ends
+// Route is an endpoint: its methods, a path, and what serves it. A path that ends
 // with a slash is followed by a name.
 type Route struct {
-	Method string // empty means every method
+	Method string // or several, separated by commas; empty means every method
 	Path   string
 	answer handler
 	since  release.Version
@@ -153,11 +158,11 @@ func cleanPath(p string) string {
 	return clean
 }
 
-// Seed performs a PUT with a token that may do everything, on an agent that may have
-// stopped. The path is that of a route, and the name is what follows it.
-func (api *API) Seed(path, name string, params url.Values, body []byte) error {
+// Seed performs a request with a token that may do everything, on an agent that may
+// have stopped. The path is that of a route, and the name is what follows it.
+func (api *API) Seed(method, path, name string, params url.Values, body []byte) error {
 	q := &request{
-		api: api, config: api.of, w: unread{}, r: &http.Request{Method: http.MethodPut, URL: &url.URL{}, Header: http.Header{}},
+		api: api, config: api.of, w: unread{}, r: &http.Request{Method: method, URL: &url.URL{}, Header: http.Header{}, ContentLength: int64(len(body))},
 		parameters: parameters{v: api.of.Version, query: params}, name: name, body: body, seeding: true,
 	}
 	_, err := q.locked(func(q *request) (any, error) {

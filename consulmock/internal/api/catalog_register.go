@@ -21,8 +21,8 @@ func catalogRegister(q *request) (any, error) {
 	if err := definition.CatalogRegisterBody.Decode(q.v, q.body, &r); err != nil {
 		return nil, err
 	}
-	if dc := r.Datacenter; dc != "" && dc != q.config.Datacenter {
-		return nil, errors.New("No path to datacenter")
+	if err := q.forward(r.Datacenter, false); err != nil {
+		return nil, err
 	}
 	authz, err := q.authorize()
 	if err != nil {
@@ -124,8 +124,8 @@ func catalogDeregister(q *request) (any, error) {
 	if err := definition.CatalogDeregisterBody.Decode(q.v, q.body, &r); err != nil {
 		return nil, err
 	}
-	if dc := r.Datacenter; dc != "" && dc != q.config.Datacenter {
-		return nil, errors.New("No path to datacenter")
+	if err := q.forward(r.Datacenter, false); err != nil {
+		return nil, err
 	}
 	if r.Node == "" {
 		return nil, errors.New("Must provide node")

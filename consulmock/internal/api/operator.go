@@ -1,8 +1,6 @@
 package api
 
 import (
-	"errors"
-
 	"github.com/lictor-go/consul/consulmock/internal/acl"
 	"github.com/lictor-go/consul/consulmock/internal/agent"
 	"github.com/lictor-go/consul/consulmock/internal/release"
@@ -22,14 +20,15 @@ type raftServer struct {
 // raftConfiguration serves GET /v1/operator/raft/configuration. The agent is the
 // only server, and the leader.
 func raftConfiguration(q *request) (any, error) {
-	if _, err := q.consistency(); err != nil {
+	mode, err := q.consistency()
+	if err != nil {
 		return nil, err
 	}
 	if _, _, err := q.waitOptions(); err != nil {
 		return nil, err
 	}
-	if dc := q.query.Get("dc"); dc != "" && dc != q.config.Datacenter {
-		return nil, errors.New("No path to datacenter")
+	if err := q.forward(q.query.Get("dc"), mode == "stale"); err != nil {
+		return nil, err
 	}
 	if err := q.authorizeFor(acl.OperatorRead, ""); err != nil {
 		return nil, err

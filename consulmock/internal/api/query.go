@@ -55,11 +55,20 @@ type query struct {
 	noFilter bool          // filter is ignored
 	cache    bool          // the agent has a cache for it
 	stream   string        // the streaming backend's key, empty if it does not serve it
+	plain    bool          // its responses do not report their consistency
+	bare     bool          // its refusals have no headers of a read
 	index    func() uint64
 	keys     func() []string // what an agent watches for the response
+	// absent reports that what is requested by its name is not there. 1.21.4 then waits
+	// until it is, whatever index it has, but a wait that begins ends if the index has moved
+	// before. Nil means that the query is for a list.
+	absent func() bool
 	// keepsLast reports that some changes do not wake who waits. When the time is over,
 	// the result is that of the beginning or of the last time it was woken.
 	keepsLast bool
+	// permit returns why the token may not perform the read at all; nil if it is not
+	// about that.
+	permit func(*acl.Authorizer) error
 	// result returns the response and whether something was left out because the
 	// token does not allow it.
 	result func(authz *acl.Authorizer, keep predicate) (body any, filtered bool, err error)
@@ -79,7 +88,7 @@ func (q *request) perform(r query) (any, error) {
 		return nil, err
 	}
 	streaming := r.stream != "" && q.streams(o)
-	keep, err := q.prepare(&r, streaming)
+	keep, err := q.prepare(&r, o, streaming)
 	if err != nil {
 		return nil, q.failedQuery(&r, err)
 	}
@@ -89,7 +98,7 @@ func (q *request) perform(r query) (any, error) {
 	e := evaluation{query: &r, keep: keep, keepsLast: r.keepsLast && !streaming}
 	index, err := q.block(o, &e, streaming)
 	if err != nil {
-		return nil, err
+		return nil, q.failedQuery(&r, err)
 	}
 	if !e.keepsLast || !e.isOver {
 		e.run(q)
@@ -98,6 +107,9 @@ func (q *request) perform(r query) (any, error) {
 		return nil, q.failedQuery(&r, e.err)
 	}
 	q.setMeta(o, index, streaming)
+	if r.plain {
+		q.w.Header().Del("X-Consul-Effective-Consistency")
+	}
 	q.setFiltered(e.authz, e.filtered)
 	if o.cached && r.cache {
 		q.setCache()
@@ -128,9 +140,9 @@ func (e *evaluation) run(q *request) {
 }
 
 // prepare returns the filter of a read, or why the servers refuse the read.
-func (q *request) prepare(r *query, streaming bool) (keep predicate, err error) {
-	if dc := q.query.Get("dc"); dc != "" && dc != q.config.Datacenter {
-		return nil, errors.New("No path to datacenter")
+func (q *request) prepare(r *query, o readOptions, streaming bool) (keep predicate, err error) {
+	if err := q.forward(q.query.Get("dc"), !o.needsLeader(streaming)); err != nil {
+		return nil, err
 	}
 	if q.v == release.V1_21_4 && q.query.Get("sg")+q.query.Get("sameness-group") != "" && r.target == filter.ServiceEntry {
 		return nil, errors.New("sameness groups are not supported in consul CE")
@@ -144,14 +156,17 @@ func (q *request) prepare(r *query, streaming bool) (keep predicate, err error) 
 			return nil, err
 		}
 	}
-	_, err = q.authorize()
+	authz, err := q.authorize()
+	if err == nil && r.permit != nil {
+		err = r.permit(authz)
+	}
 	return keep, err
 }
 
 // failedQuery returns the error of a read that the servers refuse, with the
 // headers that it has.
 func (q *request) failedQuery(r *query, err error) error {
-	if q.v == release.V1_21_4 && r.target == filter.ServiceEntry {
+	if r.bare || q.v == release.V1_21_4 && r.target == filter.ServiceEntry {
 		return err
 	}
 	return q.failed(err)
@@ -189,15 +204,34 @@ func (q *request) block(o readOptions, e *evaluation, streaming bool) (uint64, e
 		return seen, nil
 	}
 	var err error
+	waitsFor, wasAbsent, isLost := o.index, false, false
 	e.isOver, err = q.wait(length, func() bool {
+		if isLost = q.a.Leaderless && o.needsLeader(streaming); isLost {
+			return false
+		}
 		seen = index()
-		blocked := max(seen, 1) <= o.index && q.tokenExists()
+		if q.v == release.V1_21_4 && e.absent != nil && e.absent() {
+			if wasAbsent {
+				waitsFor = max(seen, 1)
+			}
+			wasAbsent = true
+		}
+		blocked := max(seen, 1) <= waitsFor && q.tokenExists()
 		if blocked && e.keepsLast {
 			e.run(q)
 		}
 		return blocked
-	}, keys)
+	}, func() []string { return append(keys(), state.LeaderKey) })
+	if isLost {
+		err = errNoLeader
+	}
 	return seen, err
+}
+
+// needsLeader reports whether only the leader serves a read: unless it is stale or served
+// by the streaming backend, which every server has.
+func (o readOptions) needsLeader(streaming bool) bool {
+	return o.consistency != "stale" && !streaming
 }
 
 // tokenExists reports whether the request's token has not been deleted.

@@ -46,6 +46,12 @@ type answer struct {
 	body   any
 }
 
+// nothingFound is a response without a body that has the headers of a read.
+type nothingFound struct{}
+
+// rawValue is a response that is the value of a key.
+type rawValue []byte
+
 // errGone means that nobody is there to get a response any more.
 var errGone = errors.New("the client or the agent has gone")
 
@@ -72,9 +78,9 @@ func (q *request) serve(rt *Route) {
 	if !q.parseQuery() {
 		return
 	}
-	switch q.r.Method {
-	case rt.Method:
-	case http.MethodOptions:
+	switch {
+	case slices.Contains(strings.Split(rt.Method, ","), q.r.Method):
+	case q.r.Method == http.MethodOptions:
 		if rt.Method != "" {
 			h.Set("Allow", "OPTIONS,"+rt.Method)
 			q.write(nil, nil)
@@ -120,6 +126,15 @@ func (q *request) parseQuery() bool {
 	return true
 }
 
+// sizedBody returns the body if its length was announced. Some handlers of the agent do
+// not look at another one, which was sent in chunks.
+func (q *request) sizedBody() []byte {
+	if q.r.ContentLength > 0 {
+		return q.body
+	}
+	return nil
+}
+
 // locked runs a handler with the agent's lock held, unless the agent has ended
 // that the request was sent to.
 func (q *request) locked(answer handler) (any, error) {
@@ -142,11 +157,34 @@ func (q *request) unlocked(f func()) {
 	f()
 }
 
+// forward returns why the agent cannot pass a request on to the servers of a datacenter.
+// Any of them can serve one that is stale, else it has to be the leader.
+func (q *request) forward(dc string, stale bool) error {
+	if err := q.checkDatacenter(dc); err != nil {
+		return err
+	}
+	if q.a.Leaderless && !stale && !q.seeding {
+		return errNoLeader
+	}
+	return nil
+}
+
+// errNoLeader is what agents report that have noticed it.
+var errNoLeader = errors.New("No cluster leader")
+
+// checkDatacenter returns the refusal of a datacenter that there is not.
+func (q *request) checkDatacenter(dc string) error {
+	if dc != "" && dc != q.config.Datacenter {
+		return errors.New("No path to datacenter")
+	}
+	return nil
+}
+
 // write writes what a handler returned.
 func (q *request) write(v any, err error) {
 	var he *refusal.Error
 	switch {
-	case errors.Is(err, errGone), errors.Is(err, filter.ErrBreaksAgent), errors.Is(err, definition.ErrNullCheck):
+	case errors.Is(err, errGone), errors.Is(err, filter.ErrBreaksAgent), errors.Is(err, definition.ErrNullCheck), errors.Is(err, definition.ErrNullOp):
 		panic(http.ErrAbortHandler)
 	case errors.As(err, &he):
 		q.send(he.Status, "text/plain; charset=utf-8", []byte(he.Text))
@@ -163,8 +201,19 @@ func (q *request) write(v any, err error) {
 }
 
 func (q *request) writeAnswer(v any) {
-	a, ok := v.(*answer)
-	if !ok {
+	var a *answer
+	switch v := v.(type) {
+	case nothingFound:
+		q.w.WriteHeader(http.StatusNotFound)
+		return
+	case rawValue:
+		q.w.Header().Set("X-Content-Type-Options", "nosniff")
+		q.w.Header().Set("Content-Security-Policy", "sandbox")
+		q.send(http.StatusOK, "text/plain", v)
+		return
+	case *answer:
+		a = v
+	default:
 		a = &answer{body: v}
 	}
 	if a.status == 0 {

@@ -75,12 +75,26 @@ var Routes = []Route{
 	{"GET", "/v1/catalog/node-services/", catalogNodeServices, release.V1_8_7},
 	{"GET", "/v1/catalog/gateway-services/", catalogGatewayServices, release.V1_8_7},
 
+	{"PUT", "/v1/event/fire/", fireEvent, release.V1_8_7},
+	{"GET", "/v1/event/list", listEvents, release.V1_8_7},
+
 	{"GET", "/v1/health/node/", healthNode, release.V1_8_7},
 	{"GET", "/v1/health/checks/", healthChecks, release.V1_8_7},
 	{"GET", "/v1/health/service/", healthService, release.V1_8_7},
 	{"GET", "/v1/health/connect/", healthConnect, release.V1_8_7},
 	{"GET", "/v1/health/ingress/", healthIngress, release.V1_8_7},
 	{"GET", "/v1/health/state/", healthState, release.V1_8_7},
+
+	{"GET,PUT,DELETE", "/v1/kv/", kv, release.V1_8_7},
+
+	{"PUT", "/v1/session/create", createSession, release.V1_8_7},
+	{"PUT", "/v1/session/destroy/", destroySession, release.V1_8_7},
+	{"GET", "/v1/session/info/", sessionInfo, release.V1_8_7},
+	{"GET", "/v1/session/list", listSessions, release.V1_8_7},
+	{"GET", "/v1/session/node/", nodeSessions, release.V1_8_7},
+	{"PUT", "/v1/session/renew/", renewSession, release.V1_8_7},
+
+	{"PUT", "/v1/txn", txn, release.V1_8_7},
 
 	{"GET", "/v1/status/leader", statusLeader, release.V1_8_7},
 	{"GET", "/v1/status/peers", statusPeers, release.V1_8_7},
@@ -99,20 +113,16 @@ var Routes = []Route{
 	{"", "/v1/connect/", notModelled, release.V1_8_7},
 	{"", "/v1/coordinate/", notModelled, release.V1_8_7},
 	{"", "/v1/discovery-chain/", notModelled, release.V1_8_7},
-	{"", "/v1/event/", notModelled, release.V1_8_7},
 	{"", "/v1/exported-services", notModelled, release.V1_21_4},
 	{"", "/v1/imported-services", notModelled, release.V1_21_4},
 	{"", "/v1/internal/", notModelled, release.V1_8_7},
-	{"", "/v1/kv/", notModelled, release.V1_8_7},
 	{"", "/v1/operator/", notModelled, release.V1_8_7},
 	{"", "/v1/peering", notModelled, release.V1_21_4},
 	{"", "/v1/peering/", notModelled, release.V1_21_4},
 	{"", "/v1/peerings", notModelled, release.V1_21_4},
 	{"", "/v1/query", notModelled, release.V1_8_7},
 	{"", "/v1/query/", notModelled, release.V1_8_7},
-	{"", "/v1/session/", notModelled, release.V1_8_7},
 	{"", "/v1/snapshot", notModelled, release.V1_8_7},
-	{"", "/v1/txn", notModelled, release.V1_8_7},
 }
 
 // notModelled responds for the endpoints of an agent that the fake has not.

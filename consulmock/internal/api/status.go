@@ -1,14 +1,14 @@
 package api
 
 import (
-	"net/http"
-
 	"github.com/lictor-go/consul/consulmock/internal/agent"
-	"github.com/lictor-go/consul/consulmock/internal/refusal"
 )
 
 // statusLeader serves GET /v1/status/leader.
 func statusLeader(q *request) (any, error) {
+	if q.a.Leaderless {
+		return q.status("")
+	}
 	return q.status(agent.ServerAddress)
 }
 
@@ -21,8 +21,8 @@ func (q *request) status(v any) (any, error) {
 	if _, err := q.readOptions(); err != nil {
 		return nil, err
 	}
-	if dc := q.query.Get("dc"); dc != "" && dc != q.config.Datacenter {
-		return nil, refusal.New(http.StatusInternalServerError, "No path to datacenter")
+	if err := q.checkDatacenter(q.query.Get("dc")); err != nil {
+		return nil, err
 	}
 	return v, nil
 }

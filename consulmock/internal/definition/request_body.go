@@ -26,6 +26,7 @@ type bodyKind struct {
 	types   map[string]string          // of fields that have types of their own
 	unknown []string                   // fields that 1.8.7 does not know; those of structs with their paths
 	catalog bool                       // it is for the servers, who tell what Enterprise has
+	loose   bool                       // fields that are not known are ignored
 }
 
 // The bodies that are read here, and the parts of service definitions that agents
@@ -132,6 +133,8 @@ var structNames = map[string]string{
 	"Locality":           "Locality",
 	"catalogServiceBody": "NodeService",
 	"catalogCheckBody":   "HealthCheck",
+
+	"SessionServiceCheck": "ServiceCheck",
 }
 
 // typeNames puts the types of this program in the agent's words.
@@ -141,6 +144,7 @@ var typeNames = strings.NewReplacer(
 	"definition.catalogCheckBody", "structs.HealthCheck",
 	"definition.catalogServiceBody", "structs.NodeService",
 	"consul.AgentWeights", "structs.Weights",
+	"state.SessionServiceCheck", "structs.ServiceCheck",
 	"definition.", "structs.",
 	"state.", "structs.",
 	"consul.", "structs.",
@@ -151,7 +155,7 @@ func both(s string) map[release.Version]string {
 }
 
 // Decode reads the first JSON value of a request's body. Fields that v has
-// not are refused, as are those that the agent's version does not know.
+// not are refused unless the kind is loose, as are those that the agent's version does not know.
 func (k *bodyKind) Decode(ver release.Version, body []byte, v any) error {
 	if err := k.read(ver, body, v); err != nil {
 		return refusal.BadRequest("Request decode failed: %v", err)
@@ -164,7 +168,9 @@ func (k *bodyKind) read(ver release.Version, data []byte, v any) error {
 		data = k.markNew(data)
 	}
 	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
+	if !k.loose {
+		dec.DisallowUnknownFields()
+	}
 	err := dec.Decode(v)
 	var wrong *json.UnmarshalTypeError
 	var nested *nestedTypeError

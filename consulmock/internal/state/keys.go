@@ -7,6 +7,7 @@ const (
 	NodesTable       = "nodes"
 	ServicesTable    = "services"
 	ChecksTable      = "checks"
+	SessionsTable    = "sessions"
 	lastDeletion     = "service_last_extinction" // of the last instance of some service
 	lastNodeDeletion = "node_last_extinction"
 )
@@ -26,6 +27,12 @@ func NodeRecordKey(name string) string { return "node record " + strings.ToLower
 
 // MeshKey is the key of a service of the mesh.
 func MeshKey(name string) string { return "connect." + strings.ToLower(name) }
+
+// SessionKey is the key of waiters for the end of a session.
+func SessionKey(id string) string { return "session " + strings.ToLower(id) }
+
+// LeaderKey is the key of waiters for the loss of the leader.
+const LeaderKey = "leader"
 
 // ACLKey is the key of waiters for changes of tokens.
 const ACLKey = "acl"

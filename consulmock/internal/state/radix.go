@@ -114,6 +114,8 @@ const (
 	ChecksByState   = "checks by state"
 	ChecksByOwner   = "checks by node, and whether they are of a service"
 	ChecksByID      = "checks by node and service" // and only those of services
+	sessionsByID    = "sessions by ID"
+	SessionsByNode  = "sessions by node"
 )
 
 // recordKey joins the parts of a key in one of the indexes, without regard to case.
@@ -169,9 +171,17 @@ func RecordWatch(index string, parts ...string) string {
 	return index + "\x00" + recordKey(parts...)
 }
 
-// treeRoot is what all keys begin with in the trees of 1.21.4: the name of a peer,
-// which is nobody's.
+// treeRoot is what all keys begin with in the trees of the catalog of 1.21.4: the
+// name of a peer, which is nobody's.
 const treeRoot = "~\x00"
+
+// treeRootOf returns what all keys of an index begin with.
+func (st *Store) treeRootOf(index string) string {
+	if st.Version == release.V1_8_7 || index == keysByName || index == sessionsByID || index == SessionsByNode {
+		return ""
+	}
+	return treeRoot
+}
 
 // recordChanged wakes those who wait for a record, as it was or as it is. The keys
 // are those before and after; nil stands for none.
@@ -192,10 +202,7 @@ func (st *Store) keyChanged(index, key string, what recordChange) {
 		x = &recordIndex{}
 		st.records[index] = x
 	}
-	root := ""
-	if st.Version == release.V1_21_4 {
-		root = treeRoot
-	}
+	root := st.treeRootOf(index)
 	var prefixes []string
 	for prefix := range st.recordWaiters[index] {
 		if prefix != "" {

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/lictor-go/consul/consulmock/internal/release"
 )
@@ -24,7 +25,14 @@ type Store struct {
 	ByName  map[string]map[*Service]struct{} // by lower-case service name
 	byMesh  map[string]map[*Service]struct{} // by the lower-case name of a service of the mesh
 
+	Sessions     map[string]*Session // by lower-case ID
+	SessionEnded func(*Session)      // is told of every session that has ended
+
 	recordWaiters map[string]map[string]int // how many wait for a prefix in an index
+
+	keys       map[string]*KVPair
+	tombstones map[string]tombstone // of deleted keys, by the name that was deleted
+	lockDelays map[string]time.Time // until when a key cannot be acquired
 
 	virtualIPs map[string]int   // by the name of a service of the mesh
 	views      map[string]*view // of the streaming backend, by key
@@ -61,7 +69,14 @@ func NewStore(v release.Version) *Store {
 		ByName:  make(map[string]map[*Service]struct{}),
 		byMesh:  make(map[string]map[*Service]struct{}),
 
+		Sessions:     make(map[string]*Session),
+		SessionEnded: func(*Session) {},
+
 		recordWaiters: make(map[string]map[string]int),
+
+		keys:       make(map[string]*KVPair),
+		tombstones: make(map[string]tombstone),
+		lockDelays: make(map[string]time.Time),
 
 		virtualIPs: make(map[string]int),
 		views:      make(map[string]*view),

@@ -152,6 +152,9 @@ func (st *Store) EnsureCheck(n *Node, rec CheckRecord) error {
 		rec.ServiceName, rec.ServiceTags = of.Name, of.Tags
 	}
 	rec.Node = n.Node
+	if rec.Status == string(consul.HealthCritical) {
+		defer st.endSessionsOfCheck(n.Node, rec.CheckID)
+	}
 	old := n.Checks[key]
 	var before map[string]string
 	rec.CreateIndex, rec.ModifyIndex = st.Index, st.Index
@@ -197,6 +200,7 @@ func (st *Store) DeleteCheck(n *Node, id string) {
 	}
 	st.touch(ChecksTable)
 	st.recordChanged(c.CheckRecord.keys(), nil)
+	st.endSessionsOfCheck(n.Node, c.CheckID)
 }
 
 // unlink takes a check off a node, and returns the service that it was of.
@@ -240,6 +244,9 @@ func (st *Store) DeleteNode(name string) {
 	}
 	for _, c := range Sorted(n.Checks) {
 		st.DeleteCheck(n, c.CheckID)
+	}
+	for _, s := range st.SessionsOf(n.Node) {
+		st.EndSession(s)
 	}
 	delete(st.Nodes, key)
 	delete(st.Indexes, nodeKey(key))

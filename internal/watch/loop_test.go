@@ -1,4 +1,4 @@
-package discovery
+package watch
 
 import (
 	"cmp"
@@ -35,8 +35,8 @@ func TestPrevious(t *testing.T) {
 	for _, isDirect := range []bool{true, false} {
 		ctx, cancel := context.WithCancel(context.Background())
 		var sent []*consul.Result
-		w := &watcher[string]{isDirect: isDirect, opts: (&WatchOptions{MinInterval: time.Nanosecond, MinBackoff: time.Nanosecond}).withDefaults()}
-		w.query = func(_ context.Context, q *consul.QueryOptions) (string, *consul.QueryMeta, error) {
+		l := &Loop[string]{IsDirect: isDirect, Options: Options{MinInterval: time.Nanosecond, MinBackoff: time.Nanosecond}.WithDefaults()}
+		l.Query = func(_ context.Context, q *consul.QueryOptions) (string, *consul.QueryMeta, error) {
 			if len(sent) == len(responses) {
 				cancel()
 				return "", nil, ctx.Err()
@@ -46,7 +46,7 @@ func TestPrevious(t *testing.T) {
 			return r.content, &consul.QueryMeta{LastIndex: r.index, Result: cmp.Or(r.result, q.Previous)}, r.err
 		}
 		var yields []string
-		for v, err := range w.seq(ctx) {
+		for v, err := range l.Changed(ctx) {
 			yields = append(yields, fmt.Sprint(v, err))
 		}
 		want := []string{"a<nil>", "b<nil>", "boom", "c<nil>"}
@@ -65,7 +65,7 @@ func TestPrevious(t *testing.T) {
 // TestListChanged compares lists of pointers, of which it looks only at what is not
 // the same.
 func TestListChanged(t *testing.T) {
-	changed := contentChanged[[]*consul.Node]()
+	changed := ContentChanges[[]*consul.Node]()
 	a, b := &consul.Node{Node: "a"}, &consul.Node{Node: "b"}
 	for n, step := range []struct {
 		list []*consul.Node

@@ -1,4 +1,4 @@
-package discovery
+package watch
 
 import (
 	"hash/maphash"
@@ -26,10 +26,10 @@ type reference struct {
 	size int // of a slice
 }
 
-// contentChanged returns a function that reports whether a value differs from that
-// of the call before. Of a list of pointers it keeps the pointers, so that it looks
+// ContentChanges returns a function that reports whether the content of a value differs
+// from that of the call before. Of a list of pointers it keeps the pointers, so that it looks
 // only at elements that are not the same ones as before.
-func contentChanged[T any]() func(T) bool {
+func ContentChanges[T any]() func(T) bool {
 	h := newHasher()
 	if t := reflect.TypeFor[T](); t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Pointer {
 		return listChanged[T](h)
@@ -44,7 +44,7 @@ func contentChanged[T any]() func(T) bool {
 	}
 }
 
-// listChanged is contentChanged for a list of pointers.
+// listChanged is ContentChanges for a list of pointers.
 func listChanged[T any](h *hasher) func(T) bool {
 	var last reflect.Value
 	return func(v T) bool {
