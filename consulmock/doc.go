@@ -104,9 +104,9 @@
 // # What it does not model
 //
 // It is one agent, which is a server and its own leader from the first moment
-// on, with one datacenter. There are no other agents to join, no elections, no
-// gossip; [Server.AddMember] adds to the list of members only. Inject a [Fault] to
-// simulate the loss of the leader and other failures.
+// on, with one datacenter. There are no other agents to join and no gossip;
+// [Server.AddMember] adds to the list of members only. [Server.ElectLeader] lets it lose
+// its leader for three seconds. Inject a [Fault] to simulate other failures.
 //
 // Prepared queries, coordinates, snapshots, the operator's endpoints except for the
 // peers of raft, configuration entries, intentions, peering, the certificates of the
