@@ -97,7 +97,7 @@ func (st *Store) SessionsOf(node string) []*Session {
 func (st *Store) CreateSession(s *Session) error {
 	n := st.Node(s.Node)
 	if n == nil {
-		return errors.New("Missing node registration")
+		return errMissingNode
 	}
 	for _, id := range s.CheckIDs() {
 		c := n.Checks[strings.ToLower(id)]
