@@ -32,6 +32,7 @@ type scale struct {
 	figures   string        // the folder that they are written to
 	waits     []int         // instances of the services that are waited on
 	services  []int         // of the catalogs that are read
+	keys      []int         // under the prefixes that are read
 	zipped    []int         // instances of the services that are read with compression
 
 	coldBuilds int // with an empty cache
@@ -61,6 +62,7 @@ var full = scale{
 	figures:   "figures",
 	waits:     []int{1, 100, 1000, 10000},
 	services:  []int{10, 100, 1000, 10000},
+	keys:      []int{10, 100, 1000, 10000},
 	zipped:    []int{10, 100, 1000},
 
 	coldBuilds: 3,
@@ -84,7 +86,7 @@ var parts = []struct {
 	name string
 	run  func(scale) error
 }{
-	{"reads", reads}, {"services", services}, {"wakes", wakes}, {"changes", changes}, {"single", single},
+	{"reads", reads}, {"services", services}, {"wakes", wakes}, {"changes", changes}, {"keys", keys}, {"single", single},
 	{"writes", writes}, {"retained", retained}, {"gzip", gzipped},
 	{"imports", imports}, {"connections", connections}, {"fanout", fanout}, {"limit", limit}, {"fake", fake}, {"latency", latency},
 }
