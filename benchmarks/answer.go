@@ -35,23 +35,6 @@ func ServiceMap(n int) []byte {
 	return data
 }
 
-// Keys returns what an agent answers for the folder of n keys, with a value of 32 bytes
-// each.
-func Keys(n int) []byte {
-	pairs := make([]json.RawMessage, n)
-	for i := range pairs {
-		pairs[i] = fmt.Appendf(nil, pair, i, 20+3*i)
-	}
-	data, err := json.Marshal(pairs)
-	if err != nil {
-		panic(err)
-	}
-	return data
-}
-
-// pair is one key. %[1]d is its number, %[2]d its index.
-const pair = `{"LockIndex":0,"Key":"app/%05[1]d","Flags":8080,"Value":"eyJsaW1pdCI6IDEwMCwgImdyZWV0aW5nIjogImhlbGxvIn0=","CreateIndex":%[2]d,"ModifyIndex":%[2]d}`
-
 // instance is one entry as recorded, with the parts filled in that a service with
 // an address, tags and metadata has. %[1]d is its number, %[2]d and %[3]d are part of its
 // address, %[4]d is its index.

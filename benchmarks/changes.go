@@ -8,7 +8,6 @@ import (
 	"io"
 	"iter"
 	"net/http"
-	"path"
 	"strconv"
 	"sync"
 	"time"
@@ -18,13 +17,12 @@ import (
 	"github.com/lictor-go/consul/discovery"
 )
 
-// Changing is a handler that answers each request with the instances of a service, or
-// with the keys of a folder, of which some are others than in the answer before.
-// Services, and folders, with different names change on their own.
+// Changing is a handler that answers each request with a list, such as the
+// instances of a service, of which some elements are others than in the answer
+// before. Lists with different paths change on their own.
 type Changing struct {
-	body  []byte // of the first answer
-	field string // what comes before the four digits that change
-	each  int    // elements that change from one answer to the next
+	each int // so many change from one answer to the next
+	make func() *changing
 
 	mu    sync.Mutex
 	lists map[string]*changing
@@ -34,7 +32,7 @@ type Changing struct {
 type changing struct {
 	mu     sync.Mutex
 	body   []byte
-	digits []int // where those that change are in it
+	places []int // where four digits of each element are in it
 	index  int
 	next   int // element to change
 }
@@ -42,24 +40,19 @@ type changing struct {
 // NewChanging returns a handler of services with so many instances, of which so
 // many change each time.
 func NewChanging(instances, each int) *Changing {
-	return newChanging(Instances(instances), `},"Port":`, each)
-}
-
-// NewChangingKeys returns a handler of folders with so many keys, of which so many
-// change each time.
-func NewChangingKeys(keys, each int) *Changing { return newChanging(Keys(keys), `"Flags":`, each) }
-
-func newChanging(body []byte, field string, each int) *Changing {
-	return &Changing{body: body, field: field, each: each, lists: make(map[string]*changing)}
+	return &Changing{
+		each: each, lists: make(map[string]*changing),
+		make: func() *changing { return newChanging(Instances(instances), `"Port":`, `8080,"Weights"`) },
+	}
 }
 
 // ServeHTTP answers.
 func (c *Changing) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.mu.Lock()
-	s := c.lists[path.Base(r.URL.Path)]
+	s := c.lists[r.URL.Path]
 	if s == nil {
-		s = c.list()
-		c.lists[path.Base(r.URL.Path)] = s
+		s = c.make()
+		c.lists[r.URL.Path] = s
 	}
 	c.mu.Unlock()
 	s.mu.Lock()
@@ -68,25 +61,26 @@ func (c *Changing) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	Answer{Index: s.index, Body: s.body}.ServeHTTP(w, r)
 }
 
-// list returns a list that has not changed yet.
-func (c *Changing) list() *changing {
-	s := &changing{body: bytes.Clone(c.body), index: 7}
+// newChanging returns a list whose four digits that change stand between before
+// and after, as after has them at first.
+func newChanging(body []byte, before, after string) *changing {
+	s := &changing{body: body, index: 7}
 	for from := 0; ; {
-		i := bytes.Index(s.body[from:], []byte(c.field))
+		i := bytes.Index(s.body[from:], []byte(before+after))
 		if i < 0 {
 			return s
 		}
-		from += i + len(c.field)
-		s.digits = append(s.digits, from)
+		s.places = append(s.places, from+i+len(before))
+		from += i + len(before+after)
 	}
 }
 
 // change gives other digits to some elements, which are spread over the list.
 func (s *changing) change(each int) {
 	s.index++
-	apart := len(s.digits) / each
+	apart := len(s.places) / each
 	for i := range each {
-		at := s.digits[(s.next+i*apart)%len(s.digits)]
+		at := s.places[(s.next+i*apart)%len(s.places)]
 		strconv.AppendInt(s.body[:at], int64(1000+s.index%9000), 10)
 	}
 	s.next += 7 // any number

@@ -22,7 +22,8 @@
 //
 // [Server.AddService], [Server.AddCheck], [Server.AddNode] and
 // [Server.SetCheckStatus] set up the agent's state before a test, or change it
-// during one; [Server.RemoveService] and [Server.RemoveNode] remove things from it.
+// during one, and so does [Server.SetKey] for the key-value store;
+// [Server.RemoveService], [Server.RemoveNode] and [Server.RemoveKey] remove things.
 // They are in effect when they return, wake the queries that wait, and panic if an
 // agent would refuse. To see what the code under test has done, query the agent with
 // [Server.Client], or look at [Server.Requests]. When a test fails, New logs
@@ -74,11 +75,14 @@
 //     Knownleader header that is always false; see [WithStreaming].
 //   - The parameters of reads: passing, tag, node-meta, filter, stale, consistent,
 //     cached, near (which changes no order), dc, pretty.
+//   - The key-value store, with its locks and lock-delays, and transactions. Deleted
+//     keys are remembered for 15 minutes, as servers do: a wait on a prefix depends on
+//     that, and can miss the deletion of a shorter prefix until its time is over.
 //   - Sessions: they end with their TTL, their checks and their node.
 //   - User events: the last 256 of those that are for the agent.
 //   - Access control, if tokens are given; see [Token]. Rules for service, node,
-//     agent, session, event, operator and acl have an effect. Policies and tokens can be made, and
-//     tokens deleted, through /v1/acl/policy and /v1/acl/token.
+//     agent, key, session, event, operator and acl have an effect. Policies and
+//     tokens can be made, and tokens deleted, through /v1/acl/policy and /v1/acl/token.
 //   - What an agent reports of itself: self, host, metrics, members, version, and the
 //     log through monitor. The machine is made up, and so are the numbers.
 //   - How an agent refuses: unknown fields, wrong types, unclean paths, wrong
@@ -100,15 +104,13 @@
 // # What it does not model
 //
 // It is one agent, which is a server and its own leader from the first moment
-// on, with one datacenter. There are no other agents to join, no elections, no
-// gossip; [Server.AddMember] adds to the list of members only. Inject a [Fault] to
-// simulate the loss of the leader and other failures.
+// on, with one datacenter. There are no other agents to join and no gossip;
+// [Server.AddMember] adds to the list of members only. [Server.ElectLeader] lets it lose
+// its leader for three seconds. Inject a [Fault] to simulate other failures.
 //
-// The key-value store, prepared queries, transactions,
-// coordinates, snapshots, the operator's endpoints except for the peers of raft,
-// configuration entries,
-// intentions, peering, the certificates of the mesh, and the rest of the access
-// control respond with 501 and a body that names the fake as the reason.
+// Prepared queries, coordinates, snapshots, the operator's endpoints except for the
+// peers of raft, configuration entries, intentions, peering, the certificates of the
+// mesh, and the rest of the access control respond with 501 and a body that names the fake as the reason.
 // Gateways, DNS, gRPC and TLS do not exist. Script and Docker checks are refused
 // as agents do by default. agent/self has a fraction of an agent's debugging
 // information, and the hashes of policies and tokens are empty.

@@ -12,7 +12,7 @@ func TestNotModelled(t *testing.T) {
 	for _, version := range []string{"1.21.4", "1.8.7"} {
 		s := New(t, WithVersion(version))
 		for _, request := range []string{
-			"GET /v1/query", "POST /v1/query", "GET /v1/query/x/execute", "PUT /v1/txn", "GET /v1/coordinate/nodes",
+			"GET /v1/query", "POST /v1/query", "GET /v1/query/x/execute", "GET /v1/coordinate/nodes",
 			"GET /v1/snapshot", "GET /v1/operator/autopilot/configuration", "GET /v1/config/service-defaults", "PUT /v1/config",
 			"GET /v1/connect/intentions", "GET /v1/connect/ca/roots", "GET /v1/agent/connect/ca/roots", "GET /v1/agent/connect/ca/leaf/x",
 			"POST /v1/agent/connect/authorize", "GET /v1/discovery-chain/x", "GET /v1/internal/ui/services", "GET /v1/acl/tokens",

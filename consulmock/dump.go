@@ -8,8 +8,8 @@ import (
 )
 
 // Dump returns the state of the server as text, for the log of a failing test:
-// the agent's services and checks, the catalog and the keys with their indexes, the requests
-// that wait, and the last ones that have a response.
+// the agent's services and checks, the catalog, the keys and the sessions with their indexes,
+// the requests that wait, and the last ones that have a response.
 func (s *Server) Dump() string {
 	var b strings.Builder
 	s.mu.Lock()
@@ -41,6 +41,10 @@ func (s *Server) Dump() string {
 	for _, p := range a.Store.KeysWith("") {
 		dumpKey(&b, p)
 	}
+	b.WriteString("sessions\n")
+	for _, session := range state.Sorted(a.Store.Sessions) {
+		dumpSession(&b, session)
+	}
 	s.mu.Unlock()
 	s.log.dump(&b)
 	return b.String()
@@ -62,4 +66,12 @@ func dumpKey(b *strings.Builder, p *state.KVPair) {
 		fmt.Fprintf(b, ", held by session %s", p.Session)
 	}
 	b.WriteString("\n")
+}
+
+func dumpSession(b *strings.Builder, s *state.Session) {
+	fmt.Fprintf(b, "  session %s %q on %s", s.ID, s.Name, s.Node)
+	if s.TTL != "" {
+		fmt.Fprintf(b, ", TTL %s", s.TTL)
+	}
+	fmt.Fprintf(b, ", checks %q, %ss its keys (index %d)\n", s.CheckIDs(), s.Behavior, s.ModifyIndex)
 }

@@ -27,6 +27,7 @@ func TestBadOptions(t *testing.T) {
 		"rules of token 2: ":                                                            {WithTokens(secret), WithTokens(Token{SecretID: "x", Rules: "nonsense"})},
 		"token 1 has no SecretID":                                                       {WithTokens(Token{})},
 		"token 2 has the SecretID of one before it":                                     {WithTokens(secret, secret)},
+		"token 2 has the AccessorID of one before it":                                   {WithTokens(Token{SecretID: "a", AccessorID: "x"}, Token{SecretID: "b", AccessorID: "x"})},
 		"option 2 is nil":                                                               {WithNode("a"), nil},
 	} {
 		err := CheckOptions(opts...)

@@ -67,6 +67,8 @@ func TestSeedingPanics(t *testing.T) {
 		"AddNode: Must provide node":                                                       func() { s.AddNode(&consul.CatalogRegistration{}) },
 		`SetCheckStatus: no check "x"`:                                                     func() { s.SetCheckStatus("x", consul.HealthPassing, "") },
 		`SetCheckStatus: status "good": want passing, warning or critical`:                 func() { s.AddService(registration("known")); s.SetCheckStatus("service:known", "good", "") },
+		"AddMember: member without a name":                                                 func() { s.AddMember(consul.AgentMember{}) },
+		"AddMember: node1 is the agent itself":                                             func() { s.AddMember(consul.AgentMember{Name: "node1"}) },
 		"AddService: nil *consul.AgentServiceRegistration":                                 func() { s.AddService(nil) },
 		"AddCheck: nil *consul.AgentCheckRegistration":                                     func() { s.AddCheck(nil) },
 		"AddNode: nil *consul.CatalogRegistration":                                         func() { s.AddNode(nil) },

@@ -9,8 +9,7 @@ import (
 // Token is a token that the server accepts. Rules are in Consul's rule language, HCL
 // or JSON, as in service_prefix "web" { policy = "write" }; empty rules allow
 // nothing. Unlike agents, the server refuses words that it does not know. Rules for
-// keys, sessions, events and queries are accepted, though the server has none of
-// these.
+// queries are accepted, though the server has none.
 type Token struct {
 	SecretID   string // what requests carry
 	AccessorID string // what refusals name; derived from SecretID if empty

@@ -20,7 +20,7 @@ import (
 type cannedAgent struct {
 	Instances int  // of each service
 	Services  int  // if more than 0, all answers are a catalog of so many services
-	Keys      int  // if more than 0, all answers are a folder of so many keys
+	Keys      int  // if more than 0, all answers are so many keys
 	Each      int  // if more than 0, so many instances or keys change from one answer to the next
 	TLS       bool // serve https, and HTTP/2 to clients that want it
 	Waits     bool // let queries with an index wait for a change
@@ -102,17 +102,17 @@ func (a *agent) answer(q agentQuestion) agentCounts {
 
 // handler answers at once, or after the change if the query waits for it.
 func (a *agent) handler() http.Handler {
-	switch {
-	case a.Keys > 0 && a.Each > 0:
+	if a.Keys > 0 && a.Each > 0 {
 		return benchmarks.NewChangingKeys(a.Keys, a.Each)
-	case a.Each > 0:
+	}
+	if a.Each > 0 {
 		return benchmarks.NewChanging(a.Instances, a.Each)
 	}
 	body := benchmarks.Instances(a.Instances)
-	switch {
-	case a.Services > 0:
+	if a.Services > 0 {
 		body = benchmarks.ServiceMap(a.Services)
-	case a.Keys > 0:
+	}
+	if a.Keys > 0 {
 		body = benchmarks.Keys(a.Keys)
 	}
 	before := benchmarks.Answer{Index: 7, Body: body}

@@ -1,41 +1,43 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/lictor-go/consul/benchmarks"
 )
 
-// keys compares ways to see that some keys of a folder have changed, or that none has.
+// keys compares the reading of the keys under a prefix, and ways to see that one of
+// them has changed.
 func keys(s scale) error {
-	show("%s\n", "| keys | `configuration.Watch` | consul/api's loop | bare net/http, and one hash | consul/api : ours | ours : bare "+
-		"| allocations ours, api, bare | KiB allocated ours, api |\n|---|---|---|---|---|---|---|---|")
-	for _, c := range s.keys {
-		err := withAgent(cannedAgent{Keys: c.instances, Each: c.each}, func(rig *benchmarks.Rig) error {
-			ways := rig.NewKeyChanges(c.instances)
-			defer ways.Close()
-			progress("%s", c)
-			r, err := compare(s, benchmarks.Trio{Ours: ways.Watch, API: ways.API, Bare: ways.Floor})
-			if err == nil {
-				row(fmt.Sprintf("change of %s", c), r)
-			}
-			return err
-		})
-		if err != nil {
-			return err
-		}
+	show("%s\n", "| `/v1/kv/app/?recurse`, keys "+header)
+	ofKeys := func(n int) cannedAgent { return cannedAgent{Keys: n} }
+	if err := growth(s, s.keys, ofKeys, (*benchmarks.Rig).KVList); err != nil {
+		return err
 	}
-	const n = 1000
-	return withAgent(cannedAgent{Keys: n}, func(rig *benchmarks.Rig) error {
-		t, err := rig.KeyWake(n)
+	show("%s\n", "\n| keys under a prefix, of which one changes | our loop | `configuration.Watch` | consul/api's loop | bare net/http, and one hash "+
+		"| consul/api's loop : our loop, `configuration.Watch`, bare | allocations | KiB allocated |\n|---|---|---|---|---|---|---|---|")
+	for _, n := range s.keys {
+		all, err := keyChangeCosts(s, n)
 		if err != nil {
 			return err
 		}
-		progress("wait")
-		r, err := compare(s, t)
-		if err == nil {
-			row(fmt.Sprintf("wait that ends without a change of %d", n), r)
-		}
+		loop, watch, theirs, bare := medianCost(all[0]), medianCost(all[1]), medianCost(all[2]), medianCost(all[3])
+		ratio := func(i int) float64 { return median(ratios(times(all[2]), times(all[i]))) }
+		show("| %d | %s | %s | %s | %s | %.1f, %.1f, %.1f | %.0f, %.0f, %.0f, %.0f | %.0f, %.0f, %.0f, %.0f |\n", n,
+			us(loop.time), us(watch.time), us(theirs.time), us(bare.time), ratio(0), ratio(1), ratio(3),
+			loop.allocs, watch.allocs, theirs.allocs, bare.allocs,
+			loop.bytes/1024, watch.bytes/1024, theirs.bytes/1024, bare.bytes/1024)
+	}
+	return nil
+}
+
+// keyChangeCosts returns the costs of our loop, configuration.Watch, consul/api's loop
+// and the bare request, in this order.
+func keyChangeCosts(s scale, n int) (all [][]cost, err error) {
+	err = withAgent(cannedAgent{Keys: n, Each: 1}, func(rig *benchmarks.Rig) error {
+		ways := rig.NewKeyChanges(n)
+		defer ways.Close()
+		progress("1 of %d keys", n)
+		all, err = turns(s, ways.API, ways.Loop, ways.Watch, ways.API, ways.Floor)
 		return err
 	})
+	return all, err
 }

@@ -28,11 +28,11 @@ type scale struct {
 	turn      time.Duration // how long the turn of the slowest takes, about
 	instances []int         // of the services that are read
 	changes   []change      // of the services that change
-	keys      []change      // of the folders that change
 	followed  []int         // services, to count connections
 	figures   string        // the folder that they are written to
 	waits     []int         // instances of the services that are waited on
 	services  []int         // of the catalogs that are read
+	keys      []int         // under the prefixes that are read
 	zipped    []int         // instances of the services that are read with compression
 
 	coldBuilds int // with an empty cache
@@ -58,11 +58,11 @@ var full = scale{
 	turn:      50 * time.Millisecond,
 	instances: []int{1, 10, 100, 1000, 10000},
 	changes:   []change{{100, 1}, {1000, 1}, {10000, 1}, {1000, 10}, {1000, 100}, {1000, 1000}},
-	keys:      []change{{100, 1}, {1000, 1}, {10000, 1}, {1000, 100}},
 	followed:  []int{1, 10, 100, 1000},
 	figures:   "figures",
 	waits:     []int{1, 100, 1000, 10000},
 	services:  []int{10, 100, 1000, 10000},
+	keys:      []int{10, 100, 1000, 10000},
 	zipped:    []int{10, 100, 1000},
 
 	coldBuilds: 3,

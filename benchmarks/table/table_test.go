@@ -17,10 +17,10 @@ var quick = scale{
 	turn:      time.Millisecond,
 	instances: []int{1, 10},
 	changes:   []change{{10, 1}, {10, 10}},
-	keys:      []change{{10, 1}},
 	followed:  []int{1, 10},
 	waits:     []int{1},
 	services:  []int{10},
+	keys:      []int{10},
 	zipped:    []int{10},
 
 	warmBuilds: 1,

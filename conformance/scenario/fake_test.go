@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -29,10 +28,6 @@ var unplayable = map[string]string{
 	"rpc-limit":              "a server and a client; the fake is one agent",
 	"rate-limit":             "the fake does not count requests; a fault gives the answers of one that does",
 }
-
-// awaited are the scenarios of endpoints that the fake does not have yet, up to
-// the first hyphen.
-var awaited = map[string]bool{"event": true, "kv": true, "lock": true, "session": true, "txn": true}
 
 // realTime are the scenarios that are played to the fake in real time, over
 // sockets: it probes servers, or counts connections.
@@ -101,6 +96,8 @@ func fakeOptions(a recording.Agent) []consulmock.Option {
 			}
 		case strings.HasPrefix(c, "limits { kv_max_value_size = 100 txn_max_req_len = 1000"):
 			opts = append(opts, consulmock.WithKeyLimits(100, 1000))
+		case strings.HasPrefix(c, "session_ttl_min = "):
+			opts = append(opts, consulmock.WithSessionTTLMin(time.Second))
 		case strings.HasPrefix(c, "use_streaming_backend"):
 			opts = append(opts, consulmock.WithStreaming(false))
 		case strings.HasPrefix(c, "default_query_time"):
@@ -194,10 +191,6 @@ func playFake(t *testing.T, run *report, rec *recording.Recording) {
 	if why := unplayable[rec.Scenario]; why != "" {
 		run.add(row{scenario: rec.Scenario, note: "not played: " + why})
 		t.Skip(why)
-	}
-	if kind, _, _ := strings.Cut(rec.Scenario, "-"); awaited[kind] && os.Getenv("AWAITED") == "" {
-		run.add(row{scenario: rec.Scenario, note: "not played: the fake does not have it yet"})
-		t.Skip("the fake does not have it yet; AWAITED=1 plays it nevertheless")
 	}
 	var answers map[string]*answer
 	var err error

@@ -21,7 +21,7 @@ func catalogRegister(q *request) (any, error) {
 	if err := definition.CatalogRegisterBody.Decode(q.v, q.body, &r); err != nil {
 		return nil, err
 	}
-	if err := q.checkDatacenter(r.Datacenter); err != nil {
+	if err := q.forward(r.Datacenter, false); err != nil {
 		return nil, err
 	}
 	authz, err := q.authorize()
@@ -124,7 +124,7 @@ func catalogDeregister(q *request) (any, error) {
 	if err := definition.CatalogDeregisterBody.Decode(q.v, q.body, &r); err != nil {
 		return nil, err
 	}
-	if err := q.checkDatacenter(r.Datacenter); err != nil {
+	if err := q.forward(r.Datacenter, false); err != nil {
 		return nil, err
 	}
 	if r.Node == "" {

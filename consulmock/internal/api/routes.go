@@ -94,6 +94,8 @@ var Routes = []Route{
 	{"GET", "/v1/session/node/", nodeSessions, release.V1_8_7},
 	{"PUT", "/v1/session/renew/", renewSession, release.V1_8_7},
 
+	{"PUT", "/v1/txn", txn, release.V1_8_7},
+
 	{"GET", "/v1/status/leader", statusLeader, release.V1_8_7},
 	{"GET", "/v1/status/peers", statusPeers, release.V1_8_7},
 
@@ -121,7 +123,6 @@ var Routes = []Route{
 	{"", "/v1/query", notModelled, release.V1_8_7},
 	{"", "/v1/query/", notModelled, release.V1_8_7},
 	{"", "/v1/snapshot", notModelled, release.V1_8_7},
-	{"", "/v1/txn", notModelled, release.V1_8_7},
 }
 
 // notModelled responds for the endpoints of an agent that the fake has not.

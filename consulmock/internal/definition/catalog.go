@@ -80,10 +80,9 @@ func (r *CatalogRegistration) Validate(v release.Version) error {
 		return errors.New("Must provide node")
 	case r.Address == "" && !r.SkipNodeUpdate:
 		return errors.New("Must provide address if SkipNodeUpdate is not set")
-	case r.ID != "" && len(r.ID) != 36:
-		return errors.New("Bad node ID: uuid string is wrong length")
-	case r.ID != "" && !uuidForm.MatchString(r.ID):
-		return errors.New("Bad node ID: uuid is improperly formatted")
+	}
+	if err := validateNodeID(r.ID); err != nil {
+		return err
 	}
 	if s := r.Service; s != nil {
 		d := Service{Kind: s.Kind, Port: s.Port, SocketPath: s.SocketPath, Proxy: s.Proxy, Connect: s.Connect, Locality: s.Locality}
@@ -93,14 +92,8 @@ func (r *CatalogRegistration) Validate(v release.Version) error {
 		if s.ID == "" {
 			s.ID = s.Service
 		}
-		switch {
-		case s.Service != "":
-		case v == release.V1_21_4 && s.ID != "":
-			return errors.New("Must provide service name (Service.Service) when service ID is provided")
-		case v == release.V1_21_4:
-			return errors.New("Must provide service name (Service.Service)")
-		case s.ID != "":
-			return errors.New("Must provide service name with ID")
+		if err := validateServiceName(v, s.ID, s.Service); err != nil {
+			return err
 		}
 		if isAnyAddress(s.Address) {
 			return errors.New("Invalid service address")
@@ -126,6 +119,32 @@ func (r *CatalogRegistration) Validate(v release.Version) error {
 	return nil
 }
 
+// validateNodeID returns why the ID of a node, which may be empty, is refused.
+func validateNodeID(id string) error {
+	switch {
+	case id == "" || uuidForm.MatchString(id):
+		return nil
+	case len(id) != 36:
+		return errors.New("Bad node ID: uuid string is wrong length")
+	}
+	return errors.New("Bad node ID: uuid is improperly formatted")
+}
+
+// validateServiceName returns why a service of the catalog is refused that has no
+// name.
+func validateServiceName(v release.Version, id, name string) error {
+	switch {
+	case name != "":
+	case v == release.V1_21_4 && id != "":
+		return errors.New("Must provide service name (Service.Service) when service ID is provided")
+	case v == release.V1_21_4:
+		return errors.New("Must provide service name (Service.Service)")
+	case id != "":
+		return errors.New("Must provide service name with ID")
+	}
+	return nil
+}
+
 // Record returns the service that the catalog then holds.
 func (s *catalogServiceBody) Record() state.ServiceRecord {
 	rec := state.ServiceRecord{
@@ -133,7 +152,7 @@ func (s *catalogServiceBody) Record() state.ServiceRecord {
 		TaggedAddresses: s.TaggedAddresses, Meta: s.Meta, Port: s.Port, Weights: state.DefaultWeights,
 		EnableTagOverride: s.EnableTagOverride, Locality: s.Locality,
 	}
-	if s.Weights != nil {
+	if s.Weights != nil && validateWeights(*s.Weights) == nil {
 		rec.Weights = *s.Weights
 	}
 	if s.Proxy != nil {

@@ -1,7 +1,6 @@
 package definition
 
 import (
-	"encoding/json"
 	"errors"
 	"time"
 
@@ -185,23 +184,6 @@ func IsStatus(s string) bool {
 func (c *ServiceCheck) UnmarshalJSON(data []byte) error {
 	type plain ServiceCheck
 	return nestedCheckBody.decodeNested("Check", data, (*plain)(c), true)
-}
-
-// refuseNewChecks refuses the fields that checks do not have in 1.8.7.
-func refuseNewChecks(body []byte) error {
-	var d struct {
-		Check  json.RawMessage
-		Checks []json.RawMessage
-	}
-	if json.Unmarshal(body, &d) != nil {
-		return nil // what follows the definition is of no interest
-	}
-	for _, c := range append(d.Checks, d.Check) {
-		if err := CheckBody.refuseNew(c); len(c) > 0 && err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func validateChecks(checks []*ServiceCheck, v release.Version, prefix string) error {

@@ -33,8 +33,8 @@ type SessionServiceCheck struct {
 	Namespace string
 }
 
-// checkIDs returns the IDs of all checks that the session depends on.
-func (s *Session) checkIDs() []string {
+// CheckIDs returns the IDs of all checks that the session depends on.
+func (s *Session) CheckIDs() []string {
 	ids := slices.Concat(s.NodeChecks, s.Checks)
 	for _, c := range s.ServiceChecks {
 		ids = append(ids, c.ID)
@@ -97,9 +97,9 @@ func (st *Store) SessionsOf(node string) []*Session {
 func (st *Store) CreateSession(s *Session) error {
 	n := st.Node(s.Node)
 	if n == nil {
-		return errors.New("Missing node registration")
+		return errMissingNode
 	}
-	for _, id := range s.checkIDs() {
+	for _, id := range s.CheckIDs() {
 		c := n.Checks[strings.ToLower(id)]
 		switch {
 		case id == "" && st.Version == release.V1_21_4:
@@ -130,7 +130,7 @@ func (st *Store) EndSession(s *Session) {
 // endSessionsOfCheck ends the sessions that depend on a check of a node.
 func (st *Store) endSessionsOfCheck(node, checkID string) {
 	for _, s := range st.SessionsOf(node) {
-		if slices.ContainsFunc(s.checkIDs(), func(id string) bool { return strings.EqualFold(id, checkID) }) {
+		if slices.ContainsFunc(s.CheckIDs(), func(id string) bool { return strings.EqualFold(id, checkID) }) {
 			st.EndSession(s)
 		}
 	}
