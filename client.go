@@ -39,6 +39,7 @@ type settings struct {
 	basicAuth *url.Userinfo
 	waitTime  time.Duration
 	maxBytes  int64
+	spare     spareBuffer
 }
 
 // NewClient returns a client for the agent that cfg describes. It reads the

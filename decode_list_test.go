@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -52,40 +53,54 @@ func edit(texts []string, op, at int, element string) []string {
 }
 
 // FuzzResult decodes a sequence of responses, each of which is the one before with
-// one change, or has more or other blanks in it.
+// one change, or has more or other blanks in it. They are short and few, and of one
+// type at a time, so that a second has thousands of sequences.
 func FuzzResult(f *testing.F) {
-	for seed := range uint64(8) {
+	for seed := range uint64(16) {
 		r := rand.New(rand.NewPCG(seed, 0))
-		edits := make([]byte, 60)
+		edits := make([]byte, maxEdits)
 		for i := range edits {
 			edits[i] = byte(r.Uint32())
 		}
-		f.Add(edits, `{"Node":{"Node":"n"},"Checks":[{"Status":"passing"}]}`)
+		f.Add(uint8(seed), edits, `{"Node":{"Node":"n"}}`)
 	}
-	f.Add([]byte{0, 0, 0, 0, 1, 1, 2, 0, 0}, `{"Node":1}`)
-	f.Fuzz(func(t *testing.T, edits []byte, odd string) {
-		pool := []string{odd, `null`, `{}`, ` {"NODE" : {"node":"n"}, "checks":[] } `, `{"Node":null}`}
-		for i := range 8 {
-			tags := strings.Repeat(`"t",`, i)
-			pool = append(pool, fmt.Sprintf(`{"Node":{"Node":"n%d","Meta":{"k":"v"}},"ID":"i","ServiceTags":[%s"u"],"Meta":{"a":"%d"},`+
-				`"Service":{"ID":"s%d","Tags":[%s"u"],"Proxy":{"Mode":""}},"Checks":[{"Status":"passing"}]}`, i/2, tags, i, i, tags))
-		}
-		if len(edits) > 120 {
-			edits = edits[:120]
+	f.Add(uint8(0), []byte{0, 0, 0, 0, 1, 1, 2, 0, 0}, `{"Node":1}`)
+	f.Add(uint8(4), []byte{0, 0, 0, 0, 1, 4, 2, 0, 4, 3, 1, 0}, `{"Key":"k","Value":"dg==","ModifyIndex":7}`)
+	f.Fuzz(func(t *testing.T, kind uint8, edits []byte, odd string) {
+		check := []func(data []byte, previous **Result){
+			func(data []byte, previous **Result) { checkNext[[]*ServiceEntry](t, data, previous) },
+			func(data []byte, previous **Result) { checkNext[HealthChecks](t, data, previous) },
+			func(data []byte, previous **Result) { checkNext[[]*CatalogService](t, data, previous) },
+			func(data []byte, previous **Result) { checkNext[[]*Node](t, data, previous) },
+			func(data []byte, previous **Result) { checkNext[[]*KVPair](t, data, previous) },
+		}[kind%5]
+		pool := append([]string{odd}, editPool()...)
+		if len(edits) > maxEdits {
+			edits = edits[:maxEdits]
 		}
 		var texts []string
-		var entries, checks, services, nodes *Result
+		var result *Result
 		for ; len(edits) >= 3; edits = edits[3:] {
-			element := pool[int(edits[2])%len(pool)]
-			texts = edit(texts, int(edits[0])%4, int(edits[1]), element)
-			data := []byte("[" + strings.Join(texts, ",") + strings.Repeat(" ", int(edits[0]>>7)) + "]")
-			checkNext[[]*ServiceEntry](t, data, &entries)
-			checkNext[HealthChecks](t, data, &checks)
-			checkNext[[]*CatalogService](t, data, &services)
-			checkNext[[]*Node](t, data, &nodes)
+			texts = edit(texts, int(edits[0])%4, int(edits[1]), pool[int(edits[2])%len(pool)])
+			check([]byte("["+strings.Join(texts, ",")+strings.Repeat(" ", int(edits[0]>>7))+"]"), &result)
 		}
 	})
 }
+
+// maxEdits is the number of bytes that describe a sequence, three for each change.
+const maxEdits = 36
+
+// editPool returns elements that are in the sequences.
+var editPool = sync.OnceValue(func() []string {
+	pool := []string{`null`, `{}`, ` {"NODE" : {"node":"n"}, "checks":[] } `, `{"Node":null}`}
+	for i := range 4 {
+		tags := strings.Repeat(`"t",`, i)
+		pool = append(pool, fmt.Sprintf(`{"Key":"k%d","Value":"%s","Session":"s%d","ModifyIndex":%d}`, i/2, []string{"", "djE=", "djI="}[i%3], i%2, i))
+		pool = append(pool, fmt.Sprintf(`{"Node":{"Node":"n%d","Meta":{"k":"v"}},"ID":"i","ServiceTags":[%s"u"],"Meta":{"a":"%d"},`+
+			`"Service":{"ID":"s%d","Tags":[%s"u"],"Proxy":{"Mode":""}},"Checks":[{"Status":"passing"}]}`, i/2, tags, i, i, tags))
+	}
+	return pool
+})
 
 // TestResultSharesElements follows a list in which one thing changes at a time, and
 // counts the elements that are not those from before.

@@ -27,22 +27,27 @@ type decoder struct {
 	again    []byte // the last name in another spelling
 	path     []int  // where the names start whose values are being read
 
-	element   int         // the number of the list's element that is being read
-	recent    [256]recent // the last string with each hash
-	common    [256]string // strings of several elements, by hash
-	texts     strings.Builder
-	textStart int // where the element's texts start in it
-	lists     []string
-	lastList  []string
-	lastRaw   json.RawMessage
+	element  int // the number of the list's element that is being read
+	seen     *seenTexts
+	texts    strings.Builder
+	textSize int // of the element's texts in blocks, so far
+	textRoom int // what the next element is expected to need
+	lists    []string
+	lastRaw  json.RawMessage
+
+	lastList   []string
+	lastListIn int // the element in which it was new, or common
 
 	checks []HealthCheck // room for those of the instance
 }
 
-// recent is a string and the element in which it was new.
-type recent struct {
-	text    string
-	element int
+// seenTexts are strings that may come again, by hash.
+type seenTexts struct {
+	recent [256]struct {
+		text    string
+		element int // in which it was new
+	}
+	common [256]string // those of several elements
 }
 
 const (
@@ -52,6 +57,7 @@ const (
 	maxDepth = 10000 // of encoding/json
 
 	unnamed = -1 // in decoder.path: no name has been read yet
+	common  = 0  // in decoder.lastListIn: several elements have it; they are counted from 1 on
 )
 
 // block returns the size of a block, which is smaller for short responses.
@@ -60,14 +66,16 @@ func (d *decoder) block(size int) int {
 }
 
 // newElement begins another element of the list that is all of a response. What is
-// left of a block is not used if the element before would not have fit into it, so
-// that an element keeps one block alive and not two.
+// left of a block is not used if the element would probably not fit into it, so that
+// an element keeps one block alive and not two. How much elements need varies, as
+// some of their strings are those of earlier ones.
 func (d *decoder) newElement() {
 	d.element++
-	if used := d.texts.Len() - d.textStart; d.texts.Cap()-d.texts.Len() < used {
+	d.textRoom = max(d.textSize, d.textRoom-d.textRoom/8)
+	d.textSize = 0
+	if d.texts.Cap()-d.texts.Len() < d.textRoom {
 		d.texts = strings.Builder{}
 	}
-	d.textStart = d.texts.Len()
 }
 
 // decodeError is what was found in a response in place of what was expected.

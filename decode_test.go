@@ -150,6 +150,42 @@ func FuzzDecodeShapes(f *testing.F) {
 	})
 }
 
+// FuzzSessions decodes lists of sessions. Whatever an agent returns, its parts can be
+// told apart, it is encoded as a session that is decoded as the same, and creates the
+// same.
+func FuzzSessions(f *testing.F) {
+	for _, name := range []string{"sessions.json", "session-checks.json"} {
+		f.Add(answers(f)[name])
+	}
+	f.Add([]byte(`[null,{},{"TTL":"0","LockDelay":-1000000000000000000,"NodeChecks":null,"Checks":["x"]}]`))
+	f.Add([]byte(`[{"TTL":5,"LockDelay":"1s","ServiceChecks":[{"ID":"a","Namespace":"n"}],"LockDelay":0,"ttl":"-1h"}]`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var list []*SessionEntry
+		if decode(data, "", &list) != nil {
+			return
+		}
+		for _, e := range list {
+			if e == nil {
+				continue
+			}
+			if e.NodeChecks == nil || e.LockDelay == 0 {
+				t.Fatalf("%s has a field that means a default: %+v", data, e)
+			}
+			encoded, err := json.Marshal(e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var again SessionEntry
+			if err := json.Unmarshal(encoded, &again); err != nil {
+				t.Fatalf("%s: %v", encoded, err)
+			}
+			if got, want := show(again)+show(again.definition()), show(e)+show(e.definition()); got != want {
+				t.Fatalf("%s is decoded as\n%s\nwant\n%s", encoded, got, want)
+			}
+		}
+	})
+}
+
 // shaper writes random JSON.
 type shaper struct{ *rand.Rand }
 
@@ -383,30 +419,80 @@ func TestElementsShareSlices(t *testing.T) {
 	}
 }
 
-// TestDecodeKeepsLittle keeps one of many instances.
+// fleet returns n instances that have what those of a fleet have: tags, metadata and
+// addresses. Their tags differ if that is wanted.
+func fleet(t testing.TB, n int, differ bool) []byte {
+	t.Helper()
+	var all []json.RawMessage
+	if err := json.Unmarshal(instances(t, n), &all); err != nil {
+		t.Fatal(err)
+	}
+	for i, one := range all {
+		address, zone := fmt.Sprintf("10.0.%d.%d", i/250, i%250), 0
+		if differ {
+			zone = i
+		}
+		tags := fmt.Sprintf(`["primary","v1.2.3","zone-%d"]`, zone)
+		all[i] = json.RawMessage(strings.NewReplacer(
+			`127.0.0.1`, address, `"Address":"",`, fmt.Sprintf(`"Address":%q,"TaggedAddresses":{"lan_ipv4":{"Address":%[1]q,"Port":80},`+
+				`"wan_ipv4":{"Address":%[1]q,"Port":80}},`, address),
+			`9faaf3a05155`, fmt.Sprintf("%012d", i), `"Tags":[]`, `"Tags":`+tags, `"Meta":null`, fmt.Sprintf(`"Meta":{"zone":"zone-%d"}`, zone),
+			`"ServiceName":"web","ServiceTags":[]`, `"ServiceName":"web","ServiceTags":`+tags,
+			`"Output":""`, fmt.Sprintf(`"Output":"HTTP GET http://%s:8080/health: 200 OK Output: ok"`, address),
+		).Replace(string(one)))
+	}
+	data, err := json.Marshal(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// TestDecodeKeepsLittle keeps one of many instances, at many places.
 func TestDecodeKeepsLittle(t *testing.T) {
-	const n = 2000
-	data := instances(t, n)
-	heap := func() uint64 {
+	const n, limit = 1000, 4 << 10
+	heap := func() int64 {
 		var m runtime.MemStats
 		runtime.GC()
 		runtime.GC()
 		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
+		return int64(m.HeapAlloc)
 	}
-	before := heap()
-	var entries []*ServiceEntry
-	if err := decode(data, "", &entries); err != nil || len(entries) != n {
-		t.Fatalf("got %d entries, %v", len(entries), err)
+	for name, data := range map[string][]byte{
+		"without tags": instances(t, n), "with the same tags": fleet(t, n, false), "with tags of their own": fleet(t, n, true),
+	} {
+		// keeps returns what the instance at the place keeps in memory.
+		keeps := func(place int) int64 {
+			before := heap()
+			var entries []*ServiceEntry
+			if err := decode(data, "", &entries); err != nil || len(entries) != n {
+				t.Fatalf("got %d entries, %v", len(entries), err)
+			}
+			kept := entries[place]
+			entries = nil
+			after := heap()
+			runtime.KeepAlive(kept)
+			return after - before
+		}
+		var most int64
+		for place := 0; place < n; place++ {
+			if place >= 40 && place%97 > 1 {
+				continue
+			}
+			part := keeps(place)
+			if part > limit { // unless something else has used memory meanwhile
+				part = min(part, keeps(place), keeps(place))
+			}
+			most = max(most, part)
+			if part > limit {
+				t.Errorf("%s: instance %d keeps %d bytes alive; want at most %d", name, place, part, limit)
+			}
+		}
+		allocations := testing.AllocsPerRun(1, func() { decode(data, "", new([]*ServiceEntry)) }) / n
+		t.Logf("%s: one instance of %d bytes keeps up to %d; %.2f allocations each", name, len(data)/n, most, allocations)
+		if allocations > 10 {
+			t.Errorf("%s: %.2f allocations an instance; want at most 10", name, allocations)
+		}
+		runtime.KeepAlive(data)
 	}
-	whole := heap() - before
-	kept := entries[n/2]
-	entries = nil
-	part := int64(heap() - before)
-	t.Logf("%d bytes of JSON; %d bytes for all instances, %d for one", len(data), whole, part)
-	if limit := int64(4 << 10); part > limit {
-		t.Errorf("one instance keeps %d bytes alive; want at most %d", part, limit)
-	}
-	runtime.KeepAlive(kept)
-	runtime.KeepAlive(data)
 }

@@ -142,29 +142,33 @@ func (d *decoder) keep(b []byte) string {
 		return ""
 	}
 	hash := byte(len(b)) + b[0]*5 + b[len(b)/2]*17 + b[len(b)-1]*67
-	common, recent := &d.common[hash], &d.recent[hash]
-	if *common == string(b) {
-		return *common
+	if d.seen == nil {
+		d.seen = new(seenTexts)
+	}
+	shared, recent := &d.seen.common[hash], &d.seen.recent[hash]
+	if *shared == string(b) {
+		return *shared
 	}
 	if recent.text == string(b) {
 		if recent.element == d.element {
 			return recent.text
 		}
-		if *common == "" {
-			*common = string(b)
-			return *common
+		if *shared == "" {
+			*shared = string(b)
+			return *shared
 		}
 	}
 	if len(b) > textBlock/4 {
 		return string(b)
 	}
 	if d.texts.Cap()-d.texts.Len() < len(b) {
-		d.texts = strings.Builder{}
+		// A block of lists keeps the texts of all of them alive, so it must not go on.
+		d.texts, d.lists = strings.Builder{}, nil
 		d.texts.Grow(max(d.block(textBlock), len(b)))
-		d.textStart = 0
 	}
 	start := d.texts.Len()
 	d.texts.Write(b)
+	d.textSize += len(b)
 	recent.text, recent.element = d.texts.String()[start:], d.element
 	return recent.text
 }
@@ -375,14 +379,24 @@ func (d *decoder) strings(p *[]string) {
 	}
 	*p = d.lists[:0]
 	list(d, p, (*decoder).text)
-	if n := len(*p); n > 0 && slices.Equal(*p, d.lastList) {
+	n := len(*p)
+	switch {
+	case n == 0:
+		return
+	case slices.Equal(*p, d.lastList):
+		if in := d.lastListIn; in != common && in != d.element {
+			// What several elements have must not keep a block of one of them alive.
+			d.lastList, d.lastListIn = append(make([]string, 0, n), *p...), common
+		}
 		*p = d.lastList
-	} else if n <= len(d.lists) {
-		*p, d.lists = (*p)[:n:n], d.lists[n:]
-		d.lastList = *p
-	} else {
-		d.lists = nil // the list has outgrown it, but has been there
+		return
+	case n <= len(d.lists):
+		d.lists = d.lists[n:]
+	default:
+		d.lists = nil // the list has outgrown it, or the block is not to go on
 	}
+	*p = (*p)[:n:n]
+	d.lastList, d.lastListIn = *p, d.element
 }
 
 func (d *decoder) stringsValue() (s []string) {

@@ -266,3 +266,70 @@ func TestRawBodyHasItsOwnSize(t *testing.T) {
 		}
 	}
 }
+
+// allocatedBy returns how many bytes f allocates.
+func allocatedBy(f func()) int {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return int(after.TotalAlloc - before.TotalAlloc)
+}
+
+// TestEqualBodyAllocatesNothingOfItsSize waits without a change while the garbage
+// collector runs, as it does between changes.
+func TestEqualBodyAllocatesNothingOfItsSize(t *testing.T) {
+	const size = 1 << 20
+	large := `[{"Unknown":"` + strings.Repeat("x", size) + `"}]`
+	small := false
+	client := bodies(t, 1, func() string {
+		if small {
+			return "[]"
+		}
+		return large
+	})
+	q := &QueryOptions{WaitIndex: 1}
+	read := func(q *QueryOptions) *Result {
+		_, m, err := client.Health().Service(context.Background(), "web", q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m.Result
+	}
+	q.Previous = read(q)
+	small = true
+	other := &QueryOptions{WaitIndex: 1}
+	other.Previous = read(other)
+	small = false
+	read(q)
+	for range 3 {
+		runtime.GC()
+		runtime.GC()
+		if n := allocatedBy(func() { read(q) }); n > size/8 {
+			t.Errorf("a body of %d bytes that is equal to the one before allocates %d", size, n)
+		}
+		small = true
+		read(other) // a small body, known to be small, leaves the buffer alone
+		small = false
+	}
+}
+
+// TestBufferFitsAtOnce receives a body that is as long as the one before, which says
+// how large a buffer it needs.
+func TestBufferFitsAtOnce(t *testing.T) {
+	const size = 1 << 20
+	large := `[{"Unknown":"` + strings.Repeat("x", size) + `"}]`
+	q := &QueryOptions{WaitIndex: 1}
+	read := func() {
+		client := bodies(t, 1, func() string { return large })
+		_, m, err := client.Health().Service(context.Background(), "web", q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q.Previous = m.Result
+	}
+	read()
+	if n := allocatedBy(read); n > size*5/4 {
+		t.Errorf("a body of %d bytes, as long as the one before, allocates %d", size, n)
+	}
+}

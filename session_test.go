@@ -1,54 +1,114 @@
-package consul
+package consul_test
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock"
 )
+
+// A session is created, found, renewed and destroyed.
+func TestSession(t *testing.T) {
+	onEveryVersion(t, func(t *testing.T, agent *consulmock.Server, isOld bool) {
+		sessions := agent.Client().Session()
+		agent.AddService(web("web"))
+		id, err := sessions.Create(ctx, &consul.SessionEntry{
+			Name: "leader", TTL: 15 * time.Second, LockDelay: time.Second, Behavior: consul.SessionDelete,
+			NodeChecks: []string{}, ServiceChecks: []consul.SessionServiceCheck{{ID: "service:web"}},
+		}, nil)
+		succeed(t, err)
+		s, meta, err := sessions.Info(ctx, id, nil)
+		succeed(t, err)
+		want(t, "session", *s, consul.SessionEntry{
+			ID: id, Name: "leader", Node: "node1", TTL: 15 * time.Second, LockDelay: time.Second, Behavior: consul.SessionDelete,
+			NodeChecks: []string{}, ServiceChecks: []consul.SessionServiceCheck{{ID: "service:web"}},
+			CreateIndex: meta.LastIndex, ModifyIndex: meta.LastIndex,
+		})
+		renewed, err := sessions.Renew(ctx, id, nil)
+		succeed(t, err)
+		want(t, "renewed", renewed, s)
+
+		byDefault, err := sessions.Create(ctx, nil, nil)
+		succeed(t, err)
+		s, _, err = sessions.Info(ctx, byDefault, nil)
+		succeed(t, err)
+		want(t, "checks by default", s.NodeChecks, []string{"serfHealth"})
+		want(t, "lock-delay by default", s.LockDelay, 15*time.Second)
+		all, _, err := sessions.List(ctx, nil)
+		succeed(t, err)
+		onNode, _, err := sessions.Node(ctx, "node1", nil)
+		succeed(t, err)
+		want(t, "on the node", onNode, all)
+		found := []string{all[0].ID, all[1].ID}
+		slices.Sort(found)
+		created := []string{id, byDefault}
+		slices.Sort(created)
+		want(t, "all sessions", found, created)
+
+		succeed(t, sessions.Destroy(ctx, id, nil))
+		if s, meta, err = sessions.Info(ctx, id, nil); s != nil || err != nil || meta.LastIndex == 0 {
+			t.Errorf("a session that has ended: %+v, %+v, %v", s, meta, err)
+		}
+		_, err = sessions.Renew(ctx, id, nil)
+		wantError(t, err, consul.ErrUnknownSession)
+		wantError(t, err, consul.ErrNotFound)
+		succeed(t, sessions.Destroy(ctx, id, nil))
+	})
+}
 
 // What an agent returns of a session creates an equal one.
 func TestSessionRoundTrip(t *testing.T) {
-	for text, want := range map[string]sessionDefinition{
-		`{"LockDelay":15000000000,"Behavior":"release","TTL":"","NodeChecks":["serfHealth"],"ServiceChecks":null}`: {
-			LockDelay: "15s", Behavior: SessionRelease, NodeChecks: &[]string{"serfHealth"}},
-		`{"LockDelay":0,"Behavior":"delete","TTL":"10s","NodeChecks":null,"Checks":["x"]}`: {
-			LockDelay: "0s", Behavior: SessionDelete, TTL: "10s", NodeChecks: &[]string{}, Checks: []string{"x"}},
-	} {
-		var e SessionEntry
-		if err := json.Unmarshal([]byte(text), &e); err != nil {
-			t.Fatal(err)
+	onEveryVersion(t, func(t *testing.T, agent *consulmock.Server, isOld bool) {
+		sessions := agent.Client().Session()
+		agent.AddService(web("web"))
+		for name, e := range map[string]consul.SessionEntry{
+			"defaults":             {},
+			"nothing at all":       {LockDelay: consul.NoLockDelay, NodeChecks: []string{}},
+			"everything":           {Name: "n", Node: "node1", TTL: time.Minute, LockDelay: time.Hour, Behavior: consul.SessionDelete, NodeChecks: []string{"service:web"}},
+			"checks as before 1.7": {Checks: []string{"service:web"}},
+		} {
+			var copies []string
+			for range 2 {
+				id, err := sessions.Create(ctx, &e, nil)
+				succeed(t, err)
+				s, _, err := sessions.Info(ctx, id, nil)
+				succeed(t, err)
+				data, err := json.Marshal(s)
+				succeed(t, err)
+				e = consul.SessionEntry{}
+				succeed(t, json.Unmarshal(data, &e))
+				want(t, name+": what was decoded", e, *s)
+				s.ID, s.CreateIndex, s.ModifyIndex = "", 0, 0
+				data, err = json.Marshal(s)
+				succeed(t, err)
+				copies = append(copies, string(data))
+			}
+			want(t, name, copies[1], copies[0])
 		}
-		if got, want := show(e.definition()), show(want); got != want {
-			t.Errorf("%s\n got %s\nwant %s", text, got, want)
-		}
-		data, err := json.Marshal(e)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var again SessionEntry
-		if err := json.Unmarshal(data, &again); err != nil || show(again) != show(e) {
-			t.Errorf("%s was encoded as %s, and decoded as %s, %v", text, data, show(again), err)
-		}
-	}
+	})
 }
 
 func TestSessionErrors(t *testing.T) {
-	ctx := context.Background()
-	client, asked := newTestAgent(t, Config{}, canned{body: "[]"})
-	_, err := client.Session().Create(ctx, &SessionEntry{TTL: -time.Second}, nil)
-	wantError(t, err, "SessionEntry.TTL is -1s")
-	wantError(t, client.Session().Destroy(ctx, "", nil), "session ID is empty")
-	if asked.Count > 0 {
-		t.Errorf("%d requests were sent", asked.Count)
-	}
-	_, err = client.Session().Renew(ctx, "s", nil)
-	wantError(t, err, "no session in it")
+	agent := consulmock.New(t)
+	sessions := agent.Client().Session()
+	_, err := sessions.Create(ctx, &consul.SessionEntry{TTL: -time.Second}, nil)
+	wantError(t, err, nil, "SessionEntry.TTL is -1s")
+	wantError(t, sessions.Destroy(ctx, "", nil), nil, "session ID is empty")
+	wantSent(t, agent)
 
-	client, _ = newTestAgent(t, Config{}, canned{code: 404, body: "Session id 's' not found"})
-	_, err = client.Session().Renew(ctx, "s", nil)
-	if !errors.Is(err, ErrUnknownSession) || !errors.Is(err, ErrNotFound) {
-		t.Errorf("an unknown session: %v", err)
-	}
+	_, err = sessions.Create(ctx, &consul.SessionEntry{TTL: time.Second}, nil)
+	wantError(t, err, nil, "Invalid Session TTL", "[10s=24h0m0s]")
+	_, err = sessions.Create(ctx, &consul.SessionEntry{NodeChecks: []string{"none"}}, nil)
+	wantError(t, err, nil, "Missing check 'none' registration")
+
+	// What no agent does.
+	agent.Inject(consulmock.Fault{Path: "/v1/session/renew/*", Body: "[]"})
+	_, err = sessions.Renew(ctx, "s", nil)
+	wantError(t, err, nil, "no session in it")
+	agent.Inject(consulmock.Fault{Path: "/v1/session/create", Body: "{}"})
+	_, err = sessions.Create(ctx, nil, nil)
+	wantError(t, err, nil, "no ID of a session")
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 	"iter"
 	"net/http"
-	"path"
 	"strconv"
 	"sync"
 	"time"
@@ -18,38 +17,42 @@ import (
 	"github.com/lictor-go/consul/discovery"
 )
 
-// Changing is a handler that answers each request with the instances of a service,
-// of which some are others than in the answer before. Services with different
-// names change on their own.
+// Changing is a handler that answers each request with a list, such as the
+// instances of a service, of which some elements are others than in the answer
+// before. Lists with different paths change on their own.
 type Changing struct {
-	instances, each int // of a service; that change from one answer to the next
+	each int // so many change from one answer to the next
+	make func() *changing
 
-	mu       sync.Mutex
-	services map[string]*changing
+	mu    sync.Mutex
+	lists map[string]*changing
 }
 
-// changing is a service whose instances change.
+// changing is a list whose elements change.
 type changing struct {
-	mu    sync.Mutex
-	body  []byte
-	ports []int // where the ports of the instances are in it
-	index int
-	next  int // instance to change
+	mu     sync.Mutex
+	body   []byte
+	places []int // where four digits of each element are in it
+	index  int
+	next   int // element to change
 }
 
 // NewChanging returns a handler of services with so many instances, of which so
 // many change each time.
 func NewChanging(instances, each int) *Changing {
-	return &Changing{instances: instances, each: each, services: make(map[string]*changing)}
+	return &Changing{
+		each: each, lists: make(map[string]*changing),
+		make: func() *changing { return newChanging(Instances(instances), `"Port":`, `8080,"Weights"`) },
+	}
 }
 
 // ServeHTTP answers.
 func (c *Changing) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.mu.Lock()
-	s := c.services[path.Base(r.URL.Path)]
+	s := c.lists[r.URL.Path]
 	if s == nil {
-		s = newChanging(c.instances)
-		c.services[path.Base(r.URL.Path)] = s
+		s = c.make()
+		c.lists[r.URL.Path] = s
 	}
 	c.mu.Unlock()
 	s.mu.Lock()
@@ -58,25 +61,26 @@ func (c *Changing) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	Answer{Index: s.index, Body: s.body}.ServeHTTP(w, r)
 }
 
-func newChanging(instances int) *changing {
-	s := &changing{body: Instances(instances), index: 7}
-	port := []byte(`"Port":8080,"Weights"`)
+// newChanging returns a list whose four digits that change stand between before
+// and after, as after has them at first.
+func newChanging(body []byte, before, after string) *changing {
+	s := &changing{body: body, index: 7}
 	for from := 0; ; {
-		i := bytes.Index(s.body[from:], port)
+		i := bytes.Index(s.body[from:], []byte(before+after))
 		if i < 0 {
 			return s
 		}
-		s.ports = append(s.ports, from+i+len(`"Port":`))
-		from += i + len(port)
+		s.places = append(s.places, from+i+len(before))
+		from += i + len(before+after)
 	}
 }
 
-// change gives other ports to some instances, which are spread over the list.
+// change gives other digits to some elements, which are spread over the list.
 func (s *changing) change(each int) {
 	s.index++
-	apart := len(s.ports) / each
+	apart := len(s.places) / each
 	for i := range each {
-		at := s.ports[(s.next+i*apart)%len(s.ports)]
+		at := s.places[(s.next+i*apart)%len(s.places)]
 		strconv.AppendInt(s.body[:at], int64(1000+s.index%9000), 10)
 	}
 	s.next += 7 // any number
@@ -97,7 +101,7 @@ type Changes struct {
 // NewChanges returns ways to follow the n instances of a service of an agent that
 // is a [Changing] handler. They have to be closed.
 func (r *Rig) NewChanges(n int) (*Changes, error) {
-	c := &Changes{Loop: r.changeLoop(n), API: r.changeAPI(n), Floor: r.changeFloor()}
+	c := &Changes{Loop: r.changeLoop(n), API: r.changeAPI(n), Floor: r.changeFloor("/v1/health/service/bare")}
 	c.Watch = follow(c, n, discovery.WatchService(context.Background(), r.ours, "watched", &discovery.WatchOptions{
 		Burst: 1 << 30, MinInterval: time.Nanosecond,
 	}))
@@ -138,12 +142,12 @@ func (r *Rig) changeAPI(n int) Op {
 	}
 }
 
-func (r *Rig) changeFloor() Op {
+func (r *Rig) changeFloor(path string) Op {
 	var buf bytes.Buffer
 	var last uint64
 	seed := maphash.MakeSeed()
 	return func() error {
-		resp, err := r.bare.Get("http://" + r.addr + "/v1/health/service/bare")
+		resp, err := r.bare.Get("http://" + r.addr + path)
 		if err != nil {
 			return err
 		}

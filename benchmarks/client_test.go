@@ -76,17 +76,43 @@ func BenchmarkChange(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer c.Close()
-			for _, way := range []struct {
-				name string
-				op   Op
-			}{{"loop", c.Loop}, {"watch", c.Watch}, {"resolver", c.Resolver}, {"api", c.API}, {"floor", c.Floor}} {
-				b.Run(way.name, func(b *testing.B) {
-					if err := way.op(); err != nil {
-						b.Fatal(err)
-					}
-					loop(b, way.op)
-				})
+			runChanges(b, c)
+		})
+	}
+}
+
+// runChanges measures each way to follow a list that changes.
+func runChanges(b *testing.B, c *Changes) {
+	for _, way := range []struct {
+		name string
+		op   Op
+	}{{"loop", c.Loop}, {"watch", c.Watch}, {"resolver", c.Resolver}, {"api", c.API}, {"floor", c.Floor}} {
+		if way.op == nil {
+			continue
+		}
+		b.Run(way.name, func(b *testing.B) {
+			if err := way.op(); err != nil {
+				b.Fatal(err)
 			}
+			loop(b, way.op)
+		})
+	}
+}
+
+// BenchmarkKVList reads keys.
+func BenchmarkKVList(b *testing.B) {
+	for _, n := range []int{10, 100, 1000, 10000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) { run(b, newRig(b, Keys(n)).KVList(n)) })
+	}
+}
+
+// BenchmarkKeyChange follows a prefix of which one key changes each time.
+func BenchmarkKeyChange(b *testing.B) {
+	for _, n := range []int{100, 1000, 10000} {
+		b.Run(fmt.Sprintf("1 of %d", n), func(b *testing.B) {
+			c := newRigAt(b, NewChangingKeys(n, 1)).NewKeyChanges(n)
+			defer c.Close()
+			runChanges(b, c)
 		})
 	}
 }

@@ -2,14 +2,15 @@ package consulmock
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/lictor-go/consul/consulmock/internal/state"
 )
 
 // Dump returns the state of the server as text, for the log of a failing test:
-// the agent's services and checks, the catalog and the keys with their indexes, the requests
-// that wait, and the last ones that have a response.
+// the agent's services and checks, the catalog, the keys and the sessions with their indexes,
+// the requests that wait, and the last ones that have a response.
 func (s *Server) Dump() string {
 	var b strings.Builder
 	s.mu.Lock()
@@ -37,9 +38,15 @@ func (s *Server) Dump() string {
 			dumpCheck(&b, "    ", c.CheckRecord)
 		}
 	}
-	b.WriteString("keys\n")
-	for _, p := range a.Store.KeysWith("") {
-		dumpKey(&b, p)
+	if keys := a.Store.KeysWith(""); len(keys) > 0 {
+		b.WriteString("keys\n")
+		for _, p := range keys {
+			dumpKey(&b, p)
+		}
+	}
+	b.WriteString("sessions\n")
+	for _, session := range state.Sorted(a.Store.Sessions) {
+		dumpSession(&b, session)
 	}
 	s.mu.Unlock()
 	s.log.dump(&b)
@@ -53,13 +60,24 @@ func dumpCheck(b *strings.Builder, indent string, c *state.CheckRecord) {
 // dumpKey writes a key with the beginning of its value.
 func dumpKey(b *strings.Builder, p *state.KVPair) {
 	const most = 100
-	value, more := p.Value, ""
+	name, value, more := p.Key, p.Value, ""
+	if quoted := strconv.Quote(name); quoted != `"`+name+`"` || strings.TrimSpace(name) != name {
+		name = quoted
+	}
 	if len(value) > most {
 		value, more = value[:most], fmt.Sprintf("... (%d bytes)", len(p.Value))
 	}
-	fmt.Fprintf(b, "  %s = %q%s (index %d)", p.Key, value, more, p.ModifyIndex)
+	fmt.Fprintf(b, "  %s = %q%s (index %d)", name, value, more, p.ModifyIndex)
 	if p.Session != "" {
 		fmt.Fprintf(b, ", held by session %s", p.Session)
 	}
 	b.WriteString("\n")
+}
+
+func dumpSession(b *strings.Builder, s *state.Session) {
+	fmt.Fprintf(b, "  session %s %q on %s", s.ID, s.Name, s.Node)
+	if s.TTL != "" {
+		fmt.Fprintf(b, ", TTL %s", s.TTL)
+	}
+	fmt.Fprintf(b, ", checks %q, %ss its keys (index %d)\n", s.CheckIDs(), s.Behavior, s.ModifyIndex)
 }

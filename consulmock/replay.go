@@ -27,6 +27,11 @@ import (
 // wait on may also be another one than in the recording, if an earlier response of
 // the replay had it.
 //
+// IDs and indexes in other places, such as the session that acquires a key and the
+// index of a check-and-set, have to be the recorded ones. A program that takes them
+// from responses sends those, because the responses have them. What it makes up anew
+// each time, such as the name of a key, does not match.
+//
 // The response to a blocking query is held until the requests have come that
 // arrived while it waited in the recording. No time is waited otherwise. A
 // failure is replayed as a connection that ends.

@@ -3,7 +3,6 @@ package consulmock
 import (
 	"encoding/json"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -34,12 +33,14 @@ func spellQuery(query url.Values) {
 // the value for no parameter at all.
 func spellParameter(name, value string) (plain string, counts bool) {
 	switch name {
-	case "stale", "consistent", "cached", "merge-central-config":
+	case "stale", "consistent", "cached", "merge-central-config", "recurse", "keys", "raw":
 		return "", true
-	case "note", "reason", "segment", "dc", "near", "filter", "hash", "peer", "sameness-group", "loglevel":
+	case "separator", "note", "reason", "segment", "dc", "near", "filter", "hash", "peer", "sameness-group", "loglevel":
 		return value, value != ""
 	case "index":
 		return value, value != "" && value != "0"
+	case "flags":
+		return value, value != "0"
 	case "wan":
 		return "1", value != ""
 	case "format":
@@ -59,30 +60,65 @@ func spellParameter(name, value string) (plain string, counts bool) {
 	return value, true
 }
 
-// spellBody gives the body of a registration its one spelling: without members
-// that are as they are when they are missing, and with durations in one form. Other
-// bodies are compared as they are.
+// spellBody gives the body of a registration, a session or a transaction its one
+// spelling: without members that are as they are when they are missing, and with
+// durations in one form. Other bodies are compared as they are.
 func spellBody(path, body string) string {
-	registrations := []string{
-		"/v1/agent/service/register", "/v1/agent/check/register", "/v1/catalog/register", "/v1/catalog/deregister",
-	}
-	var object map[string]any
-	d := json.NewDecoder(strings.NewReader(body))
-	d.UseNumber()
-	if !slices.Contains(registrations, path) || d.Decode(&object) != nil || object == nil {
+	spell, ok := bodySpellings[path]
+	if !ok {
 		return body
 	}
+	var value any
+	d := json.NewDecoder(strings.NewReader(body))
+	d.UseNumber()
+	if d.Decode(&value) != nil {
+		return body
+	}
+	spell(value)
+	plain, err := json.Marshal(value)
+	if err != nil {
+		return body
+	}
+	return string(plain)
+}
+
+// bodySpellings are by the path of the request.
+var bodySpellings = map[string]func(body any){
+	"/v1/agent/service/register": spellRegistration,
+	"/v1/agent/check/register":   spellRegistration,
+	"/v1/catalog/register":       spellRegistration,
+	"/v1/catalog/deregister":     spellRegistration,
+	"/v1/session/create":         spellSession,
+	"/v1/txn":                    spellTransaction,
+}
+
+func spellRegistration(body any) {
+	object, _ := body.(map[string]any)
 	spellMembers(object)
 	if service, ok := object["Service"].(map[string]any); ok {
 		if weights, ok := service["Weights"].(map[string]any); ok && len(weights) == 0 {
 			delete(service, "Weights") // the catalog takes weights of 0 for none
 		}
 	}
-	plain, err := json.Marshal(object)
-	if err != nil {
-		return body
+}
+
+// spellSession leaves empty members: an empty list of checks is not the same as
+// none, and neither is a LockDelay of 0.
+func spellSession(body any) {
+	object, _ := body.(map[string]any)
+	for _, name := range []string{"TTL", "LockDelay"} {
+		if text, ok := object[name].(string); ok {
+			object[name] = spellDuration(text)
+		}
 	}
-	return string(plain)
+}
+
+func spellTransaction(body any) {
+	operations, _ := body.([]any)
+	for _, operation := range operations {
+		object, _ := operation.(map[string]any)
+		spellMembers(object)
+	}
 }
 
 func spellMembers(object map[string]any) {

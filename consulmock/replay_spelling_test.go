@@ -18,6 +18,7 @@ func TestReplaySpelling(t *testing.T) {
 		return a.key + a.waitsOn
 	}
 	const health, register = "/v1/health/service/web", "/v1/agent/service/register"
+	const key, session, txn = "/v1/kv/a/b", "/v1/session/create", "/v1/txn"
 	for _, tt := range []struct {
 		a, bodyA, b, bodyB string
 		same               bool
@@ -33,7 +34,19 @@ func TestReplaySpelling(t *testing.T) {
 		{register, `{"Name":"web","Check":null,"Checks":[],"ID":"","Port":0}`, register, `{"Name":"web"}`, true},
 		{register, `{"Check":{"TTL":"1m","Interval":""}}`, register, `{"Check":{"TTL":60000000000}}`, true},
 		{"/v1/catalog/register", `{"Service":{"Weights":{"Passing":0}}}`, "/v1/catalog/register", `{"Service":{}}`, true},
+		{key + "?recurse=1&separator=", "", key + "?recurse", "", true},
+		{key + "?keys=true&raw=false", "", key + "?keys&raw=", "", true},
+		{key + "?flags=0", "v", key, "v", true},
+		{session, `{"TTL":"90s","LockDelay":"1000ms"}`, session, `{"TTL":"1m30s","LockDelay":"1s"}`, true},
+		{txn, `[{"KV":{"Verb":"get","Key":"k","Value":null,"Flags":0,"Index":0,"Session":""},"Node":null}]`, txn, `[{"KV":{"Verb":"get","Key":"k"}}]`, true},
 
+		{key + "?cas=0", "", key, "", false},
+		{key + "?flags=1", "", key, "", false},
+		{key + "?separator=/", "", key, "", false},
+		{session, `{"NodeChecks":[]}`, session, `{}`, false}, // none, and serfHealth
+		{session, `{"LockDelay":"0s"}`, session, `{}`, false},
+		{txn, `[{"KV":{"Verb":"get","Key":"k"}},{}]`, txn, `[{"KV":{"Verb":"get","Key":"l"}},{}]`, false},
+		{txn, `[null]`, txn, `[]`, false},
 		{health + "?wait=1s", "", health + "?wait=2s", "", false},
 		{health + "?wait=soon", "", health, "", false}, // refused
 		{health + "?passing=x", "", health, "", false},

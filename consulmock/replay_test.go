@@ -519,6 +519,51 @@ func TestReplayHash(t *testing.T) {
 	}
 }
 
+// A session and an index that responses have given come back in requests.
+func TestReplaySession(t *testing.T) {
+	const session = "aaaaaaaa-0000-0000-0000-000000000001"
+	entry := func(seq int, method, path, body, answer string) string {
+		return fmt.Sprintf(`{"_seq":{"start":%d,"end":%d},"request":{"method":%q,"url":"http://a/v1%s","postData":{"text":%q}},
+			"response":{"status":200,"headers":[{"name":"Content-Type","value":"application/json"},{"name":"X-Consul-Index","value":"9"}],"content":{"text":%q}}}`, seq, seq+1, method, path, body, answer)
+	}
+	s, _, problems := replayOf(t, `{"log":{"version":"1.2","entries":[`+strings.Join([]string{
+		entry(1, "PUT", "/session/create", `{"TTL":"60s"}`, `{"ID":"`+session+`"}`),
+		entry(3, "PUT", "/kv/leader?acquire="+session+"&flags=0", "me", "true"),
+		entry(5, "GET", "/kv/leader", "", `[{"Key":"leader","Value":"bWU=","Session":"`+session+`","ModifyIndex":9}]`),
+		entry(7, "PUT", "/kv/leader?cas=9", "you", "true"),
+		entry(9, "PUT", "/txn", `[{"KV":{"Verb":"unlock","Key":"leader","Session":"`+session+`","Value":null},"Node":null}]`, `{"Results":[],"Errors":null}`),
+		entry(11, "PUT", "/session/renew/"+session, "", `[{"ID":"`+session+`"}]`),
+	}, ",")+`]}}`)
+	ctx, c := context.Background(), s.Client()
+	id, err := c.Session().Create(ctx, &consul.SessionEntry{TTL: time.Minute}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ok, err := c.KV().Acquire(ctx, &consul.KVPair{Key: "leader", Value: []byte("me"), Session: id}, nil)
+	if !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	pair, _, err := c.KV().Get(ctx, "leader", nil)
+	if err != nil || pair.Session != id {
+		t.Fatal(pair, err)
+	}
+	pair.Value = []byte("you")
+	if ok, err = c.KV().CAS(ctx, pair, nil); !ok || err != nil {
+		t.Error(ok, err)
+	}
+	_, err = c.Txn().Apply(ctx, []consul.TxnOp{{KV: &consul.KVTxnOp{Verb: consul.KVUnlock, Key: "leader", Session: pair.Session}}}, nil)
+	if err != nil {
+		t.Error(err)
+	}
+	// A session of another place was never recorded.
+	if _, err = c.Session().Renew(ctx, "bbbbbbbb-0000-0000-0000-000000000002", nil); err == nil || len(*problems) != 1 {
+		t.Errorf("got %v, reported %q", err, *problems)
+	}
+	if got := strings.Join(s.Leftovers(), ";"); !strings.Contains(got, "renew/"+session) {
+		t.Errorf("left over %q", got)
+	}
+}
+
 // How an exchange failed in the recording, and what the client sees.
 func TestReplayFailures(t *testing.T) {
 	for failure, want := range map[string]string{

@@ -5,6 +5,7 @@ package consulmock_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -155,5 +156,28 @@ func TestSessionWithBadChecks(t *testing.T) {
 		}
 		_, err := c.Session().Create(ctx, &consul.SessionEntry{Node: "none"}, nil)
 		wantRefusal(t, err, "500 apply failed: Missing node registration")
+	})
+}
+
+// Sessions whose time is over at the same moment end in the order in which they were
+// created.
+func TestSessionsOfOneMoment(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *consulmock.Server, c *consul.Client) {
+		ctx := context.Background()
+		const n = 20
+		for i := range n {
+			id := newSession(t, c, consul.SessionEntry{TTL: 10 * time.Second})
+			_, err := c.KV().Acquire(ctx, &consul.KVPair{Key: fmt.Sprintf("%02d", i), Session: id}, nil)
+			must(t, err)
+		}
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		pairs, _, err := c.KV().List(ctx, "", nil)
+		must(t, err)
+		for i := range n - 1 {
+			if pairs[i].ModifyIndex >= pairs[i+1].ModifyIndex {
+				t.Errorf("%s was freed at index %d, %s at %d", pairs[i].Key, pairs[i].ModifyIndex, pairs[i+1].Key, pairs[i+1].ModifyIndex)
+			}
+		}
 	})
 }

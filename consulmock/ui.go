@@ -18,7 +18,7 @@ import (
 	"github.com/lictor-go/consul/internal/httplog"
 )
 
-// This file holds the page at /ui/: what the catalog has and the last requests,
+// This file holds the page at /ui/: what the servers have and the last requests,
 // rendered here, and fetched again by a few lines of script whenever a second has
 // passed. Requests for the page are not among those that [Server.Requests] returns.
 
@@ -90,6 +90,10 @@ type uiState struct {
 	MoreLeftovers             int
 	Services                  []uiService
 	Nodes                     []uiNode
+	Keys                      []uiKey // the first of them
+	MoreKeys                  int
+	Sessions                  []uiSession
+	Events                    []uiEvent // the last of them, newest first
 	Requests                  []uiRequest
 }
 
@@ -142,6 +146,7 @@ func (s *Server) uiState() *uiState {
 	for _, name := range slices.Sorted(maps.Keys(byName)) {
 		st.Services = append(st.Services, uiService{name, byName[name]})
 	}
+	st.addCoordination(s.agent)
 	return st
 }
 

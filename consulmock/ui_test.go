@@ -28,6 +28,13 @@ func uiAgent(t *testing.T) *Server {
 		t.Fatal(err)
 	}
 	s.SetCheckStatus("service:web-1"+hostile, consul.HealthWarning, hostile)
+	s.SetKey("config/"+hostile, []byte(hostile))
+	if _, err := s.Client().Session().Create(context.Background(), &consul.SessionEntry{Name: "leader" + hostile, TTL: time.Hour}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Client().Event().Fire(context.Background(), &consul.UserEvent{Name: "deploy" + hostile, Payload: []byte{0xff}, NodeFilter: "node1"}, nil); err != nil {
+		t.Fatal(err)
+	}
 	return s
 }
 
@@ -52,6 +59,7 @@ func TestUI(t *testing.T) {
 	for _, want := range []string{
 		"web-1&lt;script&gt;", ">warning<", "127.0.0.1:8080", "Agent alive and reachable", "Consul 1.21.4, node node1, datacenter dc1",
 		"GET /v1/status/leader?token=redacted", "waiting for 0s",
+		"<code>config/&lt;script&gt;", "leader&lt;script&gt;", "1h0m0s", "deploy&lt;script&gt;", `&#34;\xff&#34;`, "node=node1",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %s", want)
@@ -150,7 +158,7 @@ func TestUIInBrowser(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%s: %v\n%s", browser, err, &stderr)
 	}
-	for _, want := range []string{"came-later", "web-1&lt;script&gt;", `<span id="live" class="passing" role="status">live</span>`} {
+	for _, want := range []string{"came-later", "web-1&lt;script&gt;", "config/&lt;script&gt;", "leader&lt;script&gt;", "deploy&lt;script&gt;", `<span id="live" class="passing" role="status">live</span>`} {
 		if !strings.Contains(string(dom), want) {
 			t.Errorf("the page lacks %s:\n%s", want, dom)
 		}

@@ -20,7 +20,8 @@ import (
 type cannedAgent struct {
 	Instances int  // of each service
 	Services  int  // if more than 0, all answers are a catalog of so many services
-	Each      int  // if more than 0, so many instances change from one answer to the next
+	Keys      int  // if more than 0, all answers are so many keys
+	Each      int  // if more than 0, so many instances or keys change from one answer to the next
 	TLS       bool // serve https, and HTTP/2 to clients that want it
 	Waits     bool // let queries with an index wait for a change
 	Limit     int  // connections that it allows; 0 for any number
@@ -101,12 +102,18 @@ func (a *agent) answer(q agentQuestion) agentCounts {
 
 // handler answers at once, or after the change if the query waits for it.
 func (a *agent) handler() http.Handler {
+	if a.Keys > 0 && a.Each > 0 {
+		return benchmarks.NewChangingKeys(a.Keys, a.Each)
+	}
 	if a.Each > 0 {
 		return benchmarks.NewChanging(a.Instances, a.Each)
 	}
 	body := benchmarks.Instances(a.Instances)
 	if a.Services > 0 {
 		body = benchmarks.ServiceMap(a.Services)
+	}
+	if a.Keys > 0 {
+		body = benchmarks.Keys(a.Keys)
 	}
 	before := benchmarks.Answer{Index: 7, Body: body}
 	after := benchmarks.Answer{Index: 8, Body: bytes.ReplaceAll(body, []byte(`"Port":8080`), []byte(`"Port":8081`))}

@@ -32,10 +32,13 @@ type scale struct {
 	figures   string        // the folder that they are written to
 	waits     []int         // instances of the services that are waited on
 	services  []int         // of the catalogs that are read
+	keys      []int         // under the prefixes that are read
 	zipped    []int         // instances of the services that are read with compression
 
 	coldBuilds int // with an empty cache
 	warmBuilds int // with a cache that has the standard library
+
+	since string // the commit with which footprints are compared, if any
 
 	loads        []load        // whose cost is measured
 	quiet        time.Duration // how long their queries at rest are counted
@@ -61,10 +64,11 @@ var full = scale{
 	figures:   "figures",
 	waits:     []int{1, 100, 1000, 10000},
 	services:  []int{10, 100, 1000, 10000},
+	keys:      []int{10, 100, 1000, 10000},
 	zipped:    []int{10, 100, 1000},
 
 	coldBuilds: 3,
-	warmBuilds: 3,
+	warmBuilds: 5,
 
 	loads:        []load{{10, 1}, {100, 1}, {1000, 1}, {100, 10}, {100, 100}},
 	quiet:        time.Minute,
@@ -84,9 +88,9 @@ var parts = []struct {
 	name string
 	run  func(scale) error
 }{
-	{"reads", reads}, {"services", services}, {"wakes", wakes}, {"changes", changes}, {"single", single},
+	{"reads", reads}, {"services", services}, {"wakes", wakes}, {"changes", changes}, {"keys", keys}, {"single", single},
 	{"writes", writes}, {"retained", retained}, {"gzip", gzipped},
-	{"imports", imports}, {"connections", connections}, {"fanout", fanout}, {"limit", limit}, {"fake", fake}, {"latency", latency},
+	{"imports", imports}, {"footprint", footprint}, {"connections", connections}, {"fanout", fanout}, {"limit", limit}, {"fake", fake}, {"latency", latency},
 }
 
 // role is what a process is that was started by another one of this program.
@@ -101,6 +105,7 @@ func main() {
 	s := full
 	flag.IntVar(&s.rounds, "rounds", s.rounds, "how often clients take turns")
 	flag.StringVar(&s.figures, "figures", s.figures, "the folder to write the figures to")
+	flag.StringVar(&s.since, "since", "", "a commit of this repository to compare the footprint with")
 	only := flag.String("only", "", "the only part to run, of "+strings.Join(names, ", "))
 	flag.Parse()
 	if *role != "" {

@@ -20,6 +20,7 @@ var quick = scale{
 	followed:  []int{1, 10},
 	waits:     []int{1},
 	services:  []int{10},
+	keys:      []int{10},
 	zipped:    []int{10},
 
 	warmBuilds: 1,

@@ -105,6 +105,13 @@ func TestSpelling(t *testing.T) {
 			"gateway":        {func() { ours.Catalog().GatewayServices(ctx, "g", &o.ours) }, func() { theirs.Catalog().GatewayServices("g", &o.api) }},
 			"agent/service":  {func() { ours.Agent().Service(ctx, "web", &o.ours) }, func() { theirs.Agent().Service("web", &o.api) }},
 			"agent/services": {func() { ours.Agent().Services(ctx, &o.ours) }, func() { theirs.Agent().ServicesWithFilterOpts(o.ours.Filter, &o.api) }},
+			"kv":             {func() { ours.KV().Get(ctx, "a/b c", &o.ours) }, func() { theirs.KV().Get("a/b c", &o.api) }},
+			"kv/list":        {func() { ours.KV().List(ctx, "a/", &o.ours) }, func() { theirs.KV().List("a/", &o.api) }},
+			"kv/keys":        {func() { ours.KV().Keys(ctx, "a/", "/", &o.ours) }, func() { theirs.KV().Keys("a/", "/", &o.api) }},
+			"session":        {func() { ours.Session().Info(ctx, "s", &o.ours) }, func() { theirs.Session().Info("s", &o.api) }},
+			"session/list":   {func() { ours.Session().List(ctx, &o.ours) }, func() { theirs.Session().List(&o.api) }},
+			"session/node":   {func() { ours.Session().Node(ctx, "n", &o.ours) }, func() { theirs.Session().Node("n", &o.api) }},
+			"event/list":     {func() { ours.Event().List(ctx, "deploy", &o.ours) }, func() { theirs.Event().List("deploy", &o.api) }},
 			"agent/checks":   {func() { ours.Agent().Checks(ctx, &o.ours) }, func() { theirs.Agent().ChecksWithFilterOpts(o.ours.Filter, &o.api) }},
 		} {
 			compare(fmt.Sprint(path, o.ours), true, calls[0], calls[1])
@@ -143,7 +150,25 @@ func TestSpelling(t *testing.T) {
 		"its end":            {func() { ours.Agent().DisableNodeMaintenance(ctx) }, func() { theirs.Agent().DisableNodeMaintenance() }},
 		"deregister":         {func() { ours.Agent().ServiceDeregister(ctx, "web") }, func() { theirs.Agent().ServiceDeregister("web") }},
 		"deregister check":   {func() { ours.Agent().CheckDeregister(ctx, "c") }, func() { theirs.Agent().CheckDeregister("c") }},
-		"missing key":        {func() { ours.Raw().Query(ctx, "/v1/kv/a/b", nil, nil) }, func() { theirs.KV().Get("a/b", nil) }},
+		"put":                {func() { ours.KV().Put(ctx, oursPair(), nil) }, func() { theirs.KV().Put(apiPair(), nil) }},
+		"put, no flags":      {func() { ours.KV().Put(ctx, &consul.KVPair{Key: "k"}, nil) }, func() { theirs.KV().Put(&api.KVPair{Key: "k"}, nil) }},
+		"put if":             {func() { ours.KV().CAS(ctx, oursPair(), nil) }, func() { theirs.KV().CAS(apiPair(), nil) }},
+		"acquire":            {func() { ours.KV().Acquire(ctx, oursPair(), nil) }, func() { theirs.KV().Acquire(apiPair(), nil) }},
+		"release":            {func() { ours.KV().Release(ctx, oursPair(), nil) }, func() { theirs.KV().Release(apiPair(), nil) }},
+		"delete":             {func() { ours.KV().Delete(ctx, "a/b", nil) }, func() { theirs.KV().Delete("a/b", nil) }},
+		"delete if":          {func() { ours.KV().DeleteCAS(ctx, oursPair(), nil) }, func() { theirs.KV().DeleteCAS(apiPair(), nil) }},
+		"delete tree":        {func() { ours.KV().DeleteTree(ctx, "a/", nil) }, func() { theirs.KV().DeleteTree("a/", nil) }},
+		"renew":              {func() { ours.Session().Renew(ctx, "s", nil) }, func() { theirs.Session().Renew("s", nil) }},
+		"destroy":            {func() { ours.Session().Destroy(ctx, "s", nil) }, func() { theirs.Session().Destroy("s", nil) }},
+		"fire": {
+			func() {
+				ours.Event().Fire(ctx, &consul.UserEvent{Name: "e", Payload: []byte("p"), NodeFilter: "n", ServiceFilter: "s", TagFilter: "t"}, nil)
+			},
+			func() {
+				theirs.Event().Fire(&api.UserEvent{Name: "e", Payload: []byte("p"), NodeFilter: "n", ServiceFilter: "s", TagFilter: "t"}, nil)
+			},
+		},
+		"missing key": {func() { ours.Raw().Query(ctx, "/v1/kv/a/b", nil, nil) }, func() { theirs.KV().Get("a/b", nil) }},
 	} {
 		compare(what, true, calls[0], calls[1])
 	}
@@ -151,6 +176,16 @@ func TestSpelling(t *testing.T) {
 		"update":         {func() { ours.Agent().UpdateTTL(ctx, "c", "pass", "<out>") }, func() { theirs.Agent().UpdateTTL("c", "<out>", "pass") }},
 		"register":       {func() { ours.Agent().ServiceRegister(ctx, oursService()) }, func() { theirs.Agent().ServiceRegister(webService()) }},
 		"register check": {func() { note(oursCheck()) }, func() { theirs.Agent().CheckRegister(apiCheck()) }},
+		"session": {
+			func() {
+				ours.Session().Create(ctx, &consul.SessionEntry{Name: "s", Node: "n", TTL: time.Minute, LockDelay: time.Second, Behavior: consul.SessionDelete, NodeChecks: []string{"a"}}, nil)
+			},
+			func() {
+				theirs.Session().Create(&api.SessionEntry{Name: "s", Node: "n", TTL: "60s", LockDelay: time.Second, Behavior: "delete", NodeChecks: []string{"a"}}, nil)
+			},
+		},
+		"session, defaults":  {func() { ours.Session().Create(ctx, nil, nil) }, func() { theirs.Session().Create(&api.SessionEntry{}, nil) }},
+		"session, no checks": {func() { ours.Session().Create(ctx, &consul.SessionEntry{NodeChecks: []string{}}, nil) }, func() { theirs.Session().CreateNoChecks(nil, nil) }},
 		"replace checks": {
 			func() { r := oursService(); r.ReplaceExistingChecks = true; ours.Agent().ServiceRegister(ctx, r) },
 			func() {
@@ -160,6 +195,14 @@ func TestSpelling(t *testing.T) {
 	} {
 		compare(what, false, calls[0], calls[1])
 	}
+}
+
+func oursPair() *consul.KVPair {
+	return &consul.KVPair{Key: "a/b", Value: []byte("v"), Flags: 1 << 63, Session: "s", ModifyIndex: 7}
+}
+
+func apiPair() *api.KVPair {
+	return &api.KVPair{Key: "a/b", Value: []byte("v"), Flags: 1 << 63, Session: "s", ModifyIndex: 7}
 }
 
 func oursService() *consul.AgentServiceRegistration {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -29,10 +28,6 @@ var unplayable = map[string]string{
 	"rpc-limit":              "a server and a client; the fake is one agent",
 	"rate-limit":             "the fake does not count requests; a fault gives the answers of one that does",
 }
-
-// awaited are the scenarios of endpoints that the fake does not have yet, up to
-// the first hyphen.
-var awaited = map[string]bool{"event": true, "session": true}
 
 // realTime are the scenarios that are played to the fake in real time, over
 // sockets: it probes servers, or counts connections.
@@ -101,6 +96,8 @@ func fakeOptions(a recording.Agent) []consulmock.Option {
 			}
 		case strings.HasPrefix(c, "limits { kv_max_value_size = 100 txn_max_req_len = 1000"):
 			opts = append(opts, consulmock.WithKeyLimits(100, 1000))
+		case strings.HasPrefix(c, "session_ttl_min = "):
+			opts = append(opts, consulmock.WithSessionTTLMin(time.Second))
 		case strings.HasPrefix(c, "use_streaming_backend"):
 			opts = append(opts, consulmock.WithStreaming(false))
 		case strings.HasPrefix(c, "default_query_time"):
@@ -195,27 +192,25 @@ func playFake(t *testing.T, run *report, rec *recording.Recording) {
 		run.add(row{scenario: rec.Scenario, note: "not played: " + why})
 		t.Skip(why)
 	}
-	if kind, _, _ := strings.Cut(rec.Scenario, "-"); awaited[kind] && os.Getenv("AWAITED") == "" {
-		run.add(row{scenario: rec.Scenario, note: "not played: the fake does not have it yet"})
-		t.Skip("the fake does not have it yet; AWAITED=1 plays it nevertheless")
+	if realTime[rec.Scenario] {
+		t.Parallel()
+		run.judgeInRealTime(t, rec, tolerance{slack: time.Second}, func() (map[string]*answer, error) {
+			f := newFakeTarget(t, rec, false)
+			defer f.close()
+			return play(rec, f)
+		})
+		return
 	}
 	var answers map[string]*answer
 	var err error
-	inTime := func(t *testing.T) {
-		f := newFakeTarget(t, rec, !realTime[rec.Scenario])
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeTarget(t, rec, true)
 		defer f.close()
 		answers, err = play(rec, f)
-	}
-	slack := 20 * time.Millisecond // about what an answer took when it was recorded
-	if realTime[rec.Scenario] {
-		t.Parallel()
-		slack = time.Second
-		inTime(t)
-	} else {
-		synctest.Test(t, inTime)
-	}
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	slack := 20 * time.Millisecond // about what an answer took when it was recorded
 	run.judge(t, rec, compare(rec, answers, tolerance{slack: slack}), "")
 }

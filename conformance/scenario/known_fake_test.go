@@ -6,6 +6,7 @@ const (
 	alias   = "how soon after its registration an alias has its first result is a matter of moments"
 	chance  = "when each check runs first is a matter of chance, and in which order they reach the catalog"
 	forgets = "an agent that restarts has forgotten the output of a check that had expired before"
+	ends    = "these sessions ended within two milliseconds; which of them first is a matter of moments"
 	killed  = "the fake ends as by a kill; an agent that is terminated answers those who wait"
 )
 
@@ -53,6 +54,9 @@ var knownOfFake = []knownDifference{
 	{target: "fake", version: "1.8.7", scenario: "restart-datadir", entries: "e040", field: "body service:short.Output", reason: forgets},
 	{target: "fake", version: "1.21.4", scenario: "restart-datadir", entries: "e042", field: "body [].Output",
 		reason: "the catalog keeps the output from before the restart until the next full sync"},
+	{target: "fake", version: "1.8.7", scenario: "session-ttl", entries: "e013 e014 e022 e026 e027 e029 e030", field: "X-Consul-Index", reason: ends},
+	{target: "fake", version: "1.8.7", scenario: "session-ttl", entries: "e014 e026", field: "body [].ModifyIndex", reason: ends},
+	{target: "fake", version: "1.21.4", scenario: "session-ttl-min", entries: "e008", field: "X-Consul-Index", reason: ends},
 	{target: "fake", version: "1.8.7", scenario: "restart-datadir", entries: "e041", field: "body [].ModifyIndex",
 		reason: "in which order checks reach the catalog after a restart is a matter of chance"},
 }

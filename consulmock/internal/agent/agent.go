@@ -60,9 +60,10 @@ type Agent struct {
 	Cached     map[string]bool    // what was read from the agent's cache
 	NodeChecks map[string]*Check
 	aliases    map[*Check]struct{}
-	expiries   map[*state.Session]*time.Timer // of sessions with a TTL
-	Events     []*UserEvent                   // the last ones for this agent, the oldest first
-	eventTime  uint64                         // the Lamport time of the next event
+	expiries   map[*state.Session]*expiry // of sessions with a TTL
+	Events     []*UserEvent               // the last ones for this agent, the oldest first
+	eventTime  uint64                     // the Lamport time of the next event
+	Leaderless bool                       // the servers elect a leader
 	sync       syncState
 	log        logStream
 }
@@ -83,7 +84,7 @@ func New(c *Config, host Host, run Run, start int) *Agent {
 		Cached:     make(map[string]bool),
 		NodeChecks: make(map[string]*Check),
 		aliases:    make(map[*Check]struct{}),
-		expiries:   make(map[*state.Session]*time.Timer),
+		expiries:   make(map[*state.Session]*expiry),
 		eventTime:  2, // the first event tells of the leader
 	}
 	a.Store.SessionEnded = a.stopSession
@@ -156,7 +157,6 @@ func (a *Agent) Resume(run Run) {
 	a.run = run
 	a.Started = time.Now()
 	a.Events = nil
-	a.eventTime++
 	a.sync = syncState{}
 	a.sync.start(a)
 	for id, s := range a.Services {
@@ -173,12 +173,8 @@ func (a *Agent) Resume(run Run) {
 	}
 	slices.Sort(a.sync.services)
 	slices.Sort(a.sync.checks)
-	a.sync.held = a.after(resyncDelay, func() {
-		a.sync.held = nil
-		a.Store.KeepTombstones()
-		a.renewSessions()
-		a.SyncChanges()
-	})
+	a.Leaderless = false
+	a.awaitLeader(resyncDelay)
 }
 
 // after runs f with the lock held after d, unless the agent ends before.

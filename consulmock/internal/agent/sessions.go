@@ -1,8 +1,11 @@
 package agent
 
 import (
+	"cmp"
 	"encoding/hex"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/lictor-go/consul/consulmock/internal/state"
@@ -24,20 +27,35 @@ func (a *Agent) CreateSession(s *state.Session) error {
 	return nil
 }
 
-// RenewSession begins the TTL of a session anew.
+// expiry is when a session ends.
+type expiry struct {
+	due   time.Time
+	timer *time.Timer
+}
+
+// RenewSession begins the TTL of a session anew. Without a leader it does nothing, since
+// the leader alone knows how long sessions have been there.
 func (a *Agent) RenewSession(s *state.Session) {
 	a.stopSession(s)
 	ttl, err := time.ParseDuration(s.TTL)
-	if err != nil || ttl == 0 {
+	if err != nil || ttl == 0 || a.Leaderless {
 		return
 	}
-	var t *time.Timer
-	t = a.after(ttlMultiplier*ttl, func() {
-		if a.expiries[s] == t { // it may have fired before it was stopped
-			a.DestroySession(s)
-		}
+	ttl *= ttlMultiplier
+	a.expiries[s] = &expiry{due: time.Now().Add(ttl), timer: a.after(ttl, a.expireSessions)}
+}
+
+// expireSessions ends the sessions whose time is over: those of the same moment in the
+// order in which they were created, whichever timer comes first.
+func (a *Agent) expireSessions() {
+	now := time.Now()
+	due := slices.DeleteFunc(slices.Collect(maps.Keys(a.expiries)), func(s *state.Session) bool { return a.expiries[s].due.After(now) })
+	slices.SortFunc(due, func(s, t *state.Session) int {
+		return cmp.Or(a.expiries[s].due.Compare(a.expiries[t].due), cmp.Compare(s.CreateIndex, t.CreateIndex))
 	})
-	a.expiries[s] = t
+	for _, s := range due {
+		a.DestroySession(s)
+	}
 }
 
 // DestroySession ends a session.
@@ -48,8 +66,8 @@ func (a *Agent) DestroySession(s *state.Session) {
 
 // stopSession ends the time after which a session ends.
 func (a *Agent) stopSession(s *state.Session) {
-	if t := a.expiries[s]; t != nil {
-		t.Stop()
+	if e := a.expiries[s]; e != nil {
+		e.timer.Stop()
 		delete(a.expiries, s)
 	}
 }

@@ -36,6 +36,9 @@ func (q *request) aclWrite(body any) error {
 	if !q.a.ACL.On {
 		return refusal.New(http.StatusUnauthorized, "ACL support disabled")
 	}
+	if err := q.forward("", false); err != nil {
+		return err
+	}
 	if err := q.authorizeFor(acl.ACLWrite, ""); err != nil {
 		return err
 	}

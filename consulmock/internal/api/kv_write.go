@@ -97,7 +97,7 @@ func (q *request) requireKeyWrite(authz *acl.Authorizer) error {
 // nothing, or fails, is in the log of the servers, and so moves its index; only a key
 // in its lock-delay is refused before.
 func (q *request) writeKey(permit func(*acl.Authorizer) error, write func(*state.Store) (any, error)) (any, error) {
-	if err := q.checkDatacenter(q.query.Get("dc")); err != nil {
+	if err := q.forward(q.query.Get("dc"), false); err != nil {
 		return nil, err
 	}
 	authz, err := q.authorize()

@@ -20,13 +20,14 @@ type raftServer struct {
 // raftConfiguration serves GET /v1/operator/raft/configuration. The agent is the
 // only server, and the leader.
 func raftConfiguration(q *request) (any, error) {
-	if _, err := q.consistency(); err != nil {
+	mode, err := q.consistency()
+	if err != nil {
 		return nil, err
 	}
 	if _, _, err := q.waitOptions(); err != nil {
 		return nil, err
 	}
-	if err := q.checkDatacenter(q.query.Get("dc")); err != nil {
+	if err := q.forward(q.query.Get("dc"), mode == "stale"); err != nil {
 		return nil, err
 	}
 	if err := q.authorizeFor(acl.OperatorRead, ""); err != nil {

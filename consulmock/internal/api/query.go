@@ -76,6 +76,13 @@ type query struct {
 
 // perform responds to a query.
 func (q *request) perform(r query) (any, error) {
+	refuse := q.refuseEnterprise
+	if r.target == filter.Node {
+		refuse = q.refusePartition
+	}
+	if err := refuse(); err != nil {
+		return nil, err
+	}
 	o, err := q.readOptions()
 	if err != nil {
 		return nil, err
@@ -88,7 +95,7 @@ func (q *request) perform(r query) (any, error) {
 		return nil, err
 	}
 	streaming := r.stream != "" && q.streams(o)
-	keep, err := q.prepare(&r, streaming)
+	keep, err := q.prepare(&r, o, streaming)
 	if err != nil {
 		return nil, q.failedQuery(&r, err)
 	}
@@ -98,7 +105,7 @@ func (q *request) perform(r query) (any, error) {
 	e := evaluation{query: &r, keep: keep, keepsLast: r.keepsLast && !streaming}
 	index, err := q.block(o, &e, streaming)
 	if err != nil {
-		return nil, err
+		return nil, q.failedQuery(&r, err)
 	}
 	if !e.keepsLast || !e.isOver {
 		e.run(q)
@@ -140,8 +147,8 @@ func (e *evaluation) run(q *request) {
 }
 
 // prepare returns the filter of a read, or why the servers refuse the read.
-func (q *request) prepare(r *query, streaming bool) (keep predicate, err error) {
-	if err := q.checkDatacenter(q.query.Get("dc")); err != nil {
+func (q *request) prepare(r *query, o readOptions, streaming bool) (keep predicate, err error) {
+	if err := q.forward(q.query.Get("dc"), !o.needsLeader(streaming)); err != nil {
 		return nil, err
 	}
 	if q.v == release.V1_21_4 && q.query.Get("sg")+q.query.Get("sameness-group") != "" && r.target == filter.ServiceEntry {
@@ -204,8 +211,11 @@ func (q *request) block(o readOptions, e *evaluation, streaming bool) (uint64, e
 		return seen, nil
 	}
 	var err error
-	waitsFor, wasAbsent := o.index, false
+	waitsFor, wasAbsent, isLost := o.index, false, false
 	e.isOver, err = q.wait(length, func() bool {
+		if isLost = q.a.Leaderless && o.needsLeader(streaming); isLost {
+			return false
+		}
 		seen = index()
 		if q.v == release.V1_21_4 && e.absent != nil && e.absent() {
 			if wasAbsent {
@@ -218,8 +228,17 @@ func (q *request) block(o readOptions, e *evaluation, streaming bool) (uint64, e
 			e.run(q)
 		}
 		return blocked
-	}, keys)
+	}, func() []string { return append(keys(), state.LeaderKey) })
+	if isLost {
+		err = errNoLeader
+	}
 	return seen, err
+}
+
+// needsLeader reports whether only the leader serves a read: unless it is stale or served
+// by the streaming backend, which every server has.
+func (o readOptions) needsLeader(streaming bool) bool {
+	return o.consistency != "stale" && !streaming
 }
 
 // tokenExists reports whether the request's token has not been deleted.

@@ -157,6 +157,21 @@ func (q *request) unlocked(f func()) {
 	f()
 }
 
+// forward returns why the agent cannot pass a request on to the servers of a datacenter.
+// Any of them can serve one that is stale, else it has to be the leader.
+func (q *request) forward(dc string, stale bool) error {
+	if err := q.checkDatacenter(dc); err != nil {
+		return err
+	}
+	if q.a.Leaderless && !stale && !q.seeding {
+		return errNoLeader
+	}
+	return nil
+}
+
+// errNoLeader is what agents report that have noticed it.
+var errNoLeader = errors.New("No cluster leader")
+
 // checkDatacenter returns the refusal of a datacenter that there is not.
 func (q *request) checkDatacenter(dc string) error {
 	if dc != "" && dc != q.config.Datacenter {

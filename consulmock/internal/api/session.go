@@ -20,7 +20,7 @@ func createSession(q *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := q.checkDatacenter(q.query.Get("dc")); err != nil {
+	if err := q.forward(q.query.Get("dc"), false); err != nil {
 		return nil, err
 	}
 	if err := q.authorizeFor(acl.SessionWrite, s.Node); err != nil {
@@ -40,10 +40,11 @@ func createSession(q *request) (any, error) {
 
 // renewSession serves PUT /v1/session/renew/{id}.
 func renewSession(q *request) (any, error) {
-	if _, err := q.readOptions(); err != nil {
+	o, err := q.readOptions()
+	if err != nil {
 		return nil, err
 	}
-	s, err := q.sessionToWrite()
+	s, err := q.sessionToWrite(o.consistency == "stale")
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +60,7 @@ func destroySession(q *request) (any, error) {
 	if err := q.refuseEnterprise(); err != nil {
 		return nil, err
 	}
-	s, err := q.sessionToWrite()
+	s, err := q.sessionToWrite(false)
 	if err != nil {
 		return nil, err
 	}
@@ -70,12 +71,12 @@ func destroySession(q *request) (any, error) {
 }
 
 // sessionToWrite returns the session that the path names, if the token may change it,
-// or nil if there is none.
-func (q *request) sessionToWrite() (*state.Session, error) {
+// or nil if there is none. The request is forwarded first.
+func (q *request) sessionToWrite(stale bool) (*state.Session, error) {
 	if q.name == "" {
 		return nil, refusal.BadRequest("Missing session")
 	}
-	if err := q.checkDatacenter(q.query.Get("dc")); err != nil {
+	if err := q.forward(q.query.Get("dc"), stale); err != nil {
 		return nil, err
 	}
 	authz, err := q.authorize()

@@ -6,6 +6,9 @@ import (
 
 // statusLeader serves GET /v1/status/leader.
 func statusLeader(q *request) (any, error) {
+	if q.a.Leaderless {
+		return q.status("")
+	}
 	return q.status(agent.ServerAddress)
 }
 

@@ -152,7 +152,7 @@ func (s *catalogServiceBody) Record() state.ServiceRecord {
 		TaggedAddresses: s.TaggedAddresses, Meta: s.Meta, Port: s.Port, Weights: state.DefaultWeights,
 		EnableTagOverride: s.EnableTagOverride, Locality: s.Locality,
 	}
-	if s.Weights != nil {
+	if s.Weights != nil && validateWeights(*s.Weights) == nil {
 		rec.Weights = *s.Weights
 	}
 	if s.Proxy != nil {

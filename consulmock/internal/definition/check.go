@@ -1,8 +1,8 @@
 package definition
 
 import (
-	"encoding/json"
 	"errors"
+	"reflect"
 	"time"
 
 	"github.com/lictor-go/consul"
@@ -70,6 +70,19 @@ type ServiceCheck struct {
 	CheckType
 }
 
+// isEmpty reports whether nothing is in a check that counts: a duration of 0 does not,
+// nor does the service.
+func (c ServiceCheck) isEmpty() bool {
+	c.Interval.Set, c.Timeout.Set, c.TTL.Set = false, false, false
+	c.DeregisterCriticalServiceAfter = state.WireDuration{D: c.DeregisterAfter()}
+	c.DeregisterCriticalServiceAfterSnake = state.WireDuration{}
+	c.ServiceID, c.ServiceIDSnake = "", ""
+	if len(c.args()) == 0 {
+		c.Args, c.ScriptArgsSnake = nil, nil
+	}
+	return reflect.ValueOf(c).IsZero()
+}
+
 // Check is the body of check/register.
 type Check struct {
 	ID    string
@@ -127,7 +140,7 @@ func (c *CheckType) Kind() string {
 		return "grpc"
 	case c.HTTP != "":
 		return "http"
-	case c.TTL.D != 0:
+	case c.TTL.D > 0:
 		return "ttl"
 	case c.TCP != "":
 		return "tcp"
@@ -185,23 +198,6 @@ func IsStatus(s string) bool {
 func (c *ServiceCheck) UnmarshalJSON(data []byte) error {
 	type plain ServiceCheck
 	return nestedCheckBody.decodeNested("Check", data, (*plain)(c), true)
-}
-
-// refuseNewChecks refuses the fields that checks do not have in 1.8.7.
-func refuseNewChecks(body []byte) error {
-	var d struct {
-		Check  json.RawMessage
-		Checks []json.RawMessage
-	}
-	if json.Unmarshal(body, &d) != nil {
-		return nil // what follows the definition is of no interest
-	}
-	for _, c := range append(d.Checks, d.Check) {
-		if err := CheckBody.refuseNew(c); len(c) > 0 && err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func validateChecks(checks []*ServiceCheck, v release.Version, prefix string) error {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -23,6 +22,7 @@ type bodyKind struct {
 	goType  map[release.Version]string // of the whole body
 	name    string                     // of the struct
 	alias   bool                       // its fields are in a struct called Alias, which 1.21.4 tells
+	inner   map[string]string          // the struct in Alias that a field is in
 	outer   []string                   // the fields that are not, beside those with underscores
 	types   map[string]string          // of fields that have types of their own
 	unknown []string                   // fields that 1.8.7 does not know; those of structs with their paths
@@ -36,9 +36,10 @@ var (
 	serviceBody = &bodyKind{
 		goType: both(`struct { EnableTagOverrideSnake bool "json:\"enable_tag_override\""; ` +
 			`TaggedAddressesSnake map[string]structs.ServiceAddress "json:\"tagged_addresses\""; *structs.Alias }`),
-		alias:   true,
-		types:   map[string]string{"Kind": "structs.ServiceKind"},
-		unknown: append([]string{"SocketPath", "Locality"}, below(newProxyFields, "Proxy.", "Connect.SidecarService.Proxy.", "Connect.sidecar_service.Proxy.")...),
+		alias: true,
+		types: map[string]string{"Kind": "structs.ServiceKind"},
+		unknown: append(append([]string{"SocketPath", "Locality"}, below(newProxyFields, "Proxy.", "Connect.SidecarService.Proxy.", "Connect.sidecar_service.Proxy.")...),
+			below(newCheckFields, "Check.", "Checks.", "Connect.SidecarService.Check.", "Connect.SidecarService.Checks.")...),
 	}
 	CheckBody = &bodyKind{
 		goType: map[release.Version]string{
@@ -164,6 +165,9 @@ func (k *bodyKind) Decode(ver release.Version, body []byte, v any) error {
 }
 
 func (k *bodyKind) read(ver release.Version, data []byte, v any) error {
+	if ver == release.V1_8_7 {
+		data = k.markNew(data)
+	}
 	dec := json.NewDecoder(bytes.NewReader(data))
 	if !k.loose {
 		dec.DisallowUnknownFields()
@@ -179,9 +183,7 @@ func (k *bodyKind) read(ver release.Version, data []byte, v any) error {
 	case err != nil && k.catalog && err.Error() == `json: unknown field "Namespace"`:
 		return errors.New(err.Error() + " - Namespaces are a Consul Enterprise feature")
 	case err != nil:
-		return err
-	case ver == release.V1_8_7:
-		return k.refuseNew(data)
+		return errors.New(unmark(err))
 	}
 	return nil
 }
@@ -206,7 +208,11 @@ func (k *bodyKind) typeError(ver release.Version, e *json.UnmarshalTypeError) er
 // the type that it should have.
 func (k *bodyKind) field(e *json.UnmarshalTypeError) (field, typ string) {
 	field = strings.ReplaceAll(e.Field, "CheckType.", "")
-	if typ = k.types[field]; typ == "" || e.Type.Kind() != reflect.String {
+	switch typ = k.types[field]; {
+	case typ != "" && e.Type.Kind() == reflect.String:
+	case typ != "" && e.Type.Kind() == reflect.Slice:
+		typ = "[]" + typ
+	default:
 		typ = typeNames.Replace(e.Type.String())
 	}
 	return field, typ
@@ -221,6 +227,9 @@ func (k *bodyKind) path(field string) string {
 		return strings.TrimSuffix("args."+rest, ".")
 	case !k.alias || strings.Contains(first, "_") || slices.Contains(k.outer, first):
 		return field
+	}
+	if in := k.inner[first]; in != "" {
+		field = in + "." + field
 	}
 	return "Alias." + field
 }
@@ -288,37 +297,54 @@ func wrongCheck(data []byte) bool {
 	return json.NewDecoder(bytes.NewReader(data)).Decode(&d) == nil && len(d.Check) > 0 && json.Unmarshal(d.Check, new(ServiceCheck)) != nil
 }
 
-// refuseNew refuses the fields that 1.8.7 does not know. The names of fields do
-// not depend on case.
-func (k *bodyKind) refuseNew(data []byte) error { return k.refuseNewIn("", data) }
+// newMark is at the end of the name of a field that 1.8.7 does not know. It stands
+// there as strconv.Quote writes it.
+const newMark = `\x00`
 
-// refuseNewIn is refuseNew for what is at a path, which ends with a dot.
-func (k *bodyKind) refuseNewIn(path string, data []byte) error {
-	if !slices.ContainsFunc(k.unknown, func(u string) bool {
-		return len(u) > len(path) && strings.EqualFold(u[:len(path)], path)
-	}) {
-		return nil
+// unmark returns the text of an error that may name such a field.
+func unmark(err error) string { return strings.Replace(err.Error(), newMark+`"`, `"`, 1) }
+
+// markNew returns a body in which the fields that 1.8.7 does not know have names that
+// are unknown here, too: so the decoder finds them in its own order. The names of
+// fields do not depend on case.
+func (k *bodyKind) markNew(data []byte) []byte {
+	if len(k.unknown) == 0 {
+		return data
 	}
-	var list []json.RawMessage
-	if json.Unmarshal(data, &list) == nil {
-		for _, element := range list {
-			if err := k.refuseNewIn(path, element); err != nil {
-				return err
+	dec := json.NewDecoder(bytes.NewReader(data))
+	var marked []byte
+	done := int64(0)
+	var walk func(path string) bool
+	walk = func(path string) bool {
+		token, err := dec.Token()
+		if err != nil {
+			return false
+		}
+		delim, isOpen := token.(json.Delim)
+		for isOpen && dec.More() {
+			inside := path
+			if delim == '{' {
+				name, err := dec.Token()
+				if err != nil {
+					return false
+				}
+				inside = path + name.(string)
+				if slices.ContainsFunc(k.unknown, func(u string) bool { return strings.EqualFold(u, inside) }) {
+					end := dec.InputOffset() - 1
+					marked = append(append(marked, data[done:end]...), `\u0000`...)
+					done = end
+				}
+				inside += "."
+			}
+			if !walk(inside) {
+				return false
 			}
 		}
-		return nil
-	}
-	var fields map[string]json.RawMessage
-	if json.NewDecoder(bytes.NewReader(data)).Decode(&fields) != nil {
-		return nil
-	}
-	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		if slices.ContainsFunc(k.unknown, func(u string) bool { return strings.EqualFold(u, path+name) }) {
-			return errors.New(`json: unknown field "` + name + `"`)
+		if isOpen {
+			_, err = dec.Token()
 		}
-		if err := k.refuseNewIn(path+name+".", fields[name]); err != nil {
-			return err
-		}
+		return err == nil
 	}
-	return nil
+	walk("")
+	return append(marked, data[done:]...)
 }

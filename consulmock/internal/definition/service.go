@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -53,7 +52,7 @@ type connectDefinition struct {
 // not in the list, where even a null is not.
 func (d *Service) AllChecks() []*ServiceCheck {
 	var list []*ServiceCheck
-	if d.Check != nil && !reflect.ValueOf(*d.Check).IsZero() {
+	if d.Check != nil && !d.Check.isEmpty() {
 		list = append(list, d.Check)
 	}
 	return append(list, d.Checks...)
@@ -97,11 +96,6 @@ func DecodeService(v release.Version, body []byte) (*Service, error) {
 	d := new(Service)
 	if err := serviceBody.Decode(v, body, d); err != nil {
 		return nil, err
-	}
-	if v == release.V1_8_7 {
-		if err := refuseNewChecks(body); err != nil {
-			return nil, refusal.BadRequest("Request decode failed: %v", err)
-		}
 	}
 	d.takeSnake()
 	return d, nil
@@ -221,12 +215,51 @@ func (d *Service) meshProblems(v release.Version) []string {
 			problems = append(problems, "A Proxy cannot also be Connect Native, only typical services")
 		}
 	}
+	problems = append(problems, d.gatewayProblems(v)...)
 	if v == release.V1_21_4 && native && noPort {
 		problems = append(problems, "Port or SocketPath must be set for a Connect native service.")
 	}
 	if d.Connect != nil && d.Connect.SidecarService != nil {
 		if side := d.Connect.SidecarService; side.Connect != nil && side.Connect.SidecarService != nil {
 			problems = append(problems, "A SidecarService cannot have a nested SidecarService")
+		}
+	}
+	return problems
+}
+
+// gatewayProblems returns what is wrong with a gateway.
+func (d *Service) gatewayProblems(v release.Version) []string {
+	var problems []string
+	switch d.Kind {
+	case "mesh-gateway", "terminating-gateway":
+		if d.Port == 0 {
+			problems = append(problems, "Port must be non-zero for a "+d.Kind)
+		}
+	case "ingress-gateway":
+	case "api-gateway":
+		if v == release.V1_8_7 {
+			return nil // it is no gateway there
+		}
+	default:
+		return nil
+	}
+	if d.Connect != nil && d.Connect.SidecarService != nil {
+		problems = append(problems, "A "+d.Kind+" cannot have a sidecar service defined")
+	}
+	if p := d.Proxy; p != nil {
+		for _, field := range []struct {
+			name  string
+			isSet bool
+		}{
+			{"DestinationServiceName", p.DestinationServiceName != ""},
+			{"DestinationServiceID", p.DestinationServiceID != ""},
+			{"LocalServiceAddress", p.LocalServiceAddress != ""},
+			{"LocalServicePort", p.LocalServicePort != 0},
+			{"Upstreams", len(p.Upstreams) > 0},
+		} {
+			if field.isSet {
+				problems = append(problems, "The Proxy."+field.name+" configuration is invalid for a "+d.Kind)
+			}
 		}
 	}
 	return problems

@@ -31,5 +31,8 @@ func MeshKey(name string) string { return "connect." + strings.ToLower(name) }
 // SessionKey is the key of waiters for the end of a session.
 func SessionKey(id string) string { return "session " + strings.ToLower(id) }
 
+// LeaderKey is the key of waiters for the loss of the leader.
+const LeaderKey = "leader"
+
 // ACLKey is the key of waiters for changes of tokens.
 const ACLKey = "acl"

@@ -33,9 +33,10 @@ type SessionServiceCheck struct {
 	Namespace string
 }
 
-// checkIDs returns the IDs of all checks that the session depends on.
-func (s *Session) checkIDs() []string {
-	ids := slices.Concat(s.NodeChecks, s.Checks)
+// CheckIDs returns the IDs of all checks that the session depends on, in the order in
+// which servers look at them.
+func (s *Session) CheckIDs() []string {
+	ids := slices.Concat(s.Checks, s.NodeChecks)
 	for _, c := range s.ServiceChecks {
 		ids = append(ids, c.ID)
 	}
@@ -99,7 +100,7 @@ func (st *Store) CreateSession(s *Session) error {
 	if n == nil {
 		return errMissingNode
 	}
-	for _, id := range s.checkIDs() {
+	for _, id := range s.CheckIDs() {
 		c := n.Checks[strings.ToLower(id)]
 		switch {
 		case id == "" && st.Version == release.V1_21_4:
@@ -130,7 +131,7 @@ func (st *Store) EndSession(s *Session) {
 // endSessionsOfCheck ends the sessions that depend on a check of a node.
 func (st *Store) endSessionsOfCheck(node, checkID string) {
 	for _, s := range st.SessionsOf(node) {
-		if slices.ContainsFunc(s.checkIDs(), func(id string) bool { return strings.EqualFold(id, checkID) }) {
+		if slices.ContainsFunc(s.CheckIDs(), func(id string) bool { return strings.EqualFold(id, checkID) }) {
 			st.EndSession(s)
 		}
 	}

@@ -115,18 +115,10 @@ func (st *Store) performOnCheck(op *TxnOp) ([]TxnResult, error) {
 		if !matches {
 			return nil, stale("set", what)
 		}
-		fallthrough
+		result, _ := st.setCheck(n, op.Check) // what keeps the check from being set is forgotten
+		return result, nil
 	case "set":
-		switch {
-		case n == nil:
-			return nil, errMissingNode
-		case op.Check.CheckID == "":
-			return nil, errors.New("failed inserting check: object missing primary index")
-		}
-		if err := st.EnsureCheck(n, *op.Check); err != nil {
-			return nil, err
-		}
-		return []TxnResult{{Check: n.Checks[strings.ToLower(op.Check.CheckID)].CheckRecord}}, nil
+		return st.setCheck(n, op.Check)
 	case "delete-cas":
 		if c == nil || !matches {
 			return nil, stale("delete", what)
@@ -139,6 +131,20 @@ func (st *Store) performOnCheck(op *TxnOp) ([]TxnResult, error) {
 		return nil, nil
 	}
 	return nil, fmt.Errorf("unknown Check verb %q", op.Verb)
+}
+
+// setCheck inserts or changes a check of a node, which may be missing.
+func (st *Store) setCheck(n *Node, rec *CheckRecord) ([]TxnResult, error) {
+	switch {
+	case n == nil:
+		return nil, errMissingNode
+	case rec.CheckID == "":
+		return nil, errors.New("failed inserting check: object missing primary index")
+	}
+	if err := st.EnsureCheck(n, *rec); err != nil {
+		return nil, err
+	}
+	return []TxnResult{{Check: n.Checks[strings.ToLower(rec.CheckID)].CheckRecord}}, nil
 }
 
 // checkLookupError returns what 1.21.4 reports of a check without an ID or a node.

@@ -1,0 +1,167 @@
+package differential
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"strings"
+)
+
+// generator makes up sequences. What it makes follows from its seed.
+type generator struct {
+	*rand.Rand
+	version  string
+	lastID   int
+	sessions []int // the IDs of requests that create sessions
+}
+
+// generate returns the sequence of a seed.
+func generate(seed uint64, version string, length int) []step {
+	g := &generator{Rand: rand.New(rand.NewPCG(seed, 0)), version: version}
+	restart := -1
+	if g.chance(0.15) {
+		restart = length / 2
+	}
+	var steps []step
+	for i := range length {
+		s := g.step()
+		s.restart = i == restart
+		steps = append(steps, s)
+	}
+	return steps
+}
+
+func (g *generator) step() step {
+	switch x := g.Float64(); {
+	case x < 0.45:
+		return step{reads: []request{g.read()}}
+	case x < 0.93:
+		return step{writes: []request{g.write()}}
+	default:
+		return g.watch()
+	}
+}
+
+// watch returns waits for up to three reads, with a write in the middle.
+func (g *generator) watch() step {
+	var s step
+	for range 1 + g.IntN(3) {
+		read := g.watchable()
+		s.reads = append(s.reads, read)
+		wait := read
+		wait.id = g.nextID()
+		wait.target = withParam(wait.target, "wait=700ms")
+		if strings.HasPrefix(read.target, "/v1/agent/") {
+			wait.hash = read.id
+		} else {
+			wait.index = read.id
+		}
+		s.waits = append(s.waits, wait)
+	}
+	s.writes = []request{g.certain()}
+	return s
+}
+
+func (g *generator) nextID() int { g.lastID++; return g.lastID }
+
+// get, put and del return requests.
+func (g *generator) get(target string) request {
+	return request{id: g.nextID(), method: "GET", target: target}
+}
+
+func (g *generator) put(target, body string) request {
+	r := request{id: g.nextID(), method: "PUT", target: target}
+	if body != "" {
+		r.body = &body
+	}
+	return r
+}
+
+func (g *generator) del(target string) request {
+	return request{id: g.nextID(), method: "DELETE", target: target}
+}
+
+func (g *generator) chance(p float64) bool { return g.Float64() < p }
+
+// pick returns one of the values. The first ones are likelier.
+func pick[T any](g *generator, values ...T) T {
+	return values[min(g.IntN(len(values)), g.IntN(len(values)))]
+}
+
+// in is a name as it stands in a path.
+func in(name string) string { return url.PathEscape(name) }
+
+// text is a string in JSON.
+func text(s string) string {
+	data, err := json.Marshal(s)
+	if err != nil {
+		panic(err)
+	}
+	return string(data)
+}
+
+// member is a member of a JSON object.
+type member struct{ name, value string }
+
+// object returns a JSON object of its members, and of odd ones with a small
+// probability.
+func (g *generator) object(members []member) string {
+	if g.chance(0.06) {
+		members = g.odd(members)
+	}
+	var parts []string
+	for _, m := range members {
+		parts = append(parts, text(m.name)+":"+m.value)
+	}
+	return "{" + strings.Join(parts, ",") + "}"
+}
+
+// odd makes something wrong, or strange, with members of an object.
+func (g *generator) odd(members []member) []member {
+	members = append([]member(nil), members...)
+	if len(members) == 0 || g.chance(0.2) {
+		return append(members, pick(g, member{"Bogus", "1"}, member{"CheckID", `"x"`}, member{"Namespace", `"default"`}, member{"", "null"}))
+	}
+	m := &members[g.IntN(len(members))]
+	switch g.IntN(3) {
+	case 0:
+		m.value = pick(g, "null", `""`, "1", "{}", "[]", "true", "-1", "1.5", `"x"`, "[null]", `["a"]`, `{"a":"b"}`)
+	case 1:
+		m.name = pick(g, strings.ToLower(m.name), strings.ToUpper(m.name))
+	default:
+		*m = member{m.name, m.value}
+		members = append(members, *m)
+	}
+	return members
+}
+
+// body spoils a JSON body with a small probability.
+func (g *generator) body(json string) string {
+	if !g.chance(0.03) {
+		return json
+	}
+	return pick(g, "", json+" ", json[:len(json)-1], "["+json+"]", "null", "nonsense", `"x"`, "{}", json+"{", " ", "[]")
+}
+
+// params adds up to two of the parameters to a target.
+func (g *generator) params(target string, all ...string) string {
+	for g.chance(0.3) {
+		target = withParam(target, pick(g, all...))
+	}
+	return target
+}
+
+// filter returns an expression over fields.
+func (g *generator) filter(fields ...string) string {
+	field := pick(g, fields...)
+	value := pick(g, "web", "passing", "v1", "node1", "", "ext1", "80", "true", "critical")
+	e := pick(g,
+		fmt.Sprintf("%s == %q", field, value), fmt.Sprintf("%s != %q", field, value), fmt.Sprintf("%q in %s", value, field),
+		fmt.Sprintf("%s contains %q", field, value), fmt.Sprintf("%s is empty", field), fmt.Sprintf("not %s is empty", field),
+		fmt.Sprintf("%s matches %q", field, "^w"), fmt.Sprintf("%q not in %s", value, field), field+" ==", fmt.Sprintf("%s == %s", field, value))
+	if g.chance(0.15) {
+		e = "(" + e + ") " + pick(g, "and", "or") + " " + g.filter(fields...)
+	}
+	return "filter=" + url.QueryEscape(e)
+}
