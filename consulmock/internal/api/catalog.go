@@ -14,7 +14,7 @@ import (
 // catalogDatacenters serves GET /v1/catalog/datacenters.
 func catalogDatacenters(q *request) (any, error) {
 	list := []string{q.config.Datacenter}
-	o, err := q.readOptions()
+	o, err := q.cacheOptions()
 	if err != nil {
 		// Agents return both here: what is wrong, and the response.
 		return nil, refusal.New(http.StatusBadRequest, err.Error()+string(q.encode(list)))
