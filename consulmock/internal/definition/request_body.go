@@ -182,7 +182,7 @@ func (k *bodyKind) read(ver release.Version, data []byte, v any) error {
 	case err != nil && k.catalog && err.Error() == `json: unknown field "Namespace"`:
 		return errors.New(err.Error() + " - Namespaces are a Consul Enterprise feature")
 	case err != nil:
-		return errors.New(strings.Replace(err.Error(), newMark+`"`, `"`, 1))
+		return unmark(err)
 	}
 	return nil
 }
@@ -292,6 +292,15 @@ func wrongCheck(data []byte) bool {
 // newMark is at the end of the name of a field that 1.8.7 does not know. It stands
 // there as strconv.Quote writes it.
 const newMark = `\x00`
+
+// unmark returns an error about a body that markNew has made, as it is about the body
+// that was sent.
+func unmark(err error) error {
+	if err == nil || !strings.Contains(err.Error(), newMark) {
+		return err
+	}
+	return errors.New(strings.Replace(err.Error(), newMark+`"`, `"`, 1))
+}
 
 // markNew returns a body in which the fields that 1.8.7 does not know have names that
 // are unknown here, too: so the decoder finds them in its own order. The names of
