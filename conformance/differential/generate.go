@@ -217,10 +217,13 @@ func (g *generator) body(json string) string {
 	return pick(g, "", json+" ", json[:len(json)-1], "["+json+"]", "null", "nonsense", `"x"`, "{}", json+"{", " ", "[]")
 }
 
-// params adds up to two of the parameters to a target.
+// params adds some of the parameters to a target. Of several node-meta agents take
+// one at random for what they watch, so there is one at most.
 func (g *generator) params(target string, all ...string) string {
 	for g.chance(0.3) {
-		target = withParam(target, pick(g, all...))
+		if p := pick(g, all...); !strings.HasPrefix(p, "node-meta") || !strings.Contains(target, "node-meta") {
+			target = withParam(target, p)
+		}
 	}
 	return target
 }

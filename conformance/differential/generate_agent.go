@@ -49,7 +49,7 @@ func (g *generator) report() request {
 }
 
 func (g *generator) note() string {
-	return pick(g, "fine", "", "ü <&>", strings.Repeat("long ", 1000))
+	return pick(g, "fine", "", "ü <&>", "x", "fine too", strings.Repeat("long ", 1000))
 }
 
 // service is the definition of a service. A sidecar would be given a port and

@@ -113,7 +113,7 @@ func (g *generator) catalogRead() request {
 // catalogWatchable is a read of the catalog that can wait.
 func (g *generator) catalogWatchable() request {
 	tag := []string{"tag=v1", "tag=V1", "tag=v2", "tag=", "tag=v1&tag=v2", "tag=a%2Cb"}
-	meta := []string{"node-meta=rack:1", "node-meta=rack", "node-meta=", "node-meta=rack:1&node-meta=b:"}
+	meta := []string{"node-meta=rack:1", "node-meta=rack", "node-meta="}
 	checks := []string{"Status", "CheckID", "Name", "Node", "ServiceName", "ServiceTags", "Nope"}
 	switch g.IntN(14) {
 	case 0, 1, 2:

@@ -27,10 +27,11 @@ func (g *generator) kvWrite() step {
 	target := inKey(key)
 	r := g.put(target, pick(g, "v1", "v2", "", "\x00\xff", `{"a":1}`))
 	if g.chance(0.25) {
-		r = g.del(g.params(target, "recurse", "recurse=false", "dc=nope"))
+		r = g.del(target)
 		if g.chance(0.3) {
 			return g.withIndex(key, r)
 		}
+		r.target = g.params(target, "recurse", "recurse=false", "dc=nope", "cas=0")
 		return step{writes: []request{r}}
 	}
 	r.target = g.params(r.target, "flags=7", "flags=0", "flags=abc", "flags=18446744073709551615", "pretty", "flags=-1")

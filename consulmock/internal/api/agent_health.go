@@ -25,7 +25,7 @@ func localHealthByID(q *request) (any, error) {
 	if q.name == "" {
 		return nil, refusal.New(http.StatusInternalServerError, q.badRequest("Missing serviceID").Error())
 	}
-	authz, err := q.authorize()
+	authz, err := q.authorizeLocal()
 	if err != nil {
 		return nil, err
 	}

@@ -72,6 +72,10 @@ func (q *request) authorizeRegistration(r *definition.CatalogRegistration, authz
 
 // writeRegistration writes a registration to the catalog.
 func writeRegistration(st *state.Store, r *definition.CatalogRegistration, datacenter string) error {
+	refusedService := r.ValidateInStore()
+	if refusedService != nil && st.Version == release.V1_8_7 {
+		return refusedService // 1.21.4 looks at the checks first
+	}
 	if st.Version == release.V1_8_7 && r.Service != nil && r.Service.ID == "" {
 		return errors.New("failed inserting service: failed inserting service: object missing primary index")
 	}
@@ -85,6 +89,9 @@ func writeRegistration(st *state.Store, r *definition.CatalogRegistration, datac
 			}
 			return fmt.Errorf("failed inserting check: %w on node %q", state.ErrMissingService, r.Node)
 		}
+	}
+	if refusedService != nil {
+		return refusedService
 	}
 	n := st.Node(r.Node)
 	if n == nil || !r.SkipNodeUpdate {

@@ -23,13 +23,13 @@ type parameters struct {
 
 // refuseEnterprise refuses parameters that only Consul Enterprise has.
 func (p *parameters) refuseEnterprise() error {
-	if p.query.Has("ns") {
+	if p.query.Get("ns") != "" {
 		return p.badRequest(`Invalid query parameter: "ns" - Namespaces are a Consul Enterprise feature`)
 	}
 	if p.header.Get("X-Consul-Namespace") != "" {
 		return p.badRequest(`Invalid header: "X-Consul-Namespace" - Namespaces are a Consul Enterprise feature`)
 	}
-	if p.v == release.V1_21_4 && p.query.Has("partition") {
+	if p.v == release.V1_21_4 && p.query.Get("partition") != "" {
 		return p.badRequest(`Invalid query parameter: "partition" - Partitions are a Consul Enterprise feature`)
 	}
 	if p.v == release.V1_21_4 && p.header.Get("X-Consul-Partition") != "" {

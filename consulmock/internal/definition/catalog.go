@@ -145,6 +145,17 @@ func validateServiceName(v release.Version, id, name string) error {
 	return nil
 }
 
+// ValidateInStore returns why the store refuses the service of a registration.
+func (r *CatalogRegistration) ValidateInStore() error {
+	if r.Service == nil {
+		return nil
+	}
+	if err := validateMeta(r.Service.Meta); err != nil {
+		return fmt.Errorf("failed inserting service: Invalid Service Meta for node %s and serviceID %s: %v", r.Node, r.Service.ID, err)
+	}
+	return nil
+}
+
 // Record returns the service that the catalog then holds.
 func (s *catalogServiceBody) Record() state.ServiceRecord {
 	rec := state.ServiceRecord{

@@ -184,6 +184,14 @@ func (k *bodyKind) read(ver release.Version, data []byte, v any) error {
 	case err != nil:
 		return unmark(err)
 	}
+	return durationError(v)
+}
+
+// durationError returns what is wrong with the durations of a check.
+func durationError(v any) error {
+	if c, ok := v.(interface{ durationError() error }); ok {
+		return c.durationError()
+	}
 	return nil
 }
 
@@ -248,6 +256,9 @@ func (k *bodyKind) decodeNested(part string, data []byte, v any, strict bool) er
 	}
 	err := dec.Decode(v)
 	var wrong *json.UnmarshalTypeError
+	if err == nil {
+		return durationError(v)
+	}
 	if !errors.As(err, &wrong) {
 		return err
 	}

@@ -10,9 +10,11 @@ import (
 type WireDuration struct {
 	Set bool
 	D   time.Duration
+	Err error // it is malformed
 }
 
-// UnmarshalJSON implements [json.Unmarshaler].
+// UnmarshalJSON implements [json.Unmarshaler]. What is malformed is an error later,
+// because agents read durations when they have read everything else.
 func (w *WireDuration) UnmarshalJSON(data []byte) error {
 	var v any
 	if err := json.Unmarshal(data, &v); err != nil {
@@ -21,10 +23,7 @@ func (w *WireDuration) UnmarshalJSON(data []byte) error {
 	switch v := v.(type) {
 	case string:
 		d, err := time.ParseDuration(v)
-		if err != nil {
-			return err
-		}
-		*w = WireDuration{Set: true, D: d}
+		*w = WireDuration{Set: true, D: d, Err: err}
 	case float64:
 		*w = WireDuration{Set: true, D: time.Duration(v)}
 	}
@@ -73,7 +72,15 @@ type CheckDefinition struct {
 // ignored.
 func (d *CheckDefinition) UnmarshalJSON(data []byte) error {
 	type plain CheckDefinition
-	return json.Unmarshal(data, (*plain)(d))
+	if err := json.Unmarshal(data, (*plain)(d)); err != nil {
+		return err
+	}
+	for _, duration := range []*durationJSON{d.Interval, d.Timeout, d.TTL, d.DeregisterCriticalServiceAfter} {
+		if duration != nil && duration.Err != nil {
+			return duration.Err
+		}
+	}
+	return nil
 }
 
 // durationJSON is a duration that is read in every form and written as a string.
