@@ -100,7 +100,9 @@ func writeRegistration(st *state.Store, r *definition.CatalogRegistration, datac
 		})
 	}
 	if r.Service != nil {
-		st.EnsureService(n, st.WithVirtualIP(r.Service.Record()))
+		rec := st.WithVirtualIP(r.Service.Record())
+		rec.OnNode = r.Node
+		st.EnsureService(n, rec)
 	}
 	for _, c := range r.Checks {
 		if err := st.EnsureCheck(n, c.Record()); err != nil {

@@ -181,7 +181,7 @@ func (c *catalogCheckBody) Record() state.CheckRecord {
 		c.Type = kindOf(c.Definition)
 	}
 	return state.CheckRecord{
-		CheckID: c.CheckID, Name: c.Name, Status: c.Status, Notes: c.Notes, Output: c.Output, ServiceID: c.ServiceID,
+		Node: c.Node, CheckID: c.CheckID, Name: c.Name, Status: c.Status, Notes: c.Notes, Output: c.Output, ServiceID: c.ServiceID,
 		Type: c.Type, Interval: c.Interval, Timeout: c.Timeout, ExposedPort: c.ExposedPort, Definition: c.Definition,
 	}
 }
