@@ -211,6 +211,13 @@ func (p *parameters) hasNodeMeta(meta map[string]string) bool {
 	return true
 }
 
+// metaKeys are what agents watch for nodes with metadata: the first pair that is
+// requested.
+func (p *parameters) metaKeys() []string {
+	k, v, _ := strings.Cut(p.query.Get("node-meta"), ":")
+	return []string{state.MetaWatch(k, v)}
+}
+
 // selected returns the instances with the tags and on the nodes that a query selects
 // for.
 func (p *parameters) selected(instances []*state.Service) []*state.Service {
