@@ -29,6 +29,11 @@ func (p *parameters) refuseEnterprise() error {
 	if p.header.Get("X-Consul-Namespace") != "" {
 		return p.badRequest(`Invalid header: "X-Consul-Namespace" - Namespaces are a Consul Enterprise feature`)
 	}
+	return p.refusePartition()
+}
+
+// refusePartition is refuseEnterprise for what is in no namespace.
+func (p *parameters) refusePartition() error {
 	if p.v == release.V1_21_4 && p.query.Get("partition") != "" {
 		return p.badRequest(`Invalid query parameter: "partition" - Partitions are a Consul Enterprise feature`)
 	}
@@ -51,6 +56,11 @@ func (p *parameters) readOptions() (o readOptions, err error) {
 	if err := p.refuseEnterprise(); err != nil {
 		return o, err
 	}
+	return p.plainOptions()
+}
+
+// plainOptions is readOptions for what is the same in every namespace and partition.
+func (p *parameters) plainOptions() (o readOptions, err error) {
 	if o.consistency, err = p.consistency(); err != nil {
 		return o, err
 	}
