@@ -10,7 +10,7 @@ import (
 
 	"github.com/hashicorp/consul/api"
 	"github.com/lictor-go/consul"
-	"github.com/lictor-go/consul/discovery"
+	"github.com/lictor-go/consul/configuration"
 )
 
 // Keys returns what an agent answers on /v1/kv/app/ with recurse when there are n
@@ -65,12 +65,20 @@ func (r *Rig) KVList(n int) Trio {
 // closed.
 func (r *Rig) NewKeyChanges(n int) *Changes {
 	c := &Changes{Loop: r.keyLoop(n), API: r.keyLoopAPI(n), Floor: r.changeFloor("/v1/kv/bare/?recurse")}
-	list := func(ctx context.Context, q *consul.QueryOptions) ([]*consul.KVPair, *consul.QueryMeta, error) {
-		return r.ours.KV().List(ctx, "watched/", q)
-	}
-	c.Watch = follow(c, n, discovery.Watch(context.Background(), list, &discovery.WatchOptions{
+	snapshots := configuration.Watch(context.Background(), r.ours, "app", &configuration.Options{
 		Burst: 1 << 30, MinInterval: time.Nanosecond,
-	}))
+	})
+	c.Watch = follow(c, n, func(yield func([]*consul.KVPair, error) bool) {
+		for s, err := range snapshots {
+			var pairs []*consul.KVPair
+			if err == nil {
+				pairs = s.Pairs
+			}
+			if !yield(pairs, err) {
+				return
+			}
+		}
+	})
 	return c
 }
 

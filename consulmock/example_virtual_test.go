@@ -3,9 +3,9 @@
 package consulmock_test
 
 import (
+	"errors"
 	"net"
 	"net/http"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -77,7 +77,7 @@ func TestNextInstance(t *testing.T) {
 		defer resolver.Close()
 		client := &http.Client{Transport: discovery.NewTransport(resolver, network(func(r *http.Request) (*http.Response, error) {
 			if r.URL.Hostname() == "web-1" { // is gone
-				return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+				return nil, &net.OpError{Op: "dial", Err: errors.New("connection refused")}
 			}
 			return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
 		}))}

@@ -117,19 +117,26 @@ func (f *Fault) send(w http.ResponseWriter, r *http.Request, kept *keptAnswer) {
 		header.Set("X-Consul-Index", strconv.FormatUint(f.Index, 10))
 	}
 	body := kept.body.Bytes()
+	status := cmp.Or(kept.status, http.StatusOK)
+	endless := f.Endless && r.Method != http.MethodHead && !hasNoBody(status)
 	truncate := f.TruncateAt > 0 && f.TruncateAt < len(body)
 	length, named := f.Header["Content-Length"]
 	unknownLength := named && len(length) == 0
 	switch {
 	case truncate && !unknownLength:
 		header.Set("Content-Length", strconv.Itoa(len(body)))
-	case f.Endless:
+	case endless:
 		header.Del("Content-Length")
+	case named && !unknownLength:
+		// Of a body that is longer net/http would send nothing.
+		if n, err := strconv.Atoi(length[0]); err == nil && n < len(body) {
+			body = body[:n]
+		}
 	}
 	if truncate {
 		body = body[:f.TruncateAt]
 	}
-	w.WriteHeader(cmp.Or(kept.status, http.StatusOK))
+	w.WriteHeader(status)
 	if unknownLength {
 		http.NewResponseController(w).Flush() // or net/http would count it
 	}
@@ -138,9 +145,14 @@ func (f *Fault) send(w http.ResponseWriter, r *http.Request, kept *keptAnswer) {
 		http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	}
-	if f.Endless {
+	if endless {
 		writeBlanks(w, r)
 	}
+}
+
+// hasNoBody reports whether responses with a status have no body.
+func hasNoBody(status int) bool {
+	return status == http.StatusNoContent || status == http.StatusNotModified
 }
 
 // writeBlanks writes blanks until nobody wants them any more. Between two writes

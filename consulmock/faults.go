@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -104,7 +105,8 @@ type Fault struct {
 
 	// Header is added to the header of the response, whoever made it, and replaces
 	// fields of the same name. A nil or empty value removes a field, also one that
-	// net/http would add, such as Content-Type and Date.
+	// net/http would add, such as Content-Type and Date. A Content-Length less than
+	// that of the body cuts the body; with a greater one the connection ends early.
 	Header http.Header
 
 	// Index is the X-Consul-Index of the response, instead of the agent's. Clients
@@ -118,7 +120,8 @@ type Fault struct {
 	TruncateAt int
 
 	// Endless continues the body with blanks after its end, 64 KiB in each
-	// millisecond, until the client disconnects or the server stops.
+	// millisecond, until the client disconnects or the server stops. It has no effect
+	// on a response that has no body: to HEAD, and with the status 204 or 304.
 	Endless bool
 }
 
@@ -220,7 +223,7 @@ func (f *Fault) check() error {
 		return errors.New("more than one response: want at most one of DropRequest or ResetRequest, NoLeader, RateLimit, and Status with Body")
 	case f.Status != 0 && (f.Status < 200 || f.Status > 999):
 		return fmt.Errorf("Status %d: want 200 to 999", f.Status)
-	case (f.Status == http.StatusNoContent || f.Status == http.StatusNotModified) && (f.Body != "" || f.Endless):
+	case hasNoBody(f.Status) && (f.Body != "" || f.Endless):
 		return fmt.Errorf("Status %d has no Body", f.Status)
 	case f.Drop < NoDrop || f.Drop > ResetAnswer:
 		return fmt.Errorf("Drop %d: want NoDrop to ResetAnswer", f.Drop)
@@ -244,6 +247,14 @@ func checkHeader(h http.Header) error {
 			return fmt.Errorf("Header: %s twice, in two spellings", canonical)
 		}
 		seen[canonical] = true
+		text := strings.Join(values, ", ")
+		switch _, err := strconv.ParseUint(text, 10, 63); {
+		case len(values) == 0:
+		case canonical == "Content-Length" && err != nil:
+			return fmt.Errorf("Header %s: value %q: want one number", canonical, text)
+		case canonical == "Transfer-Encoding" && text != "chunked":
+			return fmt.Errorf("Header %s: value %q: want none or chunked", canonical, text)
+		}
 		for _, v := range values {
 			if strings.ContainsAny(v, "\r\n") {
 				return fmt.Errorf("Header %s: value %q: want one line", canonical, v)

@@ -9,11 +9,11 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock/internal/memnet"
 )
 
 // onEveryTransport runs f over connections in memory and over sockets.
@@ -115,7 +115,7 @@ func TestFaultDrops(t *testing.T) {
 				_, _, err := sendTo(c, "PUT", s.URL()+"/v1/agent/service/register", webRegistration)
 				want := io.EOF
 				if tt.reset {
-					want = syscall.ECONNRESET
+					want = memnet.ErrReset
 				}
 				if !errors.Is(err, want) {
 					t.Errorf("got %v, want %v", err, want)
@@ -154,6 +154,43 @@ func TestFaultEndlessBody(t *testing.T) {
 	if _, _, err := client.Health().Service(context.Background(), "web", nil); !errors.Is(err, consul.ErrResponseTooLarge) {
 		t.Errorf("got %v", err)
 	}
+}
+
+// A response without a body has none to continue: the connection goes on.
+func TestFaultEndlessWithoutBody(t *testing.T) {
+	onEveryTransport(t, func(t *testing.T, s *Server, c *http.Client) {
+		remove := s.Inject(Fault{Endless: true, Always: true})
+		s.Inject(Fault{Method: "GET", Status: 204})
+		s.Inject(Fault{Method: "GET", Status: 304})
+		for _, want := range []struct {
+			method string
+			status int
+		}{{"HEAD", 405}, {"GET", 204}, {"GET", 304}} {
+			if resp, body, err := sendTo(c, want.method, s.URL()+"/v1/status/leader", ""); err != nil || resp.StatusCode != want.status || body != "" {
+				t.Errorf("%s: %v %q %v, want %d", want.method, resp, body, err, want.status)
+			}
+		}
+		remove()
+		if _, body, err := sendTo(c, "GET", s.URL()+"/v1/status/leader", ""); err != nil || body != `"127.0.0.1:8300"` {
+			t.Errorf("afterwards: %q %v", body, err)
+		}
+	})
+}
+
+// A header may announce another length than the body has.
+func TestFaultContentLength(t *testing.T) {
+	onEveryTransport(t, func(t *testing.T, s *Server, c *http.Client) {
+		for length, want := range map[string]struct {
+			body string
+			err  error
+		}{"2": {"01", nil}, "4": {"0123", nil}, "6": {"0123", io.ErrUnexpectedEOF}} {
+			s.Inject(Fault{Body: "0123", Header: http.Header{"Content-Length": {length}}})
+			_, body, err := sendTo(c, "GET", s.URL()+"/v1/health/service/web", "")
+			if body != want.body || !errors.Is(err, want.err) {
+				t.Errorf("length %s: got %q, %v", length, body, err)
+			}
+		}
+	})
 }
 
 func TestFaultHangs(t *testing.T) {
@@ -294,6 +331,10 @@ func TestInjectRefuses(t *testing.T) {
 		{Fault{Drop: -1}, "Drop -1"},
 		{Fault{Header: http.Header{"x-a": {"1"}, "X-A": {"2"}}}, "Header: X-A twice, in two spellings"},
 		{Fault{Header: http.Header{"X A": {"1"}}}, `Header "X A"`},
+		{Fault{Header: http.Header{"content-length": {"x"}}}, `Header Content-Length: value "x": want one number`},
+		{Fault{Header: http.Header{"Content-Length": {"-1"}}}, `Header Content-Length: value "-1": want one number`},
+		{Fault{Header: http.Header{"Content-Length": {"1", "2"}}}, `Header Content-Length: value "1, 2": want one number`},
+		{Fault{Header: http.Header{"Transfer-Encoding": {"gzip"}}}, `Header Transfer-Encoding: value "gzip": want none or chunked`},
 		{Fault{Header: http.Header{"X-A": {"1\r\nX-B: 2"}}}, `Header X-A: value "1\r\nX-B: 2"`},
 		{Fault{Skip: -1}, "cannot be negative"},
 		{Fault{Times: 2, Always: true}, "both Times and Always"},

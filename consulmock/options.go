@@ -82,7 +82,7 @@ func (c *config) check() error {
 	case c.api.MaxValue <= 0 || c.api.MaxTxn <= 0:
 		return fmt.Errorf("limits of %d and %d bytes: want more than 0", c.api.MaxValue, c.api.MaxTxn)
 	}
-	secrets := map[string]bool{}
+	secrets, accessors := map[string]bool{}, map[string]bool{}
 	for i, t := range c.agent.Tokens {
 		switch _, err := acl.ParseRules(t.Rules); {
 		case err != nil:
@@ -91,8 +91,10 @@ func (c *config) check() error {
 			return fmt.Errorf("token %d has no SecretID", i+1)
 		case secrets[t.SecretID]:
 			return fmt.Errorf("token %d has the SecretID of one before it", i+1)
+		case t.AccessorID != "" && accessors[t.AccessorID]:
+			return fmt.Errorf("token %d has the AccessorID of one before it", i+1)
 		}
-		secrets[t.SecretID] = true
+		secrets[t.SecretID], accessors[t.AccessorID] = true, true
 	}
 	return nil
 }

@@ -95,7 +95,10 @@ func Record(target, file string, opts ...RecordOption) (*Recorder, error) {
 		},
 	}
 	r.life, r.end = context.WithCancel(context.Background())
-	for _, o := range opts {
+	for i, o := range opts {
+		if o == nil {
+			return nil, fmt.Errorf("consulmock: option %d is nil", i+1)
+		}
 		o(r)
 	}
 	mode := os.FileMode(0o666)
@@ -213,7 +216,11 @@ func (r *Recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	defer r.busy.Done()
 	req, done := r.withLifetime(w, req)
 	defer done()
-	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, int64(r.most)))
+	var body []byte
+	var err error
+	if req.Body != nil { // which it is not if the handler is called with a client's request
+		body, err = io.ReadAll(http.MaxBytesReader(w, req.Body, int64(r.most)))
+	}
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):

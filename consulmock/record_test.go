@@ -253,6 +253,13 @@ func TestRecordRefuses(t *testing.T) {
 	if _, err := Record("http://127.0.0.1:1", filepath.Join(t.TempDir(), "none", "x.har")); err == nil {
 		t.Error("no error for a folder that does not exist")
 	}
+	file := filepath.Join(t.TempDir(), "x.har")
+	if _, err := Record("http://127.0.0.1:1", file, KeepTokens(), nil); err == nil || err.Error() != "consulmock: option 2 is nil" {
+		t.Errorf("nil option: %v", err)
+	}
+	if _, err := os.Stat(file); err == nil {
+		t.Error("nil option: the file was created")
+	}
 }
 
 // An exchange that is under way at the end is recorded.
@@ -462,6 +469,20 @@ func TestRecordOddRequests(t *testing.T) {
 }
 
 // Nothing listens once the recorder is closed.
+func TestRecordWithoutBody(t *testing.T) {
+	r, _ := recorded(t, New(t).URL())
+	defer r.Close()
+	req, err := http.NewRequest("GET", "/v1/status/leader", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	r.ServeHTTP(w, req)
+	if w.Code != http.StatusOK {
+		t.Errorf("got %d %s", w.Code, w.Body)
+	}
+}
+
 func TestRecordURLAfterClose(t *testing.T) {
 	r, _ := recorded(t, "http://127.0.0.1:1")
 	r.Close()

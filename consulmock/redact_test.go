@@ -146,6 +146,14 @@ func TestRecordRemovesSecrets(t *testing.T) {
 			[]secretExchange{{path: "/v1/a", header: [2]string{"Authorization", "sekrit-1"}, answerBody: "bad sekrit-1"}},
 			[]string{"sekrit-1"}, []string{"bad redacted"},
 		},
+		"legacy token in a path": {
+			[]secretExchange{
+				{path: "/v1/acl/destroy/sekrit-1?dc=x", answerBody: `true`}, {path: "/v1/acl/clone/s.1", answerBody: `{"ID":"sekrit-2"}`},
+				{path: "/v1/acl/info/sekrit-3/", answerBody: "no sekrit-3"}, {path: "/v1/acl/info/anonymous"}, {path: "/v1/acl/destroyed/5"},
+			},
+			[]string{"sekrit-1", "sekrit-2", "sekrit-3", "s.1"},
+			[]string{"/v1/acl/destroy/redacted?dc=x", "/v1/acl/clone/redacted", "/v1/acl/info/redacted/", "no redacted", "/v1/acl/info/anonymous", "/v1/acl/destroyed/5"},
+		},
 		"authorization with a tab": {
 			[]secretExchange{{path: "/v1/a", header: [2]string{"Authorization", "Bearer\tsekrit-1"}, answerBody: "bad sekrit-1"}},
 			[]string{"sekrit-1"}, []string{"Bearer redacted", "bad redacted"},

@@ -22,13 +22,22 @@ func (l *requestLog) dump(b *strings.Builder) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	b.WriteString("requests\n")
-	for i, r := range l.kept {
-		if !r.open && i < len(l.kept)-last {
-			continue
+	ended := 0
+	for _, r := range l.kept {
+		if !r.open {
+			ended++
 		}
+	}
+	for _, r := range l.kept {
 		state := fmt.Sprint(r.Status)
-		if r.open {
+		switch {
+		case r.open:
 			state = "open"
+		case ended > last:
+			ended--
+			continue
+		case r.Status == 0:
+			state = "no response"
 		}
 		fmt.Fprintf(b, "  %s %s %s: %s\n", r.Time.Format("15:04:05.000"), r.Method, httplog.URL(r.Path, r.Query), state)
 	}
@@ -99,7 +108,11 @@ func (l *requestLog) forget() {
 // readBody reads the body of r and records it. The returned request has the body
 // that was read.
 func (l *requestLog) readBody(rec *loggedRequest, r *http.Request) *http.Request {
-	body, err := io.ReadAll(io.LimitReader(r.Body, api.MaxBody+1))
+	var body []byte
+	var err error
+	if r.Body != nil { // which it is not if the handler is called with a client's request
+		body, err = io.ReadAll(io.LimitReader(r.Body, api.MaxBody+1))
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	rec.Body = bytes.Clone(body[:min(len(body), maxLogBody)])
@@ -140,7 +153,7 @@ func (l *requestLog) open() []string {
 	var list []string
 	for _, r := range l.kept {
 		if r.open {
-			list = append(list, fmt.Sprintf("%s %s", r.Method, r.Path))
+			list = append(list, r.Method+" "+httplog.URL(r.Path, nil))
 		}
 	}
 	return list

@@ -53,6 +53,36 @@ func TestRequestsThatWaitAreKept(t *testing.T) {
 	}
 }
 
+// Dump shows the requests that are open, and the last twenty of the others.
+func TestDumpRequests(t *testing.T) {
+	s := New(t)
+	get := func(ctx context.Context, path string) {
+		defer func() { recover() }() // the handler gives up on a dropped request
+		s.Handler().ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", path, nil).WithContext(ctx))
+	}
+	for range 30 {
+		get(context.Background(), "/v1/status/leader")
+	}
+	s.Inject(Fault{Drop: DropRequest})
+	get(context.Background(), "/v1/agent/self")
+	seen := &Observer{}
+	s.Inject(Fault{Hang: make(chan struct{}), Always: true, Observe: seen})
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	for range 25 {
+		go get(ctx, "/v1/status/peers")
+	}
+	seen.Wait(25, nil)
+	dump := s.Dump()
+	for line, want := range map[string]int{
+		"GET /v1/status/peers: open": 25, "GET /v1/status/leader: 200": 19, "GET /v1/agent/self: no response": 1,
+	} {
+		if n := strings.Count(dump, line); n != want {
+			t.Errorf("%s: %d times, want %d", line, n, want)
+		}
+	}
+}
+
 // Who changes what Requests returned, or what was seeded, changes nothing else.
 func TestNothingIsShared(t *testing.T) {
 	ctx := context.Background()

@@ -119,8 +119,15 @@ func (s *Server) SetCheckStatus(checkID string, status consul.HealthStatus, outp
 }
 
 // AddMember adds a member to the gossip pool that the agent sees, or changes the
-// one of that name. It adds no node to the catalog.
+// one of that name. It adds no node to the catalog. It panics if the member has no
+// name, or that of the agent's node, which is a member already.
 func (s *Server) AddMember(m consul.AgentMember) {
+	switch m.Name {
+	case "":
+		panic("consulmock: AddMember: member without a name")
+	case s.config.agent.Node:
+		panic("consulmock: AddMember: " + m.Name + " is the agent itself")
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.agent.Members[m.Name] = &agent.Member{

@@ -9,12 +9,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/consulmock"
+	"github.com/lictor-go/consul/consulmock/internal/memnet"
 )
 
 func TestRegisterAndFind(t *testing.T) {
@@ -69,6 +69,19 @@ func TestWaysToReachIt(t *testing.T) {
 	}
 }
 
+// A request that a test has made for a client has no body at all.
+func TestHandlerWithoutBody(t *testing.T) {
+	r, err := http.NewRequest("GET", "/v1/status/leader", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	consulmock.New(t).Handler().ServeHTTP(w, r)
+	if w.Code != http.StatusOK {
+		t.Errorf("got %d %s", w.Code, w.Body)
+	}
+}
+
 // failedTest is a test that has failed.
 type failedTest struct {
 	testing.TB
@@ -108,7 +121,7 @@ func TestStoppedServerIsOutOfReach(t *testing.T) {
 	url := s.URL()
 	s.Stop()
 	s.Stop()
-	for address, want := range map[string]error{outer.URL: io.EOF, url: syscall.ECONNREFUSED} {
+	for address, want := range map[string]error{outer.URL: io.EOF, url: memnet.ErrRefused} {
 		resp, err := http.Get(address)
 		if err == nil {
 			resp.Body.Close()

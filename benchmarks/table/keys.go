@@ -12,8 +12,8 @@ func keys(s scale) error {
 	if err := growth(s, s.keys, ofKeys, (*benchmarks.Rig).KVList); err != nil {
 		return err
 	}
-	show("%s\n", "\n| keys under a prefix, of which one changes | our loop | `discovery.Watch` | consul/api's loop | bare net/http, and one hash "+
-		"| consul/api's loop : our loop, `discovery.Watch`, bare | allocations | KiB allocated |\n|---|---|---|---|---|---|---|---|")
+	show("%s\n", "\n| keys under a prefix, of which one changes | our loop | `configuration.Watch` | consul/api's loop | bare net/http, and one hash "+
+		"| consul/api's loop : our loop, `configuration.Watch`, bare | allocations | KiB allocated |\n|---|---|---|---|---|---|---|---|")
 	for _, n := range s.keys {
 		all, err := keyChangeCosts(s, n)
 		if err != nil {
@@ -29,7 +29,7 @@ func keys(s scale) error {
 	return nil
 }
 
-// keyChangeCosts returns the costs of our loop, discovery.Watch, consul/api's loop
+// keyChangeCosts returns the costs of our loop, configuration.Watch, consul/api's loop
 // and the bare request, in this order.
 func keyChangeCosts(s scale, n int) (all [][]cost, err error) {
 	err = withAgent(cannedAgent{Keys: n, Each: 1}, func(rig *benchmarks.Rig) error {

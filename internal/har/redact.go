@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/lictor-go/consul/internal/httplog"
 )
 
 // This file removes secrets from recordings, and from the requests that a replay
@@ -115,6 +117,13 @@ func (r *Redactor) LearnFrom(e *Entry) (isNew bool) {
 		learned(first)
 		return value, false
 	})
+	path, _, _ := strings.Cut(e.Request.URL, "?")
+	if _, token, _ := httplog.CutToken(path); token != "" {
+		learned(token)
+		if plain, err := url.PathUnescape(token); err == nil {
+			learned(plain)
+		}
+	}
 	special := secretsOfEndpoint(e.Request.URL)
 	for _, body := range [][]byte{e.Request.Body, e.Answer.Body} {
 		mapStrings(string(body), func(s jsonString) string {
@@ -375,6 +384,9 @@ func (r *Redactor) url(u string) string {
 		}
 	}
 	path = strings.Join(elements, "/")
+	if before, token, after := httplog.CutToken(path); token != "" {
+		path = before + Redacted + after
+	}
 	if hasQuery {
 		path += "?" + mapParameters(query, func(name, value string) (string, bool) {
 			if isSecretName(name) && value != "" {

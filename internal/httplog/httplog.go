@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"regexp"
 )
 
 // StatusWriter is an [http.ResponseWriter] that reports the status of the
@@ -39,9 +40,25 @@ func (w *StatusWriter) report(status int) {
 	}
 }
 
-// URL returns the path of a request, which is escaped already, with its parameters
-// except for the value of token.
+// legacyToken matches the paths of 1.8.7 in which the ID of a token is its secret.
+var legacyToken = regexp.MustCompile(`/v1/acl/(?:info|clone|destroy)/([^/?#]+)`)
+
+// CutToken returns the secret of a token that is in a path, as it is there, and what
+// is around it. If there is none, the path is all before it.
+func CutToken(path string) (before, token, after string) {
+	m := legacyToken.FindStringSubmatchIndex(path)
+	if m == nil || path[m[2]:m[3]] == "anonymous" {
+		return path, "", ""
+	}
+	return path[:m[2]], path[m[2]:m[3]], path[m[3]:]
+}
+
+// URL returns the path of a request, which is escaped already, with its parameters,
+// without the tokens in both.
 func URL(path string, query url.Values) string {
+	if before, token, after := CutToken(path); token != "" {
+		path = before + "redacted" + after
+	}
 	if len(query) == 0 {
 		return path
 	}

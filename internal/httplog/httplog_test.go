@@ -40,6 +40,9 @@ func TestURL(t *testing.T) {
 		"/v1/agent/service/a%2Fb?ns=":       "/v1/agent/service/a%2Fb?ns=",
 		"/v1/agent/self?token=a&x=%0A":      "/v1/agent/self?token=redacted&x=%0A",
 		"/v1/agent/self?token=a&token=b":    "/v1/agent/self?token=redacted",
+		"/v1/acl/info/a%2Fb?token=a":        "/v1/acl/info/redacted?token=redacted",
+		"/v1/acl/destroy/anonymous":         "/v1/acl/destroy/anonymous",
+		"/v1/acl/list":                      "/v1/acl/list",
 		"/v1/agent/self?stale;token=secret": "/v1/agent/self", // 1.8.7 takes it for a token
 	} {
 		u, err := url.Parse(in)

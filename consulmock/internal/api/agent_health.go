@@ -53,6 +53,9 @@ func localHealthByName(q *request) (any, error) {
 	if q.name == "" {
 		return nil, refusal.New(http.StatusInternalServerError, q.badRequest("Missing service Name").Error())
 	}
+	if err := q.refuseEnterprise(); err != nil {
+		return nil, err
+	}
 	if err := q.authorizeFor(acl.ServiceRead, q.name); err != nil {
 		return nil, err
 	}

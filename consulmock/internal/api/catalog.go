@@ -14,7 +14,7 @@ import (
 // catalogDatacenters serves GET /v1/catalog/datacenters.
 func catalogDatacenters(q *request) (any, error) {
 	list := []string{q.config.Datacenter}
-	o, err := q.plainOptions()
+	o, err := q.cacheOptions()
 	if err != nil {
 		// Agents return both here: what is wrong, and the response.
 		return nil, refusal.New(http.StatusBadRequest, err.Error()+string(q.encode(list)))
@@ -29,8 +29,8 @@ func catalogDatacenters(q *request) (any, error) {
 func catalogNodes(q *request) (any, error) {
 	st := q.a.Store
 	return q.perform(query{
-		target: filter.Node, noNamespace: true,
-		index: func() uint64 { return st.Indexes[state.NodesTable] },
+		target: filter.Node,
+		index:  func() uint64 { return st.Indexes[state.NodesTable] },
 		keys: func() []string {
 			if q.query.Has("node-meta") {
 				return q.metaKeys()

@@ -83,11 +83,16 @@ func writeRegistration(st *state.Store, r *definition.CatalogRegistration, datac
 		if !strings.EqualFold(c.Node, r.Node) {
 			return fmt.Errorf("check node %q does not match node %q", c.Node, r.Node)
 		}
-		if !willHave(st, r, c.ServiceID) {
-			if st.Version == release.V1_21_4 {
-				return fmt.Errorf("Unknown service ID '%s' for check ID '%s'", c.ServiceID, c.CheckID)
-			}
+		modern := st.Version == release.V1_21_4
+		switch known := willHave(st, r, c.ServiceID); {
+		case !known && modern:
+			return fmt.Errorf("Unknown service ID '%s' for check ID '%s'", c.ServiceID, c.CheckID)
+		case !known:
 			return fmt.Errorf("failed inserting check: %w on node %q", state.ErrMissingService, r.Node)
+		case c.CheckID == "" && modern:
+			return fmt.Errorf("failed inserting check on node %q: failed health check lookup: index error: object is missing a value for this index", r.Node)
+		case c.CheckID == "":
+			return fmt.Errorf("failed inserting check: failed inserting check: object missing primary index on node %q", r.Node)
 		}
 	}
 	if refusedService != nil {

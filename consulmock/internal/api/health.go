@@ -69,6 +69,9 @@ func healthConnect(q *request) (any, error) {
 		if q.v == release.V1_21_4 {
 			return nil, acl.ErrDenied
 		}
+		if err := q.refuseEnterprise(); err != nil {
+			return nil, err
+		}
 		o, err := q.readOptions()
 		q.failed(nil)
 		q.w.Header().Set("X-Consul-Effective-Consistency", o.consistency)

@@ -21,7 +21,8 @@ type parameters struct {
 	header http.Header
 }
 
-// refuseEnterprise refuses parameters that only Consul Enterprise has.
+// refuseEnterprise refuses parameters that only Consul Enterprise has. Empty ones are
+// as if they were missing.
 func (p *parameters) refuseEnterprise() error {
 	if p.query.Get("ns") != "" {
 		return p.badRequest(`Invalid query parameter: "ns" - Namespaces are a Consul Enterprise feature`)
@@ -32,7 +33,7 @@ func (p *parameters) refuseEnterprise() error {
 	return p.refusePartition()
 }
 
-// refusePartition is refuseEnterprise for what is in no namespace.
+// refusePartition is refuseEnterprise for requests about all namespaces.
 func (p *parameters) refusePartition() error {
 	if p.v == release.V1_21_4 && p.query.Get("partition") != "" {
 		return p.badRequest(`Invalid query parameter: "partition" - Partitions are a Consul Enterprise feature`)
@@ -53,14 +54,15 @@ type readOptions struct {
 
 // readOptions reads and checks the parameters of a read, in the agent's order.
 func (p *parameters) readOptions() (o readOptions, err error) {
-	if err := p.refuseEnterprise(); err != nil {
+	if o, err = p.cacheOptions(); err != nil {
 		return o, err
 	}
-	return p.plainOptions()
+	o.wait, o.index, err = p.waitOptions()
+	return o, err
 }
 
-// plainOptions is readOptions for what is the same in every namespace and partition.
-func (p *parameters) plainOptions() (o readOptions, err error) {
+// cacheOptions reads how old a response may be.
+func (p *parameters) cacheOptions() (o readOptions, err error) {
 	if o.consistency, err = p.consistency(); err != nil {
 		return o, err
 	}
@@ -68,11 +70,7 @@ func (p *parameters) plainOptions() (o readOptions, err error) {
 	if o.cached && o.consistency == "consistent" {
 		return o, refusal.BadRequest("Cannot specify ?cached with ?consistent, conflicting semantics.")
 	}
-	if err := p.checkCacheControl(); err != nil {
-		return o, err
-	}
-	o.wait, o.index, err = p.waitOptions()
-	return o, err
+	return o, p.checkCacheControl()
 }
 
 // waitOptions reads the parameters of a blocking query.
@@ -160,7 +158,7 @@ func (p *parameters) checkCacheControl() error {
 // readHashWait reads the wait of a query with hash, for which the agent's
 // defaults do not count.
 func (p *parameters) readHashWait() (time.Duration, error) {
-	wait, err := p.duration("wait")
+	wait, _, err := p.waitOptions()
 	if err == nil && wait <= 0 {
 		wait = 10 * time.Minute
 	}

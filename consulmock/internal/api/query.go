@@ -50,16 +50,15 @@ func collectMap[T, S any](items map[string]T, allowed func(T) bool, shape func(T
 
 // query is a read of the catalog.
 type query struct {
-	missing     string        // what is said if there is no name; empty where none is needed
-	target      filter.Target // what filter is about
-	noFilter    bool          // filter is ignored
-	noNamespace bool          // it is about what is in no namespace
-	cache       bool          // the agent has a cache for it
-	stream      string        // the streaming backend's key, empty if it does not serve it
-	plain       bool          // its responses do not report their consistency
-	bare        bool          // its refusals have no headers of a read
-	index       func() uint64
-	keys        func() []string // what an agent watches for the response
+	missing  string        // what is said if there is no name; empty where none is needed
+	target   filter.Target // what filter is about
+	noFilter bool          // filter is ignored
+	cache    bool          // the agent has a cache for it
+	stream   string        // the streaming backend's key, empty if it does not serve it
+	plain    bool          // its responses do not report their consistency
+	bare     bool          // its refusals have no headers of a read
+	index    func() uint64
+	keys     func() []string // what an agent watches for the response
 	// absent reports that what is requested by its name is not there. 1.21.4 then waits
 	// until it is, whatever index it has, but a wait that begins ends if the index has moved
 	// before. Nil means that the query is for a list.
@@ -77,7 +76,14 @@ type query struct {
 
 // perform responds to a query.
 func (q *request) perform(r query) (any, error) {
-	o, err := q.queryOptions(&r)
+	refuse := q.refuseEnterprise
+	if r.target == filter.Node {
+		refuse = q.refusePartition
+	}
+	if err := refuse(); err != nil {
+		return nil, err
+	}
+	o, err := q.readOptions()
 	if err != nil {
 		return nil, err
 	}
@@ -116,17 +122,6 @@ func (q *request) perform(r query) (any, error) {
 		q.setCache()
 	}
 	return e.body, nil
-}
-
-// queryOptions reads and checks the parameters of a query.
-func (q *request) queryOptions(r *query) (readOptions, error) {
-	if !r.noNamespace {
-		return q.readOptions()
-	}
-	if err := q.refusePartition(); err != nil {
-		return readOptions{}, err
-	}
-	return q.plainOptions()
 }
 
 // evaluation is the result of a read at a moment.

@@ -30,8 +30,8 @@ type agentServiceJSON struct {
 	ContentHash       string             `json:",omitempty"`
 	Proxy             *state.ProxyConfig `json:",omitempty"`
 	Connect           *connectJSON       `json:",omitempty"`
-	Locality          *localityJSON      `json:",omitempty"`
 	Datacenter        *string            `json:",omitempty"` // 1.21.4
+	Locality          *localityJSON      `json:",omitempty"`
 }
 
 // serviceJSON is a service of the catalog, in the health endpoints and those of

@@ -18,7 +18,7 @@ func statusPeers(q *request) (any, error) {
 }
 
 func (q *request) status(v any) (any, error) {
-	if _, err := q.plainOptions(); err != nil {
+	if _, err := q.readOptions(); err != nil {
 		return nil, err
 	}
 	if err := q.checkDatacenter(q.query.Get("dc")); err != nil {

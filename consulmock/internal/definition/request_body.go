@@ -22,6 +22,7 @@ type bodyKind struct {
 	goType  map[release.Version]string // of the whole body
 	name    string                     // of the struct
 	alias   bool                       // its fields are in a struct called Alias, which 1.21.4 tells
+	inner   map[string]string          // the struct in Alias that a field is in
 	outer   []string                   // the fields that are not, beside those with underscores
 	types   map[string]string          // of fields that have types of their own
 	unknown []string                   // fields that 1.8.7 does not know; those of structs with their paths
@@ -215,7 +216,11 @@ func (k *bodyKind) typeError(ver release.Version, e *json.UnmarshalTypeError) er
 // the type that it should have.
 func (k *bodyKind) field(e *json.UnmarshalTypeError) (field, typ string) {
 	field = strings.ReplaceAll(e.Field, "CheckType.", "")
-	if typ = k.types[field]; typ == "" || e.Type.Kind() != reflect.String {
+	switch typ = k.types[field]; {
+	case typ != "" && e.Type.Kind() == reflect.String:
+	case typ != "" && e.Type.Kind() == reflect.Slice:
+		typ = "[]" + typ
+	default:
 		typ = typeNames.Replace(e.Type.String())
 	}
 	return field, typ
@@ -230,6 +235,9 @@ func (k *bodyKind) path(field string) string {
 		return strings.TrimSuffix("args."+rest, ".")
 	case !k.alias || strings.Contains(first, "_") || slices.Contains(k.outer, first):
 		return field
+	}
+	if in := k.inner[first]; in != "" {
+		field = in + "." + field
 	}
 	return "Alias." + field
 }

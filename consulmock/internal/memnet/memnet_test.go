@@ -6,8 +6,8 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -44,7 +44,7 @@ func TestPipeCarriesBytes(t *testing.T) {
 	if err != nil || !bytes.Equal(got, sent) {
 		t.Errorf("read %d bytes, %v; want %d", len(got), err, len(sent))
 	}
-	if _, err := b.Write([]byte("x")); !errors.Is(err, syscall.EPIPE) {
+	if _, err := b.Write([]byte("x")); !errors.Is(err, errPipe) {
 		t.Errorf("write to a closed end: %v, want a broken pipe", err)
 	}
 	if _, err := a.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
@@ -68,7 +68,7 @@ func TestPipeReset(t *testing.T) {
 	io.WriteString(a, "lost")
 	a.(*conn).SetLinger(0)
 	a.Close()
-	if got, err := io.ReadAll(b); len(got) != 0 || !errors.Is(err, syscall.ECONNRESET) {
+	if got, err := io.ReadAll(b); len(got) != 0 || !errors.Is(err, ErrReset) {
 		t.Errorf("read %q, %v; want a reset", got, err)
 	}
 }
@@ -117,11 +117,40 @@ func TestPipeRefused(t *testing.T) {
 	l := Listen()
 	l.Close()
 	_, err := l.Dial(nil)
-	if !errors.Is(err, syscall.ECONNREFUSED) || !strings.Contains(err.Error(), "connection refused") {
+	if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), ErrRefused.Error()) {
 		t.Errorf("dial: %v, want connection refused", err)
 	}
 	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Accept: %v", err)
+	}
+}
+
+// What a connection in memory fails with is what a socket fails with.
+func TestErrorsAreThoseOfSockets(t *testing.T) {
+	if runtime.GOOS == "plan9" || runtime.GOARCH == "wasm" {
+		t.Skip("the errors of sockets have no numbers, or there are no sockets")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	server, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.(*net.TCPConn).SetLinger(0)
+	server.Close()
+	if _, err := client.Read(make([]byte, 1)); !errors.Is(err, ErrReset) {
+		t.Errorf("read after a reset: %v, want %v", err, ErrReset)
+	}
+	l.Close()
+	if _, err := net.Dial("tcp", l.Addr().String()); !errors.Is(err, ErrRefused) {
+		t.Errorf("dial: %v, want %v", err, ErrRefused)
 	}
 }
 
