@@ -22,3 +22,12 @@ func TestEventErrors(t *testing.T) {
 		t.Errorf("too large: %v", err)
 	}
 }
+
+// A response without an ID is no success.
+func TestFireWithoutID(t *testing.T) {
+	for _, body := range []string{"{}", "null"} {
+		client, _ := newTestAgent(t, Config{}, canned{body: body})
+		_, err := client.Event().Fire(context.Background(), &UserEvent{Name: "a"}, nil)
+		wantError(t, err, "/v1/event/fire/a: ", "no ID of an event")
+	}
+}

@@ -79,3 +79,16 @@ func TestPutOfWhatWasRefused(t *testing.T) {
 	client, _ := newTestAgent(t, Config{}, canned{body: "false"})
 	wantError(t, client.KV().Put(context.Background(), &KVPair{Key: "a"}, nil), `key "a"`, "false")
 }
+
+// A key that is a token, or has one in it, is not printed.
+func TestTokenAsKey(t *testing.T) {
+	ctx := context.Background()
+	client, _ := newTestAgent(t, Config{Token: "s3cret"}, canned{body: "false"})
+	for _, key := range []string{"s3cret", "s3cret//", "a/../s3cret"} {
+		err := client.KV().Put(ctx, &KVPair{Key: key}, nil)
+		wantError(t, err, "[redacted]")
+		if strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%s: %v", key, err)
+		}
+	}
+}

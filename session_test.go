@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"testing"
 	"time"
 )
@@ -50,5 +51,17 @@ func TestSessionErrors(t *testing.T) {
 	_, err = client.Session().Renew(ctx, "s", nil)
 	if !errors.Is(err, ErrUnknownSession) || !errors.Is(err, ErrNotFound) {
 		t.Errorf("an unknown session: %v", err)
+	}
+}
+
+// Agents take a lock-delay of less than a microsecond for seconds.
+func TestShortLockDelay(t *testing.T) {
+	for delay, want := range map[time.Duration]string{
+		0: "", 1: "1µs", 999: "1µs", 1500: "1.5µs", -1: "0s", time.Minute: "1m0s", math.MinInt64: "0s", math.MaxInt64: "2562047h47m16.854775807s",
+	} {
+		e := SessionEntry{LockDelay: delay}
+		if got := e.definition().LockDelay; got != want {
+			t.Errorf("%d ns: sent %q, want %q", delay, got, want)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A transaction that is refused lists each operation that failed, with its reason.
@@ -58,6 +59,7 @@ func TestTxnRefusesBadOperations(t *testing.T) {
 		"it is empty":           {},
 		"several":               {KV: good.KV, Check: &CheckTxnOp{}},
 		"key is empty":          {KV: &KVTxnOp{Verb: KVSet}},
+		"not UTF-8":             {KV: &KVTxnOp{Verb: KVGet, Key: "a\xff"}},
 		"Verb is empty":         {KV: &KVTxnOp{Key: "a"}},
 		"would delete all keys": {KV: &KVTxnOp{Verb: KVDeleteTree}},
 	} {
@@ -69,5 +71,45 @@ func TestTxnRefusesBadOperations(t *testing.T) {
 	}
 	if _, err := client.Txn().Apply(context.Background(), nil, nil); err != nil || asked.Body != "[]" {
 		t.Errorf("no operations: sent %q, %v", asked.Body, err)
+	}
+}
+
+// What secrets are removed from still means what it meant, and is one line.
+func TestTxnErrorWithoutSecrets(t *testing.T) {
+	body := `{"Errors":[{"OpIndex":0,"What":"failed to lock key \"k\",\n\t* lock is already held"},{"OpIndex":1,"What":"key \"k\" doesn't exist"}]}`
+	for _, token := range []string{"", "lock", "held", "exist"} {
+		client, _ := newTestAgent(t, Config{Token: token}, canned{code: 409, body: body})
+		_, err := client.Txn().Apply(context.Background(), nil, nil)
+		if !errors.Is(err, ErrLockHeld) || !errors.Is(err, ErrNotFound) || errors.Is(err, ErrStaleIndex) || errors.Is(err, nil) {
+			t.Errorf("token %q: %v", token, err)
+		}
+		if strings.Contains(err.Error(), "\n") || token != "" && strings.Contains(err.Error(), token) {
+			t.Errorf("token %q: %q", token, err)
+		}
+	}
+}
+
+// A conflict that names no operation is not a transaction's.
+func TestConflictWithoutOperations(t *testing.T) {
+	client, _ := newTestAgent(t, Config{}, canned{code: 409, body: `{"message":"conflict of a proxy"}`})
+	_, err := client.Txn().Apply(context.Background(), nil, nil)
+	var refused *TxnError
+	var status *StatusError
+	if errors.As(err, &refused) || !errors.As(err, &status) || status.Code != 409 {
+		t.Errorf("got %T", err)
+	}
+	wantError(t, err, "conflict of a proxy")
+}
+
+// Only the options that count are sent.
+func TestTxnOptions(t *testing.T) {
+	client, asked := newTestAgent(t, Config{WaitTime: time.Minute}, canned{body: `{}`})
+	_, err := client.Txn().Apply(context.Background(), nil, &QueryOptions{
+		Datacenter: "dc2", Namespace: "team", Partition: "east", Token: "t", AllowStale: true, WaitIndex: 5, WaitHash: "h", WaitTime: time.Hour,
+		Filter: "x", Near: "x", Peer: "x", SamenessGroup: "x", Tags: []string{"x"}, NodeMeta: map[string]string{"a": "b"}, UseCache: true, MaxAge: time.Hour,
+		PassingOnly: true, MergeCentralConfig: true,
+	})
+	if err != nil || asked.Query.Encode() != "dc=dc2&ns=team&partition=east&stale=" || asked.Header.Get("Cache-Control") != "" || asked.Header.Get("X-Consul-Token") != "t" {
+		t.Errorf("sent %v %v, %v", asked.Query, asked.Header, err)
 	}
 }
