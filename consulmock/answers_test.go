@@ -69,6 +69,10 @@ func TestAnswers(t *testing.T) {
 		{"PUT", "/v1/agent/../agent/reload", "", "307 /v1/agent/reload", "301 /v1/agent/reload"},
 		{"GET", "/v1/health/service", "", "307 /v1/health/service/", "301 /v1/health/service/"},
 		{"GET", "/v1/agent/service/a%2F%2Fb", "", "404 unknown service ID: a//b", "301 /v1/agent/service/a/b"},
+		{"GET", "/v1/catalog/datacenters?index=x&wait=x&ns=x&partition=x", "", `200 ["dc1"]`, both},
+		{"GET", "/v1/catalog/datacenters?max_stale=x", "", `400 Invalid max_stale value "x"["dc1"]`, both},
+		{"GET", "/v1/catalog/datacenters?ns=&partition=", "", `200 ["dc1"]`, both},
+		{"GET", "/v1/agent/service/none?index=x", "", "400 Invalid index", both},
 		{"GET", "/v1/agent/service/a%252Fb", "", "404 unknown service ID: a%2Fb", both},
 		{"GET", "/v1/agent/service/register/", "", "404 unknown service ID: register/", both},
 		{"GET", "/v1/health/service/%00", "", "400", both},
@@ -91,7 +95,7 @@ func TestAnswers(t *testing.T) {
 		{"GET", "/v1/health%2Fservice/web", "", "404 Invalid URL path: not a recognized HTTP API endpoint", "200 []"},
 		{"GET", "/v1/catalog/nodes?max_stale=x", "", `400 Invalid max_stale value "x"`, both},
 		{"GET", "/v1/catalog/nodes?dc=dc9", "", "500 No path to datacenter", both},
-		{"GET", "/v1/catalog/nodes?ns=x", "", `400 Invalid query parameter: "ns" - Namespaces are a Consul Enterprise feature`,
+		{"GET", "/v1/catalog/services?ns=x", "", `400 Invalid query parameter: "ns" - Namespaces are a Consul Enterprise feature`,
 			`400 Bad request: Invalid query parameter: "ns" - Namespaces are a Consul Enterprise feature`},
 		{"GET", "/v1/catalog/node/none", "", "200 null", both},
 		{"GET", "/v1/catalog/node-services/none", "", `200 {"Node":null,"Services":null}`, both},
@@ -137,7 +141,7 @@ func TestAnswers(t *testing.T) {
 		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Service":{"ID":"x"}}`,
 			"500 Must provide service name (Service.Service) when service ID is provided", "500 Must provide service name with ID"},
 		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Check":{"CheckID":"c","Interval":"1s"}}`, "200 true", `400 Request decode failed: json: unknown field "Interval"`},
-		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Checks":[{"CheckID":"c"},{"peername":""}]}`, "200 true", `400 Request decode failed: json: unknown field "peername"`},
+		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Checks":[{"CheckID":"c"},{"CheckID":"d","peername":""}]}`, "200 true", `400 Request decode failed: json: unknown field "peername"`},
 		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","service":{"Service":"x","SocketPath":"/x"}}`, "200 true", `400 Request decode failed: json: unknown field "SocketPath"`},
 		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Namespace":"x"}`, `400 Request decode failed: json: unknown field "Namespace" - Namespaces are a Consul Enterprise feature`, both},
 		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Service":{"Service":"x","Address":"::"}}`, "500 Invalid service address", both},
@@ -189,6 +193,67 @@ func TestRefusedRegistration(t *testing.T) {
 			if got := text(t, ask(t, s, "GET", target, "")); got != "200 null" && got != "200 []" {
 				t.Errorf("%s: %s is %s", version, target, got)
 			}
+		}
+	}
+}
+
+// What only Consul Enterprise has is refused where it counts. Empty parameters are
+// none.
+func TestEnterpriseParameters(t *testing.T) {
+	const both, partitions, none = "both", "partitions", "none"
+	for path, refused := range map[string]string{
+		"/v1/health/service/web": both, "/v1/catalog/services": both, "/v1/agent/services": both, "/v1/agent/checks": both, "/v1/agent/service/web": both,
+		"/v1/agent/health/service/id/web": both, "/v1/agent/health/service/name/web": both, "/v1/catalog/nodes": partitions, "/v1/agent/members": partitions,
+		"/v1/agent/self": none, "/v1/status/leader": none, "/v1/catalog/datacenters": none,
+	} {
+		for _, version := range []string{"1.8.7", "1.21.4"} {
+			s := New(t, WithVersion(version))
+			ask(t, s, "PUT", "/v1/agent/service/register", webRegistration)
+			hasPartitions := version == "1.21.4" && refused != none
+			for _, test := range []struct {
+				query, header string
+				refused       bool
+			}{
+				{"?ns=&partition=", "", false}, {"?ns=x", "", refused == both}, {"", "X-Consul-Namespace: x", refused == both},
+				{"?partition=x", "", hasPartitions}, {"", "X-Consul-Partition: x", hasPartitions},
+			} {
+				r := ask(t, s, "GET", path+test.query, "", test.header)
+				if isRefused := r.StatusCode == http.StatusBadRequest; isRefused != test.refused || !isRefused && r.StatusCode != http.StatusOK {
+					t.Errorf("%s: %s%s %s: %s", version, path, test.query, test.header, text(t, r))
+				}
+			}
+		}
+	}
+}
+
+// The catalog takes weights that an agent would refuse for none, and refuses a check
+// without an ID or name.
+func TestCatalogRegistration(t *testing.T) {
+	for _, version := range []string{"1.8.7", "1.21.4"} {
+		s := New(t, WithVersion(version), WithCompactJSON(true))
+		for weights, want := range map[string]consul.AgentWeights{
+			`null`: {Passing: 1, Warning: 1}, `{"Passing":5,"Warning":0}`: {Passing: 5}, `{"Passing":0,"Warning":3}`: {Passing: 1, Warning: 1},
+			`{"Passing":5,"Warning":-1}`: {Passing: 1, Warning: 1}, `{"Passing":65536,"Warning":1}`: {Passing: 1, Warning: 1}, `{}`: {Passing: 1, Warning: 1},
+		} {
+			ask(t, s, "PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Service":{"Service":"web","Weights":`+weights+`}}`)
+			entries, _, err := s.Client().Health().Service(context.Background(), "web", nil)
+			if err != nil || len(entries) != 1 || entries[0].Service.Weights != want {
+				t.Errorf("%s: %s: got %v, %v, want %v", version, weights, entries, err, want)
+			}
+		}
+		ask(t, s, "PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Check":{"CheckID":"c","Definition":{"Interval":"1m","Timeout":0,"TTL":"1us","HTTP":"x"}}}`)
+		if got := text(t, ask(t, s, "GET", "/v1/health/node/n", "")); !strings.Contains(got, `"Definition":{"Interval":"1m0s","HTTP":"x","TTL":1000}`) {
+			t.Errorf("%s: got %s", version, got)
+		}
+		want := map[string]string{
+			"1.8.7":  `500 failed inserting check: failed inserting check: object missing primary index on node "m"`,
+			"1.21.4": `500 failed inserting check on node "m": failed health check lookup: index error: object is missing a value for this index`,
+		}[version]
+		if got := text(t, ask(t, s, "PUT", "/v1/catalog/register", `{"Node":"m","Address":"a","Check":{}}`)); got != want {
+			t.Errorf("%s: got %s", version, got)
+		}
+		if got := text(t, ask(t, s, "GET", "/v1/catalog/node/m", "")); got != "200 null" {
+			t.Errorf("%s: the node is there: %s", version, got)
 		}
 	}
 }

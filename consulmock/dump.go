@@ -2,6 +2,7 @@ package consulmock
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/lictor-go/consul/consulmock/internal/state"
@@ -37,9 +38,11 @@ func (s *Server) Dump() string {
 			dumpCheck(&b, "    ", c.CheckRecord)
 		}
 	}
-	b.WriteString("keys\n")
-	for _, p := range a.Store.KeysWith("") {
-		dumpKey(&b, p)
+	if keys := a.Store.KeysWith(""); len(keys) > 0 {
+		b.WriteString("keys\n")
+		for _, p := range keys {
+			dumpKey(&b, p)
+		}
 	}
 	b.WriteString("sessions\n")
 	for _, session := range state.Sorted(a.Store.Sessions) {
@@ -57,11 +60,14 @@ func dumpCheck(b *strings.Builder, indent string, c *state.CheckRecord) {
 // dumpKey writes a key with the beginning of its value.
 func dumpKey(b *strings.Builder, p *state.KVPair) {
 	const most = 100
-	value, more := p.Value, ""
+	name, value, more := p.Key, p.Value, ""
+	if quoted := strconv.Quote(name); quoted != `"`+name+`"` || strings.TrimSpace(name) != name {
+		name = quoted
+	}
 	if len(value) > most {
 		value, more = value[:most], fmt.Sprintf("... (%d bytes)", len(p.Value))
 	}
-	fmt.Fprintf(b, "  %s = %q%s (index %d)", p.Key, value, more, p.ModifyIndex)
+	fmt.Fprintf(b, "  %s = %q%s (index %d)", name, value, more, p.ModifyIndex)
 	if p.Session != "" {
 		fmt.Fprintf(b, ", held by session %s", p.Session)
 	}

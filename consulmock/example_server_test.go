@@ -73,6 +73,33 @@ func ExampleServer_AddNode() {
 	// Output: node2 10.0.0.2 8080 passing
 }
 
+// SetKey changes what the code under test waits for.
+func ExampleServer_SetKey() {
+	agent := consulmock.NewServer()
+	defer agent.Close()
+	kv, ctx := agent.Client().KV(), context.Background()
+	agent.SetKey("app/colour", []byte("blue"))
+	pairs, meta, err := kv.List(ctx, "app/", nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(len(pairs), string(pairs[0].Value))
+
+	agent.SetKey("app/colour", []byte("red"))
+	agent.SetKey("app/size", []byte("5"))
+	agent.RemoveKey("app/size")
+	pairs, _, err = kv.List(ctx, "app/", &consul.QueryOptions{WaitIndex: meta.LastIndex})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(len(pairs), string(pairs[0].Value))
+	// Output:
+	// 1 blue
+	// 1 red
+}
+
 // Dump shows what the server knows. New logs it by itself when a test has failed.
 func ExampleServer_Dump() {
 	agent := consulmock.NewServer()

@@ -140,3 +140,106 @@ func FuzzRegistration(f *testing.F) {
 		}
 	})
 }
+
+// Whatever a session is created with, the agent answers, and what it accepts it shows,
+// renews and ends.
+func FuzzSession(f *testing.F) {
+	for _, seed := range []string{
+		`{}`, `null`, ``, ` `, `{"Name":"x","Node":"EXT","TTL":"10s","LockDelay":"1ms","Behavior":"delete","NodeChecks":["c"]}`,
+		`{"LockDelay":1e308,"TTL":"2562047h","NodeChecks":[null]}`, `{"LockDelay":-1,"Checks":null,"ServiceChecks":[{"ID":"service:web"},null]}`,
+		`{"LockDelay":"-2562047h47m16.854775808s","Checks":[]}`, `{"LockDelay":[{}],"ServiceChecks":{},"Behavior":1}`, `{"TTL":"0s"} trailing`,
+	} {
+		f.Add(seed)
+	}
+	servers := newHostile(f)
+	f.Fuzz(func(t *testing.T, body string) {
+		for _, s := range servers {
+			created := send(s, "PUT", "/v1/session/create", body)
+			if created == nil || created.Code != http.StatusOK {
+				continue
+			}
+			var session struct{ ID string }
+			if err := json.Unmarshal(created.Body.Bytes(), &session); err != nil {
+				t.Fatalf("%q: %s, %v", body, created.Body, err)
+			}
+			for _, request := range []string{
+				"GET /v1/session/list", "PUT /v1/kv/lock?acquire=" + session.ID, "PUT /v1/session/renew/" + session.ID,
+				"GET /v1/session/info/" + strings.ToUpper(session.ID), "PUT /v1/session/destroy/" + session.ID,
+			} {
+				method, target, _ := strings.Cut(request, " ")
+				w := send(s, method, target, "")
+				if w == nil || w.Code != http.StatusOK || !json.Valid(w.Body.Bytes()) {
+					t.Fatalf("%s after %q: %v", request, body, w)
+				}
+				s.Dump()
+			}
+			if w := send(s, "GET", "/v1/session/info/"+session.ID, ""); strings.TrimSpace(w.Body.String()) != "[]" {
+				t.Fatalf("the session of %q has not ended: %s", body, w.Body)
+			}
+		}
+	})
+}
+
+// Whatever a transaction is, it is carried out, refused, or breaks the connection; if
+// it is not carried out, nothing has changed.
+func FuzzTransactions(f *testing.F) {
+	for _, seed := range []string{
+		`[{"KV":{"Verb":"set","Key":"a","Value":"MQ=="}},{"KV":{"Verb":"get","Key":"missing"}}]`,
+		`[{"KV":{"Verb":"delete-tree","Key":""}},{"KV":{"Verb":"get-tree","Key":"a"}},{"KV":{"Verb":"cas","Key":"b","Index":7}}]`,
+		`[{"KV":{"Verb":"lock","Key":"a","Session":"x"}},{"KV":{"Verb":"check-session","Key":"a"}},null,{}]`,
+		`[{"Node":{"Verb":"set","Node":{"Node":"n","ID":"40e4a748-2192-161a-0510-9bf59fe950b5"}}},{"Service":{"Verb":"set","Node":"n","Service":{"Service":"s","Kind":"connect-proxy","Port":1,"Proxy":{"DestinationServiceName":"web"}}}}]`,
+		`[{"Check":{"Verb":"set","Check":{"Node":"ext","Name":"c","Definition":{"Interval":"1s"}}}},{"Service":{"Verb":"delete","Node":"ext","Service":{"ID":"web","Service":"web"}}},{"Node":{"Verb":"delete","Node":{"Node":"ext"}}},{"KV":{"Verb":"bogus","Key":"a"}}]`,
+		`[{"Service":{"Verb":"get","Node":"node1","Service":{"ID":"web"}}},{"Check":{"Verb":"get","Check":{}}},{"Node":{"Verb":"get","Node":{}}}]`,
+	} {
+		f.Add(seed)
+	}
+	state := func(s *Server) string {
+		_, after, _ := strings.Cut(s.Dump(), "\n") // the first line has the index of the log
+		before, _, _ := strings.Cut(after, "\nrequests\n")
+		return before
+	}
+	f.Fuzz(func(t *testing.T, body string) {
+		for _, s := range newHostile(t) {
+			s.SetKey("a", []byte("1"))
+			before := state(s)
+			w := send(s, "PUT", "/v1/txn", body)
+			switch {
+			case w != nil && w.Code == http.StatusOK:
+			case state(s) != before:
+				t.Errorf("%q: %v, and before:\n%s\nafter:\n%s", body, w, before, state(s))
+			}
+			if w != nil && (w.Code == http.StatusOK || w.Code == http.StatusConflict) && !json.Valid(w.Body.Bytes()) {
+				t.Errorf("%q: not JSON: %q", body, w.Body)
+			}
+		}
+	})
+}
+
+// Whatever key an agent accepts in a path, it has then, alone and in lists.
+func FuzzKeys(f *testing.F) {
+	for _, seed := range []string{"a", "a/b/", "x//y", "/lead", "..", "a/../b", "%2F%2F", " ", "ü", "\xff", "a\x00b", "a?b#c%zz", ""} {
+		f.Add(seed, "value")
+	}
+	servers := newHostile(f)
+	f.Fuzz(func(t *testing.T, key, value string) {
+		for _, s := range servers {
+			path := "/v1/kv/" + url.PathEscape(key)
+			w := send(s, "PUT", path, value)
+			if w == nil || w.Code != http.StatusOK {
+				continue
+			}
+			if got := send(s, "GET", path+"?raw", ""); got.Body.String() != value {
+				t.Errorf("%q: got %q, want %q", key, got.Body, value)
+			}
+			for _, list := range []string{"recurse", "keys", "keys&separator=/"} {
+				if got := send(s, "GET", path+"?"+list, ""); got.Code != http.StatusOK || !json.Valid(got.Body.Bytes()) {
+					t.Errorf("%q, %s: %v", key, list, got)
+				}
+			}
+			send(s, "DELETE", path, "")
+			if got := send(s, "GET", path, ""); got.Code != http.StatusNotFound {
+				t.Errorf("%q: still there: %v", key, got)
+			}
+		}
+	})
+}

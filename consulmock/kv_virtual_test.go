@@ -262,7 +262,7 @@ func catalogAndKeys(dump string) string {
 	return part
 }
 
-// A list of many keys that somebody watches is written and deleted quickly enough.
+// The deletion of many keys is one change to who waits for a list of them.
 func TestManyKeys(t *testing.T) {
 	inBothVersions(t, func(t *testing.T, s *consulmock.Server, kv *consul.KV, _ bool) {
 		const n = 10_000

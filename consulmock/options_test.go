@@ -23,6 +23,8 @@ func TestBadOptions(t *testing.T) {
 		`name of the datacenter "my dc": want letters, digits, hyphens and underscores`: {WithDatacenter("my DC")},
 		`ID of the node "x": want a UUID`:                                               {WithNodeID("x")},
 		"query times 0s and 1s: want more than 0":                                       {WithQueryTimes(0, time.Second)},
+		"limits of 0 and 5 bytes: want more than 0":                                     {WithKeyLimits(0, 5)},
+		"limits of 5 and -1 bytes: want more than 0":                                    {WithKeyLimits(5, -1)},
 		"query times 1s and -1s: want more than 0":                                      {WithQueryTimes(time.Second, -time.Second)},
 		"rules of token 2: ":                                                            {WithTokens(secret), WithTokens(Token{SecretID: "x", Rules: "nonsense"})},
 		"token 1 has no SecretID":                                                       {WithTokens(Token{})},

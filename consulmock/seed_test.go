@@ -55,6 +55,36 @@ func TestSeeding(t *testing.T) {
 	}
 }
 
+// A key can be seeded whatever its name, also while access is controlled. Dump shows
+// the beginning of long values.
+func TestSeedingKeys(t *testing.T) {
+	ctx := context.Background()
+	s := New(t, WithTokens(ManagementToken("root")), WithKeyLimits(1000, 2000))
+	value := []byte(strings.Repeat("long ", 200))
+	for _, key := range []string{"app/x", "/lead//ing", "..", "a\x00b", " ", "\xff"} {
+		s.SetKey(key, value)
+	}
+	copy(value, "changed")
+	if n := len(s.Requests()); n != 0 {
+		t.Errorf("%d requests, want none", n)
+	}
+	pairs, _, err := s.Client().WithToken("root").KV().List(ctx, "", nil)
+	if err != nil || len(pairs) != 6 || !strings.HasPrefix(string(pairs[0].Value), "long ") {
+		t.Fatalf("%v, %v", pairs, err)
+	}
+	s.RemoveKey("..")
+	s.SetKey("app/x", []byte("short"))
+	dump := s.Dump()
+	for _, want := range []string{"keys\n", "  app/x = \"short\" (index 25)\n", `  "a\x00b" = "long long`, `long "... (1000 bytes) (index 22)`} {
+		if !strings.Contains(dump, want) {
+			t.Errorf("Dump does not say %q:\n%s", want, dump)
+		}
+	}
+	if strings.Contains(dump, "  .. = ") {
+		t.Errorf("the key is still there:\n%s", dump)
+	}
+}
+
 // Mistakes of a test are panics that say what is wrong.
 func TestSeedingPanics(t *testing.T) {
 	s := New(t)
@@ -64,7 +94,10 @@ func TestSeedingPanics(t *testing.T) {
 		`AddCheck: ServiceID "x" does not exist`: func() {
 			s.AddCheck(&consul.AgentCheckRegistration{Name: "c", ServiceID: "x", AgentServiceCheck: consul.AgentServiceCheck{TTL: 1}})
 		},
-		"AddNode: Must provide node":                                                       func() { s.AddNode(&consul.CatalogRegistration{}) },
+		"AddNode: Must provide node": func() { s.AddNode(&consul.CatalogRegistration{}) },
+		`RemoveKey: no key "x"`:      func() { s.RemoveKey("x") },
+		"SetKey: Missing key name":   func() { s.SetKey("", nil) },
+		"SetKey: Request body(524289 bytes) too large, max size: 524288 bytes. See https://developer.hashicorp.com/docs/agent/config/config-files#kv_max_value_size.": func() { s.SetKey("x", make([]byte, 512<<10+1)) },
 		`SetCheckStatus: no check "x"`:                                                     func() { s.SetCheckStatus("x", consul.HealthPassing, "") },
 		`SetCheckStatus: status "good": want passing, warning or critical`:                 func() { s.AddService(registration("known")); s.SetCheckStatus("service:known", "good", "") },
 		"AddMember: member without a name":                                                 func() { s.AddMember(consul.AgentMember{}) },

@@ -14,7 +14,7 @@ import (
 // catalogDatacenters serves GET /v1/catalog/datacenters.
 func catalogDatacenters(q *request) (any, error) {
 	list := []string{q.config.Datacenter}
-	o, err := q.readOptions()
+	o, err := q.cacheOptions()
 	if err != nil {
 		// Agents return both here: what is wrong, and the response.
 		return nil, refusal.New(http.StatusBadRequest, err.Error()+string(q.encode(list)))
@@ -31,7 +31,12 @@ func catalogNodes(q *request) (any, error) {
 	return q.perform(query{
 		target: filter.Node,
 		index:  func() uint64 { return st.Indexes[state.NodesTable] },
-		keys:   func() []string { return []string{state.RecordWatch(state.NodesByName)} },
+		keys: func() []string {
+			if q.query.Has("node-meta") {
+				return q.metaKeys()
+			}
+			return []string{state.RecordWatch(state.NodesByName)}
+		},
 		result: func(authz *acl.Authorizer, keep predicate) (any, bool, error) {
 			nodes := slices.DeleteFunc(state.Sorted(st.Nodes), func(n *state.Node) bool { return !q.hasNodeMeta(n.Meta) })
 			allowed := func(n *state.Node) bool { return authz.Allows(acl.NodeRead, n.Node) }
@@ -51,7 +56,18 @@ func catalogServices(q *request) (any, error) {
 			}
 			return st.Indexes[state.ServicesTable]
 		},
-		keys: func() []string { return []string{state.RecordWatch(state.ServicesByName)} },
+		keys: func() []string {
+			if !q.query.Has("node-meta") {
+				return []string{state.RecordWatch(state.ServicesByName)}
+			}
+			keys := q.metaKeys()
+			for _, n := range st.Nodes {
+				if q.hasNodeMeta(n.Meta) {
+					keys = append(keys, state.RecordWatch(state.ServicesByNode, n.Node))
+				}
+			}
+			return keys
+		},
 		result: func(authz *acl.Authorizer, keep predicate) (any, bool, error) {
 			list, filtered := make(map[string][]string), false
 			for _, n := range state.Sorted(st.Nodes) {

@@ -76,6 +76,13 @@ type query struct {
 
 // perform responds to a query.
 func (q *request) perform(r query) (any, error) {
+	refuse := q.refuseEnterprise
+	if r.target == filter.Node {
+		refuse = q.refusePartition
+	}
+	if err := refuse(); err != nil {
+		return nil, err
+	}
 	o, err := q.readOptions()
 	if err != nil {
 		return nil, err

@@ -71,7 +71,7 @@ func maxOperations(v release.Version) int {
 
 // writeTxn performs a transaction that may change something.
 func (q *request) writeTxn(ops []state.TxnOp) (any, error) {
-	authz, failed, err := q.checkTxn(ops)
+	authz, failed, err := q.checkTxn(ops, false)
 	if err != nil {
 		return nil, err
 	}
@@ -87,13 +87,14 @@ func (q *request) writeTxn(ops []state.TxnOp) (any, error) {
 
 // readOnlyTxn performs a transaction that changes nothing. It does not wait.
 func (q *request) readOnlyTxn(ops []state.TxnOp) (any, error) {
-	if _, err := q.consistency(); err != nil {
+	consistency, err := q.consistency()
+	if err != nil {
 		return nil, err
 	}
 	if _, _, err := q.waitOptions(); err != nil {
 		return nil, err
 	}
-	authz, failed, err := q.checkTxn(ops)
+	authz, failed, err := q.checkTxn(ops, consistency == "stale")
 	if err != nil {
 		return nil, err
 	}
@@ -118,8 +119,8 @@ func (q *request) readOnlyTxn(ops []state.TxnOp) (any, error) {
 }
 
 // checkTxn returns what is refused of a transaction before anything is looked up.
-func (q *request) checkTxn(ops []state.TxnOp) (*acl.Authorizer, []state.TxnError, error) {
-	if err := q.checkDatacenter(q.query.Get("dc")); err != nil {
+func (q *request) checkTxn(ops []state.TxnOp, stale bool) (*acl.Authorizer, []state.TxnError, error) {
+	if err := q.forward(q.query.Get("dc"), stale); err != nil {
 		return nil, nil, err
 	}
 	authz, err := q.authorize()

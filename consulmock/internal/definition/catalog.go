@@ -145,6 +145,17 @@ func validateServiceName(v release.Version, id, name string) error {
 	return nil
 }
 
+// ValidateInStore returns why the store refuses the service of a registration.
+func (r *CatalogRegistration) ValidateInStore() error {
+	if r.Service == nil {
+		return nil
+	}
+	if err := validateMeta(r.Service.Meta); err != nil {
+		return fmt.Errorf("failed inserting service: Invalid Service Meta for node %s and serviceID %s: %v", r.Node, r.Service.ID, err)
+	}
+	return nil
+}
+
 // Record returns the service that the catalog then holds.
 func (s *catalogServiceBody) Record() state.ServiceRecord {
 	rec := state.ServiceRecord{
@@ -170,7 +181,7 @@ func (c *catalogCheckBody) Record() state.CheckRecord {
 		c.Type = kindOf(c.Definition)
 	}
 	return state.CheckRecord{
-		CheckID: c.CheckID, Name: c.Name, Status: c.Status, Notes: c.Notes, Output: c.Output, ServiceID: c.ServiceID,
+		Node: c.Node, CheckID: c.CheckID, Name: c.Name, Status: c.Status, Notes: c.Notes, Output: c.Output, ServiceID: c.ServiceID,
 		Type: c.Type, Interval: c.Interval, Timeout: c.Timeout, ExposedPort: c.ExposedPort, Definition: c.Definition,
 	}
 }

@@ -120,6 +120,15 @@ func (st *Store) ServiceIndex(name string) uint64 {
 	return st.MissingIndex(name, NodesTable, ServicesTable, ChecksTable)
 }
 
+// PresentIndex is the index of a service for queries that do not look whether it has
+// instances.
+func (st *Store) PresentIndex(name string) uint64 {
+	if i, ok := st.Indexes[ServiceKey(name)]; ok {
+		return i
+	}
+	return st.MaxIndex(NodesTable, ServicesTable, ChecksTable)
+}
+
 // MissingIndex is the index of a query for a service that finds no instances:
 // that of the last removal of a whole service, else that of the service if it has
 // instances, which are then not what the query is for, or had some that are called

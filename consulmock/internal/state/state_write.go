@@ -29,7 +29,7 @@ func (st *Store) TakeOverID(id, name string) uint64 {
 func (st *Store) EnsureNode(rec NodeRecord) *Node {
 	key := strings.ToLower(rec.Node)
 	n := st.Nodes[key]
-	var before map[string]string
+	var before, meta map[string]string
 	if n == nil {
 		n = &Node{Services: make(map[string]*Service), Checks: make(map[string]*Check), NodeChecks: make(map[string]*Check)}
 		st.Nodes[key] = n
@@ -41,13 +41,14 @@ func (st *Store) EnsureNode(rec NodeRecord) *Node {
 		if reflect.DeepEqual(rec, *n.NodeRecord) {
 			return n
 		}
-		before = n.NodeRecord.keys()
+		before, meta = n.NodeRecord.keys(), n.Meta
 	}
 	rec.ModifyIndex = st.Index
 	n.NodeRecord = &rec
 	st.touch(NodesTable, nodeKey(key))
 	st.Notify(NodeRecordKey(key))
 	st.recordChanged(before, rec.keys())
+	st.metaChanged(key, meta, rec.Meta)
 	st.touchServicesOf(n)
 	return n
 }
@@ -55,6 +56,9 @@ func (st *Store) EnsureNode(rec NodeRecord) *Node {
 // EnsureService inserts or changes a service of a node.
 func (st *Store) EnsureService(n *Node, rec ServiceRecord) *Service {
 	key := strings.ToLower(rec.ID)
+	if rec.OnNode == "" {
+		rec.OnNode = n.Node
+	}
 	s := n.Services[key]
 	var before map[string]string
 	if s == nil {
@@ -253,4 +257,5 @@ func (st *Store) DeleteNode(name string) {
 	st.touch(NodesTable, lastNodeDeletion)
 	st.Notify(nodeKey(key), NodeRecordKey(key))
 	st.recordChanged(n.NodeRecord.keys(), nil)
+	st.metaChanged(key, n.Meta, nil)
 }
