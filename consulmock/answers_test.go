@@ -321,6 +321,24 @@ func TestCaseOfNodesIsNoChange(t *testing.T) {
 	}
 }
 
+// Reads of the mesh ignore tags, except for those that the streaming backend serves.
+func TestTagsOfTheMesh(t *testing.T) {
+	for target, want := range map[string]map[string]int{
+		"/v1/catalog/connect/web?tag=b":        {"1.8.7": 1, "1.21.4": 1},
+		"/v1/health/connect/web?tag=b":         {"1.8.7": 1, "1.21.4": 1},
+		"/v1/health/connect/web?tag=b&index=1": {"1.8.7": 1, "1.21.4": 0},
+	} {
+		for version, want := range want {
+			s := New(t, WithVersion(version), WithCompactJSON(true))
+			ask(t, s, "PUT", "/v1/catalog/register", `{"Node":"ext","Address":"a","Service":{"Service":"web","Port":1,"Tags":["a"],"Connect":{"Native":true}}}`)
+			var list []any
+			if err := json.NewDecoder(ask(t, s, "GET", target, "").Body).Decode(&list); err != nil || len(list) != want {
+				t.Errorf("%s: %s: got %v, %v, want %d", version, target, list, err, want)
+			}
+		}
+	}
+}
+
 // The streaming backend does not tell empty from missing.
 func TestStreamedMaps(t *testing.T) {
 	s := New(t, WithCompactJSON(true))
