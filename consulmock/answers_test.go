@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -303,6 +304,26 @@ func TestShownProxy(t *testing.T) {
 		ask(t, s, "PUT", "/v1/agent/service/register", `{"Name":"x","Port":1,"Kind":"`+kind+`"}`)
 		if got := text(t, ask(t, s, "GET", "/v1/agent/service/x", "")); strings.Contains(got, `"Proxy":{"MeshGateway":{},"Expose":{}}`) != want {
 			t.Errorf("%q: got %s", kind, got)
+		}
+	}
+}
+
+// A check that goes moves the index of the name that its service had when the check was
+// registered.
+func TestIndexOfFormerName(t *testing.T) {
+	for _, version := range []string{"1.8.7", "1.21.4"} {
+		s := New(t, WithVersion(version))
+		ask(t, s, "PUT", "/v1/agent/service/register", `{"ID":"x","Name":"before","Check":{"TTL":"1h"}}`)
+		ask(t, s, "PUT", "/v1/agent/service/register?replace-existing-checks", `{"ID":"x","Name":"after"}`)
+		index := func(name string) int {
+			n, err := strconv.Atoi(ask(t, s, "GET", "/v1/health/service/"+name, "").Header.Get("X-Consul-Index"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		if before, after := index("before"), index("after"); before <= after {
+			t.Errorf("%s: the index of the former name is %d, of the present one %d", version, before, after)
 		}
 	}
 }

@@ -212,7 +212,7 @@ func (st *Store) DeleteCheck(n *Node, id string) {
 		return
 	}
 	if s := n.unlink(key, c); s != nil {
-		st.touchService(s)
+		st.touchNamed(s, c.ServiceName)
 	} else {
 		st.touchServicesOf(n)
 		st.touch(ServicesTable)
