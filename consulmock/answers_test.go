@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -283,12 +284,12 @@ func TestCaseOfNodes(t *testing.T) {
 	s := New(t, WithCompactJSON(true))
 	for _, body := range []string{
 		`{"Node":"ext","Address":"a","Service":{"Service":"web"},"Check":{"CheckID":"c"}}`,
-		`{"Node":"EXT","Address":"a"}`,
+		`{"Node":"EXT","Address":"b"}`,
 	} {
 		ask(t, s, "PUT", "/v1/catalog/register", body)
 	}
 	for target, want := range map[string]string{
-		"/v1/catalog/nodes?filter=Address==a": `"Node":"EXT"`, "/v1/catalog/service/web": `"Node":"ext"`, "/v1/health/node/Ext": `"Node":"ext"`,
+		"/v1/catalog/nodes?filter=Address==b": `"Node":"EXT"`, "/v1/catalog/service/web": `"Node":"ext"`, "/v1/health/node/Ext": `"Node":"ext"`,
 	} {
 		if got := text(t, ask(t, s, "GET", target, "")); !strings.Contains(got, want) {
 			t.Errorf("%s: got %s, want %s", target, got, want)
@@ -303,6 +304,75 @@ func TestShownProxy(t *testing.T) {
 		ask(t, s, "PUT", "/v1/agent/service/register", `{"Name":"x","Port":1,"Kind":"`+kind+`"}`)
 		if got := text(t, ask(t, s, "GET", "/v1/agent/service/x", "")); strings.Contains(got, `"Proxy":{"MeshGateway":{},"Expose":{}}`) != want {
 			t.Errorf("%q: got %s", kind, got)
+		}
+	}
+}
+
+// A check that goes moves the index of the name that its service had when the check was
+// registered.
+func TestIndexOfFormerName(t *testing.T) {
+	for _, version := range []string{"1.8.7", "1.21.4"} {
+		s := New(t, WithVersion(version))
+		ask(t, s, "PUT", "/v1/agent/service/register", `{"ID":"x","Name":"before","Check":{"TTL":"1h"}}`)
+		ask(t, s, "PUT", "/v1/agent/service/register?replace-existing-checks", `{"ID":"x","Name":"after"}`)
+		index := func(name string) int {
+			n, err := strconv.Atoi(ask(t, s, "GET", "/v1/health/service/"+name, "").Header.Get("X-Consul-Index"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		if before, after := index("before"), index("after"); before <= after {
+			t.Errorf("%s: the index of the former name is %d, of the present one %d", version, before, after)
+		}
+	}
+}
+
+// Nodes that differ in case only are the same for 1.21.4.
+func TestCaseOfNodesIsNoChange(t *testing.T) {
+	for version, want := range map[string]bool{"1.8.7": true, "1.21.4": false} {
+		s := New(t, WithVersion(version))
+		register := func(node string) string {
+			ask(t, s, "PUT", "/v1/catalog/register", `{"Node":"`+node+`","Address":"a","Service":{"Service":"web"},"Check":{"CheckID":"c"}}`)
+			return ask(t, s, "GET", "/v1/health/service/web", "").Header.Get("X-Consul-Index")
+		}
+		if changed := register("ext") != register("EXT"); changed != want {
+			t.Errorf("%s: changed: %t, want %t", version, changed, want)
+		}
+	}
+}
+
+// Reads of the mesh ignore tags, except for those that the streaming backend serves.
+func TestTagsOfTheMesh(t *testing.T) {
+	for target, want := range map[string]map[string]int{
+		"/v1/catalog/connect/web?tag=b":        {"1.8.7": 1, "1.21.4": 1},
+		"/v1/health/connect/web?tag=b":         {"1.8.7": 1, "1.21.4": 1},
+		"/v1/health/connect/web?tag=b&index=1": {"1.8.7": 1, "1.21.4": 0},
+	} {
+		for version, want := range want {
+			s := New(t, WithVersion(version), WithCompactJSON(true))
+			ask(t, s, "PUT", "/v1/catalog/register", `{"Node":"ext","Address":"a","Service":{"Service":"web","Port":1,"Tags":["a"],"Connect":{"Native":true}}}`)
+			var list []any
+			if err := json.NewDecoder(ask(t, s, "GET", target, "").Body).Decode(&list); err != nil || len(list) != want {
+				t.Errorf("%s: %s: got %v, %v, want %d", version, target, list, err, want)
+			}
+		}
+	}
+}
+
+// The streaming backend does not tell empty from missing.
+func TestStreamedMaps(t *testing.T) {
+	s := New(t, WithCompactJSON(true))
+	ask(t, s, "PUT", "/v1/catalog/register", `{"Node":"ext","Address":"a","NodeMeta":{},"TaggedAddresses":{},"Service":{"Service":"web","Meta":{}}}`)
+	for target, want := range map[string][]string{
+		"/v1/health/service/web":         {`"TaggedAddresses":{},"Meta":{}`, `"Address":"","Meta":{}`},
+		"/v1/health/service/web?index=1": {`"TaggedAddresses":null,"Meta":null`, `"Address":"","Meta":null`},
+	} {
+		got := text(t, ask(t, s, "GET", target, ""))
+		for _, part := range want {
+			if !strings.Contains(got, part) {
+				t.Errorf("%s: got %s, want %s", target, got, part)
+			}
 		}
 	}
 }

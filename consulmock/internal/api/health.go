@@ -21,7 +21,7 @@ func healthService(q *request) (any, error) {
 		missing: "Missing service name", target: filter.ServiceEntry, cache: true, stream: state.ServiceKey(name),
 		index:  func() uint64 { return st.ServiceIndex(q.name) },
 		keys:   func() []string { return q.instanceKeys(name) },
-		result: q.entries(func() []*state.Service { return st.Instances(q.name) }),
+		result: q.entries(func() []*state.Service { return q.tagged(st.Instances(q.name)) }),
 
 		keepsLast: !q.query.Has("tag"),
 	})
@@ -77,6 +77,10 @@ func healthConnect(q *request) (any, error) {
 		q.w.Header().Set("X-Consul-Effective-Consistency", o.consistency)
 		return []struct{}{}, err
 	}
+	instances := func() []*state.Service { return st.ConnectInstances(q.name) }
+	if o, err := q.readOptions(); err == nil && q.streams(o) { // the classic backend ignores tags
+		instances = func() []*state.Service { return q.tagged(st.ConnectInstances(q.name)) }
+	}
 	return q.perform(query{
 		missing: "Missing service name", target: filter.ServiceEntry, cache: true, stream: state.MeshKey(q.name),
 		index: func() uint64 {
@@ -96,7 +100,7 @@ func healthConnect(q *request) (any, error) {
 			}
 			return keys
 		},
-		result: q.entries(func() []*state.Service { return st.ConnectInstances(q.name) }),
+		result: q.entries(instances),
 	})
 }
 

@@ -218,10 +218,10 @@ func (p *parameters) metaKeys() []string {
 	return []string{state.MetaWatch(k, v)}
 }
 
-// selected returns the instances with the tags and on the nodes that a query selects
-// for.
+// selected returns the instances on the nodes that a query selects for. It changes the
+// list.
 func (p *parameters) selected(instances []*state.Service) []*state.Service {
-	return slices.DeleteFunc(instances, func(s *state.Service) bool { return !p.hasTags(s.Tags) || !p.hasNodeMeta(s.Node.Meta) })
+	return slices.DeleteFunc(instances, func(s *state.Service) bool { return !p.hasNodeMeta(s.Node.Meta) })
 }
 
 // tagged returns the instances with the tags that a query selects. It changes the

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strings"
@@ -115,7 +116,7 @@ func (q *request) perform(r query) (any, error) {
 		return nil, q.failedQuery(&r, e.err)
 	}
 	if entries, ok := e.body.([]*serviceEntryJSON); ok && streaming {
-		slices.SortStableFunc(entries, inStreamOrder)
+		streamed(entries)
 	}
 	q.setMeta(o, index, streaming)
 	if r.plain {
@@ -128,13 +129,24 @@ func (q *request) perform(r query) (any, error) {
 	return e.body, nil
 }
 
-// inStreamOrder compares instances as the streaming backend does, which orders by node
-// and ID with regard to case.
-func inStreamOrder(a, b *serviceEntryJSON) int {
-	if n := strings.Compare(a.Node.Node, b.Node.Node); n != 0 {
-		return n
+// streamed changes instances to what the streaming backend makes of them: it orders by
+// node and ID with regard to case, and does not tell empty from missing.
+func streamed(entries []*serviceEntryJSON) {
+	slices.SortStableFunc(entries, func(a, b *serviceEntryJSON) int {
+		return cmp.Or(strings.Compare(a.Node.Node, b.Node.Node), strings.Compare(a.Service.ID, b.Service.ID))
+	})
+	for _, e := range entries {
+		node := *e.Node
+		node.TaggedAddresses, node.Meta, e.Service.Meta = orNil(node.TaggedAddresses), orNil(node.Meta), orNil(e.Service.Meta)
+		e.Node = &node
 	}
-	return strings.Compare(a.Service.ID, b.Service.ID)
+}
+
+func orNil(m map[string]string) map[string]string {
+	if len(m) == 0 {
+		return nil
+	}
+	return m
 }
 
 // evaluation is the result of a read at a moment.
