@@ -102,7 +102,7 @@ func (g *generator) catalogRead() request {
 		return g.get(g.params(pick(g, "/v1/status/leader", "/v1/status/peers", "/v1/catalog/datacenters", "/v1/nope", "/v1/catalog/", "/v1/health/service", "/v1//catalog/nodes"), "pretty", "stale", "dc=nope"))
 	case x < 0.25:
 		r := g.catalogWatchable()
-		r.target = withParam(r.target, pick(g, "index=0", "index=1&wait=1ms", "index=abc", "wait=abc", "wait=1ms", "index=", "index=18446744073709551615&wait=1ms", "index=-1", "wait=5"))
+		r.target = withParam(r.target, pick(g, "index=0", "index=1&wait=60ms", "index=abc", "wait=abc", "wait=1ms", "index=", "index=18446744073709551615&wait=60ms", "index=-1", "wait=5"))
 		return r
 	}
 	r := g.catalogWatchable()

@@ -122,9 +122,8 @@ func healthChecks(q *request) (any, error) {
 		return q.a.Store.ChecksWhere(func(_ *state.Node, c *state.Check) bool {
 			return strings.ToLower(c.ServiceName) == name
 		})
-	}}
-	if q.query.Has("node-meta") {
-		r.byMeta = true
+	}, byMeta: q.query.Has("node-meta")}
+	if r.byMeta {
 		r.index = func() uint64 { return q.a.Store.PresentIndex(q.name) }
 	}
 	return q.readChecks(r)
@@ -139,11 +138,7 @@ func healthState(q *request) (any, error) {
 			same := c.Status == q.name || q.v == release.V1_21_4 && strings.ToLower(c.Status) == name
 			return same || isAny
 		})
-	}}
-	if q.query.Has("node-meta") {
-		r.byMeta = true
-		r.index = func() uint64 { return q.a.Store.MaxIndex(state.NodesTable, state.ChecksTable) }
-	}
+	}, byMeta: q.query.Has("node-meta")}
 	if isAny {
 		r.watched = state.RecordWatch(state.ChecksByNode)
 	}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/lictor-go/consul/consulmock/internal/acl"
@@ -113,6 +114,9 @@ func (q *request) perform(r query) (any, error) {
 	if e.err != nil {
 		return nil, q.failedQuery(&r, e.err)
 	}
+	if entries, ok := e.body.([]*serviceEntryJSON); ok && streaming {
+		slices.SortStableFunc(entries, inStreamOrder)
+	}
 	q.setMeta(o, index, streaming)
 	if r.plain {
 		q.w.Header().Del("X-Consul-Effective-Consistency")
@@ -122,6 +126,15 @@ func (q *request) perform(r query) (any, error) {
 		q.setCache()
 	}
 	return e.body, nil
+}
+
+// inStreamOrder compares instances as the streaming backend does, which orders by node
+// and ID with regard to case.
+func inStreamOrder(a, b *serviceEntryJSON) int {
+	if n := strings.Compare(a.Node.Node, b.Node.Node); n != 0 {
+		return n
+	}
+	return strings.Compare(a.Service.ID, b.Service.ID)
 }
 
 // evaluation is the result of a read at a moment.

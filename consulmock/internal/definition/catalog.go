@@ -75,14 +75,14 @@ var uuidForm = regexp.MustCompile(`^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}
 
 // Validate returns why a registration is refused.
 func (r *CatalogRegistration) Validate(v release.Version) error {
-	switch {
-	case r.Node == "":
+	if r.Node == "" {
 		return errors.New("Must provide node")
-	case r.Address == "" && !r.SkipNodeUpdate:
-		return errors.New("Must provide address if SkipNodeUpdate is not set")
 	}
 	if err := validateNodeID(r.ID); err != nil {
 		return err
+	}
+	if r.Address == "" && !r.SkipNodeUpdate {
+		return errors.New("Must provide address if SkipNodeUpdate is not set")
 	}
 	if s := r.Service; s != nil {
 		d := Service{Kind: s.Kind, Port: s.Port, SocketPath: s.SocketPath, Proxy: s.Proxy, Connect: s.Connect, Locality: s.Locality}
