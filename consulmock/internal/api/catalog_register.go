@@ -72,11 +72,15 @@ func (q *request) authorizeRegistration(r *definition.CatalogRegistration, authz
 
 // writeRegistration writes a registration to the catalog.
 func writeRegistration(st *state.Store, r *definition.CatalogRegistration, datacenter string) error {
+	refusedService := r.ValidateInStore()
+	if refusedService != nil && st.Version == release.V1_8_7 {
+		return refusedService // 1.21.4 looks at the checks first
+	}
 	if st.Version == release.V1_8_7 && r.Service != nil && r.Service.ID == "" {
 		return errors.New("failed inserting service: failed inserting service: object missing primary index")
 	}
 	for _, c := range r.Checks {
-		if !strings.EqualFold(c.Node, r.Node) {
+		if c.Node != r.Node && st.Version == release.V1_8_7 {
 			return fmt.Errorf("check node %q does not match node %q", c.Node, r.Node)
 		}
 		modern := st.Version == release.V1_21_4
@@ -91,6 +95,9 @@ func writeRegistration(st *state.Store, r *definition.CatalogRegistration, datac
 			return fmt.Errorf("failed inserting check: failed inserting check: object missing primary index on node %q", r.Node)
 		}
 	}
+	if refusedService != nil {
+		return refusedService
+	}
 	n := st.Node(r.Node)
 	if n == nil || !r.SkipNodeUpdate {
 		n = st.EnsureNode(state.NodeRecord{
@@ -98,7 +105,9 @@ func writeRegistration(st *state.Store, r *definition.CatalogRegistration, datac
 		})
 	}
 	if r.Service != nil {
-		st.EnsureService(n, st.WithVirtualIP(r.Service.Record()))
+		rec := st.WithVirtualIP(r.Service.Record())
+		rec.OnNode = r.Node
+		st.EnsureService(n, rec)
 	}
 	for _, c := range r.Checks {
 		if err := st.EnsureCheck(n, c.Record()); err != nil {

@@ -211,10 +211,17 @@ func (p *parameters) hasNodeMeta(meta map[string]string) bool {
 	return true
 }
 
-// selected returns the instances with the tags and on the nodes that a query selects
-// for.
+// metaKeys are what agents watch for nodes with metadata: the first pair that is
+// requested.
+func (p *parameters) metaKeys() []string {
+	k, v, _ := strings.Cut(p.query.Get("node-meta"), ":")
+	return []string{state.MetaWatch(k, v)}
+}
+
+// selected returns the instances on the nodes that a query selects for. It changes the
+// list.
 func (p *parameters) selected(instances []*state.Service) []*state.Service {
-	return slices.DeleteFunc(instances, func(s *state.Service) bool { return !p.hasTags(s.Tags) || !p.hasNodeMeta(s.Node.Meta) })
+	return slices.DeleteFunc(instances, func(s *state.Service) bool { return !p.hasNodeMeta(s.Node.Meta) })
 }
 
 // tagged returns the instances with the tags that a query selects. It changes the

@@ -221,7 +221,7 @@ func newServiceJSON(v release.Version, s *state.ServiceRecord) *serviceJSON {
 func newCatalogServiceJSON(v release.Version, s *state.Service) *catalogServiceJSON {
 	n := s.Node
 	out := &catalogServiceJSON{
-		ID: n.ID, Node: n.Node, Address: n.Address, Datacenter: n.Datacenter, TaggedAddresses: n.TaggedAddresses, NodeMeta: n.Meta,
+		ID: n.ID, Node: s.OnNode, Address: n.Address, Datacenter: n.Datacenter, TaggedAddresses: n.TaggedAddresses, NodeMeta: n.Meta,
 		ServiceKind: s.Kind, ServiceID: s.ID, ServiceName: s.Name, ServiceTags: tags(s.Tags), ServiceAddress: s.Address,
 		ServiceTaggedAddresses: s.TaggedAddresses, ServiceWeights: s.Weights, ServiceMeta: object(s.Meta), ServicePort: s.Port,
 		ServiceEnableTagOverride: s.EnableTagOverride, ServiceProxy: s.Proxy.InCatalog(v), ServiceConnect: connectJSON{s.Native},

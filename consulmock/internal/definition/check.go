@@ -90,6 +90,16 @@ type Check struct {
 	CheckType
 }
 
+// durationError returns what is wrong with the first malformed duration.
+func (c *CheckType) durationError() error {
+	for _, d := range []state.WireDuration{c.Interval, c.Timeout, c.TTL, c.DeregisterCriticalServiceAfter, c.DeregisterCriticalServiceAfterSnake} {
+		if d.Err != nil {
+			return d.Err
+		}
+	}
+	return nil
+}
+
 // Runnable tells why the agent does not run a check that is valid in itself.
 func (c *CheckType) Runnable(v release.Version) error {
 	if c.isScript() {

@@ -10,9 +10,11 @@ import (
 type WireDuration struct {
 	Set bool
 	D   time.Duration
+	Err error // it is malformed
 }
 
-// UnmarshalJSON implements [json.Unmarshaler].
+// UnmarshalJSON implements [json.Unmarshaler]. What is malformed is an error later,
+// because agents read durations when they have read everything else.
 func (w *WireDuration) UnmarshalJSON(data []byte) error {
 	var v any
 	if err := json.Unmarshal(data, &v); err != nil {
@@ -21,10 +23,7 @@ func (w *WireDuration) UnmarshalJSON(data []byte) error {
 	switch v := v.(type) {
 	case string:
 		d, err := time.ParseDuration(v)
-		if err != nil {
-			return err
-		}
-		*w = WireDuration{Set: true, D: d}
+		*w = WireDuration{Set: true, D: d, Err: err}
 	case float64:
 		*w = WireDuration{Set: true, D: time.Duration(v)}
 	}
@@ -77,11 +76,19 @@ func (d *CheckDefinition) UnmarshalJSON(data []byte) error {
 		return err
 	}
 	for _, duration := range []**durationJSON{&d.Interval, &d.Timeout, &d.DeregisterCriticalServiceAfter} {
-		if *duration != nil && (*duration).D == 0 {
+		switch {
+		case *duration == nil:
+		case (*duration).Err != nil:
+			return (*duration).Err
+		case (*duration).D == 0:
 			*duration = nil
 		}
 	}
-	if d.TTL != nil && d.TTL.D == 0 {
+	switch {
+	case d.TTL == nil:
+	case d.TTL.Err != nil:
+		return d.TTL.Err
+	case d.TTL.D == 0:
 		d.TTL = nil
 	}
 	return nil

@@ -79,7 +79,9 @@ func (st *Store) performOnService(op *TxnOp) ([]TxnResult, error) {
 		case op.Service.ID == "": // only 1.8.7 has come this far
 			return nil, errors.New("failed inserting service: object missing primary index")
 		}
-		return []TxnResult{{Service: st.EnsureService(n, st.WithVirtualIP(*op.Service)).ServiceRecord}}, nil
+		rec := st.WithVirtualIP(*op.Service)
+		rec.OnNode = op.On
+		return []TxnResult{{Service: st.EnsureService(n, rec).ServiceRecord}}, nil
 	case "delete-cas":
 		if s == nil || !matches {
 			return nil, stale("delete", what)
@@ -115,10 +117,15 @@ func (st *Store) performOnCheck(op *TxnOp) ([]TxnResult, error) {
 		if !matches {
 			return nil, stale("set", what)
 		}
-		result, _ := st.setCheck(n, op.Check) // what keeps the check from being set is forgotten
-		return result, nil
+		if st.setCheck(n, op.Check) != nil {
+			break // a success all the same
+		}
+		c = n.Checks[strings.ToLower(op.Check.CheckID)]
 	case "set":
-		return st.setCheck(n, op.Check)
+		if err := st.setCheck(n, op.Check); err != nil {
+			return nil, err
+		}
+		c = n.Checks[strings.ToLower(op.Check.CheckID)]
 	case "delete-cas":
 		if c == nil || !matches {
 			return nil, stale("delete", what)
@@ -129,22 +136,24 @@ func (st *Store) performOnCheck(op *TxnOp) ([]TxnResult, error) {
 			st.DeleteCheck(n, c.CheckID)
 		}
 		return nil, nil
+	default:
+		return nil, fmt.Errorf("unknown Check verb %q", op.Verb)
 	}
-	return nil, fmt.Errorf("unknown Check verb %q", op.Verb)
+	if c == nil {
+		return nil, nil
+	}
+	return []TxnResult{{Check: c.CheckRecord}}, nil
 }
 
-// setCheck inserts or changes a check of a node, which may be missing.
-func (st *Store) setCheck(n *Node, rec *CheckRecord) ([]TxnResult, error) {
+// setCheck inserts or changes a check of a node, which may be nil.
+func (st *Store) setCheck(n *Node, rec *CheckRecord) error {
 	switch {
 	case n == nil:
-		return nil, errMissingNode
+		return errMissingNode
 	case rec.CheckID == "":
-		return nil, errors.New("failed inserting check: object missing primary index")
+		return errors.New("failed inserting check: object missing primary index")
 	}
-	if err := st.EnsureCheck(n, *rec); err != nil {
-		return nil, err
-	}
-	return []TxnResult{{Check: n.Checks[strings.ToLower(rec.CheckID)].CheckRecord}}, nil
+	return st.EnsureCheck(n, *rec)
 }
 
 // checkLookupError returns what 1.21.4 reports of a check without an ID or a node.
