@@ -81,5 +81,6 @@
 // two writes more.
 //
 // Tokens need session:write for the node, and key:read and key:write for the key (for
-// a semaphore, for its prefix).
+// a semaphore, for its prefix). On Consul Enterprise locks are in the default namespace:
+// their transactions name none.
 package coordination
