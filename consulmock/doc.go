@@ -15,7 +15,7 @@
 //	}
 //
 // It responds as Consul 1.21.4 does, or as 1.8.7 with [WithVersion]. Its responses
-// are compared with more than 6,000 recorded ones of real agents of both versions:
+// are compared with more than 14,000 recorded ones of real agents of both versions:
 // status, headers and body, and what wakes a blocking query.
 //
 // # Given, when, then
@@ -23,7 +23,8 @@
 // [Server.AddService], [Server.AddCheck], [Server.AddNode] and
 // [Server.SetCheckStatus] set up the agent's state before a test, or change it
 // during one, and so does [Server.SetKey] for the key-value store;
-// [Server.RemoveService], [Server.RemoveNode] and [Server.RemoveKey] remove things.
+// [Server.RemoveService], [Server.RemoveNode] and [Server.RemoveKey] remove things, and
+// [Server.InvalidateSession] ends a session.
 // They are in effect when they return, wake the queries that wait, and panic if an
 // agent would refuse. To see what the code under test has done, query the agent with
 // [Server.Client], or look at [Server.Requests]. When a test fails, New logs
@@ -61,7 +62,9 @@
 // minutes; a new output of a check that keeps its status is written to the
 // catalog within some minutes; every other change at once, before the request
 // that made it ends. An alias check that a request registers has its first
-// result a millisecond later, and learns within a minute what it is not told of.
+// result a millisecond later, and learns within a minute what it is not told of. A
+// session ends twice its TTL after it was created or renewed. Waits for user events
+// last 10 minutes by default, and not longer.
 //
 // # What it models
 //
@@ -78,7 +81,8 @@
 //   - The key-value store, with its locks and lock-delays, and transactions. Deleted
 //     keys are remembered for 15 minutes, as servers do: a wait on a prefix depends on
 //     that, and can miss the deletion of a shorter prefix until its time is over.
-//   - Sessions: they end with their TTL, their checks and their node.
+//   - Sessions: they end with their TTL, their checks and their node, and have their
+//     whole time again after an election ([Server.ElectLeader]) or a restart.
 //   - User events: the last 256 of those that are for the agent.
 //   - Access control, if tokens are given; see [Token]. Rules for service, node,
 //     agent, key, session, event, operator and acl have an effect. Policies and
@@ -110,10 +114,10 @@
 //
 // Prepared queries, coordinates, snapshots, the operator's endpoints except for the
 // peers of raft, configuration entries, intentions, peering, the certificates of the
-// mesh, and the rest of the access control respond with 501 and a body that names the fake as the reason.
-// Gateways, DNS, gRPC and TLS do not exist. Script and Docker checks are refused
-// as agents do by default. agent/self has a fraction of an agent's debugging
-// information, and the hashes of policies and tokens are empty.
+// mesh, and the rest of the access control respond with 501 and a body that names the
+// fake as the reason. Gateways, DNS, gRPC and TLS do not exist. Script and Docker
+// checks are refused as agents do by default. agent/self has a fraction of an agent's
+// debugging information, and the hashes of policies and tokens are empty.
 //
 // An agent allows a client 200 connections; the fake has no limit unless
 // [WithMaxConnsPerClient] sets one. A request's body is read up to 64 MiB.

@@ -141,6 +141,45 @@ func FuzzRegistration(f *testing.F) {
 	})
 }
 
+// Whatever a session is created with, the agent answers, and what it accepts it shows,
+// renews and ends.
+func FuzzSession(f *testing.F) {
+	for _, seed := range []string{
+		`{}`, `null`, ``, ` `, `{"Name":"x","Node":"EXT","TTL":"10s","LockDelay":"1ms","Behavior":"delete","NodeChecks":["c"]}`,
+		`{"LockDelay":1e308,"TTL":"2562047h","NodeChecks":[null]}`, `{"LockDelay":-1,"Checks":null,"ServiceChecks":[{"ID":"service:web"},null]}`,
+		`{"LockDelay":"-2562047h47m16.854775808s","Checks":[]}`, `{"LockDelay":[{}],"ServiceChecks":{},"Behavior":1}`, `{"TTL":"0s"} trailing`,
+	} {
+		f.Add(seed)
+	}
+	servers := newHostile(f)
+	f.Fuzz(func(t *testing.T, body string) {
+		for _, s := range servers {
+			created := send(s, "PUT", "/v1/session/create", body)
+			if created == nil || created.Code != http.StatusOK {
+				continue
+			}
+			var session struct{ ID string }
+			if err := json.Unmarshal(created.Body.Bytes(), &session); err != nil {
+				t.Fatalf("%q: %s, %v", body, created.Body, err)
+			}
+			for _, request := range []string{
+				"GET /v1/session/list", "PUT /v1/kv/lock?acquire=" + session.ID, "PUT /v1/session/renew/" + session.ID,
+				"GET /v1/session/info/" + strings.ToUpper(session.ID), "PUT /v1/session/destroy/" + session.ID,
+			} {
+				method, target, _ := strings.Cut(request, " ")
+				w := send(s, method, target, "")
+				if w == nil || w.Code != http.StatusOK || !json.Valid(w.Body.Bytes()) {
+					t.Fatalf("%s after %q: %v", request, body, w)
+				}
+				s.Dump()
+			}
+			if w := send(s, "GET", "/v1/session/info/"+session.ID, ""); strings.TrimSpace(w.Body.String()) != "[]" {
+				t.Fatalf("the session of %q has not ended: %s", body, w.Body)
+			}
+		}
+	})
+}
+
 // Whatever a transaction is, it is carried out, refused, or breaks the connection; if
 // it is not carried out, nothing has changed.
 func FuzzTransactions(f *testing.F) {

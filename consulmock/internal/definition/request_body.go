@@ -22,6 +22,7 @@ type bodyKind struct {
 	goType  map[release.Version]string // of the whole body
 	name    string                     // of the struct
 	alias   bool                       // its fields are in a struct called Alias, which 1.21.4 tells
+	inner   map[string]string          // the struct in Alias that a field is in
 	outer   []string                   // the fields that are not, beside those with underscores
 	types   map[string]string          // of fields that have types of their own
 	unknown []string                   // fields that 1.8.7 does not know; those of structs with their paths
@@ -182,7 +183,15 @@ func (k *bodyKind) read(ver release.Version, data []byte, v any) error {
 	case err != nil && k.catalog && err.Error() == `json: unknown field "Namespace"`:
 		return errors.New(err.Error() + " - Namespaces are a Consul Enterprise feature")
 	case err != nil:
-		return errors.New(strings.Replace(err.Error(), newMark+`"`, `"`, 1))
+		return unmark(err)
+	}
+	return durationError(v)
+}
+
+// durationError returns what is wrong with the durations of a check.
+func durationError(v any) error {
+	if c, ok := v.(interface{ durationError() error }); ok {
+		return c.durationError()
 	}
 	return nil
 }
@@ -207,7 +216,11 @@ func (k *bodyKind) typeError(ver release.Version, e *json.UnmarshalTypeError) er
 // the type that it should have.
 func (k *bodyKind) field(e *json.UnmarshalTypeError) (field, typ string) {
 	field = strings.ReplaceAll(e.Field, "CheckType.", "")
-	if typ = k.types[field]; typ == "" || e.Type.Kind() != reflect.String {
+	switch typ = k.types[field]; {
+	case typ != "" && e.Type.Kind() == reflect.String:
+	case typ != "" && e.Type.Kind() == reflect.Slice:
+		typ = "[]" + typ
+	default:
 		typ = typeNames.Replace(e.Type.String())
 	}
 	return field, typ
@@ -222,6 +235,9 @@ func (k *bodyKind) path(field string) string {
 		return strings.TrimSuffix("args."+rest, ".")
 	case !k.alias || strings.Contains(first, "_") || slices.Contains(k.outer, first):
 		return field
+	}
+	if in := k.inner[first]; in != "" {
+		field = in + "." + field
 	}
 	return "Alias." + field
 }
@@ -248,6 +264,9 @@ func (k *bodyKind) decodeNested(part string, data []byte, v any, strict bool) er
 	}
 	err := dec.Decode(v)
 	var wrong *json.UnmarshalTypeError
+	if err == nil {
+		return durationError(v)
+	}
 	if !errors.As(err, &wrong) {
 		return err
 	}
@@ -292,6 +311,15 @@ func wrongCheck(data []byte) bool {
 // newMark is at the end of the name of a field that 1.8.7 does not know. It stands
 // there as strconv.Quote writes it.
 const newMark = `\x00`
+
+// unmark returns an error about a body that markNew has made, as it is about the body
+// that was sent.
+func unmark(err error) error {
+	if err == nil || !strings.Contains(err.Error(), newMark) {
+		return err
+	}
+	return errors.New(strings.Replace(err.Error(), newMark+`"`, `"`, 1))
+}
 
 // markNew returns a body in which the fields that 1.8.7 does not know have names that
 // are unknown here, too: so the decoder finds them in its own order. The names of

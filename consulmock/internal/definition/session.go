@@ -32,7 +32,8 @@ const (
 var sessionBody = &bodyKind{
 	goType: both(`struct { LockDelay interface {}; *structs.Alias }`),
 	alias:  true,
-	types:  map[string]string{"Behavior": "structs.SessionBehavior"},
+	inner:  map[string]string{"CreateIndex": "RaftIndex", "ModifyIndex": "RaftIndex"},
+	types:  map[string]string{"Behavior": "structs.SessionBehavior", "Checks": "types.CheckID"},
 	loose:  true,
 }
 
@@ -44,6 +45,9 @@ func NewSession(v release.Version, node string, body []byte) (*state.Session, er
 		LockDelay                 any
 		NodeChecks, Checks        []string
 		ServiceChecks             []state.SessionServiceCheck
+
+		ID                       string // is read only, as these are
+		CreateIndex, ModifyIndex uint64
 	}{Node: node, Behavior: releaseKeys, NodeChecks: []string{serfCheck}, Checks: []string{serfCheck}}
 	if len(body) > 0 {
 		if err := sessionBody.Decode(v, body, &d); err != nil {

@@ -33,9 +33,10 @@ type SessionServiceCheck struct {
 	Namespace string
 }
 
-// CheckIDs returns the IDs of all checks that the session depends on.
+// CheckIDs returns the IDs of all checks that the session depends on, in the order in
+// which servers look at them.
 func (s *Session) CheckIDs() []string {
-	ids := slices.Concat(s.NodeChecks, s.Checks)
+	ids := slices.Concat(s.Checks, s.NodeChecks)
 	for _, c := range s.ServiceChecks {
 		ids = append(ids, c.ID)
 	}
