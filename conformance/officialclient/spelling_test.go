@@ -286,7 +286,7 @@ func TestReplay(t *testing.T) {
 	must(nil, err)
 	_, err = theirs.Catalog().Register(&api.CatalogRegistration{Node: "ext", Address: "10.0.0.9", Service: &api.AgentService{ID: "db", Service: "db", Port: 1}}, nil)
 	must(nil, err)
-	session, _, err := theirs.Session().Create(&api.SessionEntry{Name: "s", TTL: "90s", LockDelay: time.Second, NodeChecks: []string{}, Behavior: "delete"}, nil)
+	session, _, err := theirs.Session().CreateNoChecks(&api.SessionEntry{Name: "s", TTL: "90s", LockDelay: time.Second, Behavior: "delete"}, nil)
 	must(nil, err)
 	_, _, err = theirs.KV().Acquire(&api.KVPair{Key: "lock", Value: []byte("me"), Session: session}, nil)
 	must(nil, err)
