@@ -162,6 +162,7 @@ func TestTxnRefusesBadOperations(t *testing.T) {
 		"it is empty":           {},
 		"several":               {KV: good.KV, Check: &consul.CheckTxnOp{}},
 		"key is empty":          {KV: &consul.KVTxnOp{Verb: consul.KVSet}},
+		"not UTF-8":             {KV: &consul.KVTxnOp{Verb: consul.KVGet, Key: "a\xff"}},
 		"Verb is empty":         {KV: &consul.KVTxnOp{Key: "a"}},
 		"would delete all keys": {KV: &consul.KVTxnOp{Verb: consul.KVDeleteTree}},
 	} {

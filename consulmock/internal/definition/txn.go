@@ -93,10 +93,14 @@ type AgentService struct {
 	Locality                       *consul.Locality
 }
 
+// What a service has of the mesh.
 type (
-	ServiceKind                    string
+	// ServiceKind is empty for a service that is no proxy and no gateway.
+	ServiceKind string
+	// AgentServiceConnectProxyConfig is the configuration of a proxy.
 	AgentServiceConnectProxyConfig state.ProxyConfig
-	AgentServiceConnect            struct {
+	// AgentServiceConnect is read and dropped.
+	AgentServiceConnect struct {
 		Native         bool
 		SidecarService json.RawMessage
 	}

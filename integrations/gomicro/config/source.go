@@ -24,6 +24,7 @@ import (
 
 	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/configuration"
+	"github.com/lictor-go/consul/integrations/gomicro/internal/agent"
 )
 
 const (
@@ -51,9 +52,7 @@ func NewSource(opts ...source.Option) source.Source {
 	if s.opts.Encoder == nil {
 		s.opts.Encoder = json.NewEncoder()
 	}
-	if s.client, s.err = s.settings.newClient(); s.err != nil {
-		s.err = fmt.Errorf("gomicro: %w", s.err)
-	}
+	s.client, s.err = s.settings.newClient()
 	// What could print a token is in the client now.
 	s.settings.query.Token, s.opts.Context = "", context.Background()
 	return s
@@ -61,28 +60,15 @@ func NewSource(opts ...source.Option) source.Source {
 
 // newClient returns the client that the settings, or the environment, have.
 func (s *settings) newClient() (*consul.Client, error) {
-	c := s.client
-	if s.noClient {
-		return nil, errors.New("the client of the option Client is nil")
+	from, err := agent.NewSource(agent.Options{Client: s.client, NoClient: s.noClient, Config: s.config})
+	if err != nil {
+		return nil, err
 	}
-	if c == nil {
-		cfg := s.config
-		if cfg == nil {
-			env, err := consul.ConfigFromEnv()
-			if err != nil {
-				return nil, err
-			}
-			cfg = &env
-		}
-		var err error
-		if c, err = consul.NewClient(*cfg); err != nil {
-			return nil, err
-		}
-	}
-	if s.query.Token != "" {
+	c, err := from.NewClient()
+	if err == nil && s.query.Token != "" {
 		c = c.WithToken(s.query.Token)
 	}
-	return c, nil
+	return c, err
 }
 
 // prefixOrDefault returns the name of the folder.
