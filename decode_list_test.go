@@ -65,13 +65,15 @@ func FuzzResult(f *testing.F) {
 		f.Add(uint8(seed), edits, `{"Node":{"Node":"n"}}`)
 	}
 	f.Add(uint8(0), []byte{0, 0, 0, 0, 1, 1, 2, 0, 0}, `{"Node":1}`)
+	f.Add(uint8(4), []byte{0, 0, 0, 0, 1, 4, 2, 0, 4, 3, 1, 0}, `{"Key":"k","Value":"dg==","ModifyIndex":7}`)
 	f.Fuzz(func(t *testing.T, kind uint8, edits []byte, odd string) {
 		check := []func(data []byte, previous **Result){
 			func(data []byte, previous **Result) { checkNext[[]*ServiceEntry](t, data, previous) },
 			func(data []byte, previous **Result) { checkNext[HealthChecks](t, data, previous) },
 			func(data []byte, previous **Result) { checkNext[[]*CatalogService](t, data, previous) },
 			func(data []byte, previous **Result) { checkNext[[]*Node](t, data, previous) },
-		}[kind%4]
+			func(data []byte, previous **Result) { checkNext[[]*KVPair](t, data, previous) },
+		}[kind%5]
 		pool := append([]string{odd}, editPool()...)
 		if len(edits) > maxEdits {
 			edits = edits[:maxEdits]
@@ -93,6 +95,7 @@ var editPool = sync.OnceValue(func() []string {
 	pool := []string{`null`, `{}`, ` {"NODE" : {"node":"n"}, "checks":[] } `, `{"Node":null}`}
 	for i := range 4 {
 		tags := strings.Repeat(`"t",`, i)
+		pool = append(pool, fmt.Sprintf(`{"Key":"k%d","Value":"%s","Session":"s%d","ModifyIndex":%d}`, i/2, []string{"", "djE=", "djI="}[i%3], i%2, i))
 		pool = append(pool, fmt.Sprintf(`{"Node":{"Node":"n%d","Meta":{"k":"v"}},"ID":"i","ServiceTags":[%s"u"],"Meta":{"a":"%d"},`+
 			`"Service":{"ID":"s%d","Tags":[%s"u"],"Proxy":{"Mode":""}},"Checks":[{"Status":"passing"}]}`, i/2, tags, i, i, tags))
 	}

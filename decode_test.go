@@ -150,6 +150,42 @@ func FuzzDecodeShapes(f *testing.F) {
 	})
 }
 
+// FuzzSessions decodes lists of sessions. Whatever an agent returns, its parts can be
+// told apart, it is encoded as a session that is decoded as the same, and creates the
+// same.
+func FuzzSessions(f *testing.F) {
+	for _, name := range []string{"sessions.json", "session-checks.json"} {
+		f.Add(answers(f)[name])
+	}
+	f.Add([]byte(`[null,{},{"TTL":"0","LockDelay":-1000000000000000000,"NodeChecks":null,"Checks":["x"]}]`))
+	f.Add([]byte(`[{"TTL":5,"LockDelay":"1s","ServiceChecks":[{"ID":"a","Namespace":"n"}],"LockDelay":0,"ttl":"-1h"}]`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var list []*SessionEntry
+		if decode(data, "", &list) != nil {
+			return
+		}
+		for _, e := range list {
+			if e == nil {
+				continue
+			}
+			if e.NodeChecks == nil || e.LockDelay == 0 {
+				t.Fatalf("%s has a field that means a default: %+v", data, e)
+			}
+			encoded, err := json.Marshal(e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var again SessionEntry
+			if err := json.Unmarshal(encoded, &again); err != nil {
+				t.Fatalf("%s: %v", encoded, err)
+			}
+			if got, want := show(again)+show(again.definition()), show(e)+show(e.definition()); got != want {
+				t.Fatalf("%s is decoded as\n%s\nwant\n%s", encoded, got, want)
+			}
+		}
+	})
+}
+
 // shaper writes random JSON.
 type shaper struct{ *rand.Rand }
 

@@ -98,13 +98,15 @@ func TestNamedTests(t *testing.T) {
 			declared[m[1]] = true
 		}
 	}
-	named := regexp.MustCompile(`\b(?:Test|Fuzz)[A-Z]\w+`).FindAllString(text(t, "SECURITY.md"), -1)
-	if len(named) < 20 {
-		t.Errorf("SECURITY.md names %d tests", len(named))
-	}
-	for _, name := range named {
-		if !declared[name] {
-			t.Errorf("SECURITY.md names %s, which does not exist", name)
+	for page, atLeast := range map[string]int{"SECURITY.md": 20, "docs/configuration.md": 15} {
+		named := regexp.MustCompile(`\b(?:Test|Fuzz)[A-Z]\w+`).FindAllString(text(t, page), -1)
+		if len(named) < atLeast {
+			t.Errorf("%s names %d tests", page, len(named))
+		}
+		for _, name := range named {
+			if !declared[name] {
+				t.Errorf("%s names %s, which does not exist", page, name)
+			}
 		}
 	}
 }

@@ -139,3 +139,30 @@ func TestRetryAfter(t *testing.T) {
 		}
 	}
 }
+
+// What secrets are removed from still means what it meant, and is one line.
+func TestTxnErrorWithoutSecrets(t *testing.T) {
+	body := `{"Errors":[{"OpIndex":0,"What":"failed to lock key \"k\",\n\t* lock is already held"},{"OpIndex":1,"What":"key \"k\" doesn't exist"}]}`
+	for _, token := range []string{"", "lock", "held", "exist"} {
+		client, _ := newTestAgent(t, Config{Token: token}, canned{code: 409, body: body})
+		_, err := client.Txn().Apply(context.Background(), nil, nil)
+		if !errors.Is(err, ErrLockHeld) || !errors.Is(err, ErrNotFound) || errors.Is(err, ErrStaleIndex) || errors.Is(err, nil) {
+			t.Errorf("token %q: %v", token, err)
+		}
+		if strings.Contains(err.Error(), "\n") || token != "" && strings.Contains(err.Error(), token) {
+			t.Errorf("token %q: %q", token, err)
+		}
+	}
+}
+
+// A conflict that names no operation is not a transaction's.
+func TestConflictWithoutOperations(t *testing.T) {
+	client, _ := newTestAgent(t, Config{}, canned{code: 409, body: `{"message":"conflict of a proxy"}`})
+	_, err := client.Txn().Apply(context.Background(), nil, nil)
+	var refused *TxnError
+	var status *StatusError
+	if errors.As(err, &refused) || !errors.As(err, &status) || status.Code != 409 {
+		t.Errorf("got %T", err)
+	}
+	wantError(t, err, "conflict of a proxy")
+}

@@ -54,6 +54,9 @@ func (e *Event) Fire(ctx context.Context, u *UserEvent, w *WriteOptions) (id str
 	if _, err := e.c.do(ctx, r); err != nil {
 		return "", err
 	}
+	if fired.ID == "" {
+		return "", e.c.fail(ctx, r, errors.New("the response has no ID of an event"))
+	}
 	return fired.ID, nil
 }
 

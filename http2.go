@@ -24,15 +24,21 @@ const (
 
 	// openingTime is how long nobody else opens a connection, unless it is there
 	// before, and maxDialDelay how long one may be held back so: those that are
-	// being opened may hang.
+	// being opened may hang. When it is there, sharingTime is how long all others who
+	// want one have to notice that it is enough for them.
 	openingTime  = 250 * time.Millisecond
+	sharingTime  = 20 * time.Millisecond
 	maxDialDelay = 5 * time.Second
 )
 
 // newHTTP2Transport returns a transport that speaks HTTP/2 where the agent does.
 // build makes transports for HTTP/1.
 func newHTTP2Transport(build func() *http.Transport) closingTransport {
-	return &splitTransport{blocking: newSharingTransport(build(), build()), other: newSharingTransport(build(), build())}
+	isHTTP1 := new(atomic.Bool)
+	return &splitTransport{
+		blocking: newSharingTransport(build(), build(), isHTTP1),
+		other:    newSharingTransport(build(), build(), isHTTP1),
+	}
 }
 
 // splitTransport has connections of their own for blocking queries. When many of
@@ -63,14 +69,14 @@ type sharingTransport struct {
 	*http.Transport
 	http1   *http.Transport // for requests that find out why there is no connection
 	opening chan struct{}   // has an element while a connection is being opened
-	isHTTP1 atomic.Bool     // the agent does not speak HTTP/2, so that each request needs a connection
+	isHTTP1 *atomic.Bool    // the agent does not speak HTTP/2, so that each request needs a connection
 }
 
-func newSharingTransport(base, http1 *http.Transport) *sharingTransport {
+func newSharingTransport(base, http1 *http.Transport, isHTTP1 *atomic.Bool) *sharingTransport {
 	http1.DisableKeepAlives = true
 	base.ForceAttemptHTTP2 = true
 	base.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingInterval, PingTimeout: pingInterval}
-	t := &sharingTransport{Transport: base, http1: http1, opening: make(chan struct{}, 1)}
+	t := &sharingTransport{Transport: base, http1: http1, opening: make(chan struct{}, 1), isHTTP1: isHTTP1}
 	if dial := base.DialContext; dial != nil {
 		base.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 			served, ok := ctx.Value(servedKey{}).(*served)
@@ -143,7 +149,11 @@ func (t *sharingTransport) open(ctx, served context.Context) (opened func(), err
 		return nil, ctx.Err()
 	}
 	opened = sync.OnceFunc(func() { <-t.opening })
-	context.AfterFunc(served, opened)
+	if served.Err() != nil { // select chooses at random
+		opened()
+		return nil, errServed
+	}
+	context.AfterFunc(served, func() { time.AfterFunc(sharingTime, opened) })
 	time.AfterFunc(openingTime, opened)
 	return opened, nil
 }

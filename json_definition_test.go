@@ -2,6 +2,7 @@ package consul
 
 import (
 	"encoding/json"
+	"math"
 	"reflect"
 	"regexp"
 	"strings"
@@ -117,5 +118,17 @@ func TestDefinitionErrors(t *testing.T) {
 	}
 	if err := json.Unmarshal([]byte(`{"port":81,"connect":{}}`), &r); err != nil || r.Name != "web" || r.Port != 81 || !r.Connect.Native {
 		t.Errorf("got %+v, %v", r, err)
+	}
+}
+
+// Agents take a lock-delay of less than a microsecond for seconds.
+func TestShortLockDelay(t *testing.T) {
+	for delay, want := range map[time.Duration]string{
+		0: "", 1: "1µs", 999: "1µs", 1500: "1.5µs", -1: "0s", time.Minute: "1m0s", math.MinInt64: "0s", math.MaxInt64: "2562047h47m16.854775807s",
+	} {
+		e := SessionEntry{LockDelay: delay}
+		if got := e.definition().LockDelay; got != want {
+			t.Errorf("%d ns: sent %q, want %q", delay, got, want)
+		}
 	}
 }

@@ -158,9 +158,13 @@ func (c *Client) notFromAgent(err error) error {
 //
 // PUT /v1/kv/{key}
 func (k *KV) Put(ctx context.Context, p *KVPair, w *WriteOptions) error {
-	ok, err := k.put(ctx, p, w, nil)
+	if p == nil {
+		return errNilPair
+	}
+	r := k.putCall(p, w, nil)
+	ok, err := k.report(ctx, r)
 	if err == nil && !ok {
-		err = fmt.Errorf("consul: PUT of key %q: the agent responded false", shorten(p.Key, maxErrorMessage))
+		err = k.c.fail(ctx, r, fmt.Errorf("the agent responded false for key %q", shorten(p.Key, maxErrorMessage)))
 	}
 	return err
 }
@@ -174,7 +178,7 @@ func (k *KV) CAS(ctx context.Context, p *KVPair, w *WriteOptions) (bool, error) 
 	if p == nil {
 		return false, errNilPair
 	}
-	return k.put(ctx, p, w, url.Values{"cas": {strconv.FormatUint(p.ModifyIndex, 10)}})
+	return k.report(ctx, k.putCall(p, w, url.Values{"cas": {strconv.FormatUint(p.ModifyIndex, 10)}}))
 }
 
 // Acquire makes the session of the pair hold the key as a lock, and writes the
@@ -204,23 +208,27 @@ func (k *KV) lock(ctx context.Context, verb string, p *KVPair, w *WriteOptions) 
 	case p.Session == "":
 		return false, errors.New("consul: KVPair.Session is empty; want the ID of a session")
 	}
-	return k.put(ctx, p, w, url.Values{verb: {p.Session}})
+	return k.report(ctx, k.putCall(p, w, url.Values{verb: {p.Session}}))
 }
 
 var errNilPair = errors.New("consul: nil KVPair")
 
-func (k *KV) put(ctx context.Context, p *KVPair, w *WriteOptions, params url.Values) (ok bool, err error) {
-	if p == nil {
-		return false, errNilPair
-	}
+// putCall returns the call that writes a pair.
+func (k *KV) putCall(p *KVPair, w *WriteOptions, params url.Values) *call {
 	r := k.c.write(http.MethodPut, atKey(p.Key), w)
-	r.in, r.out = append([]byte{}, p.Value...), &ok
+	r.in = append([]byte{}, p.Value...)
 	for name, values := range params {
 		r.params[name] = values
 	}
 	if p.Flags != 0 {
 		r.params.Set("flags", strconv.FormatUint(p.Flags, 10))
 	}
+	return r
+}
+
+// report performs a call to which the response is true or false.
+func (k *KV) report(ctx context.Context, r *call) (ok bool, err error) {
+	r.out = &ok
 	_, err = k.c.do(ctx, r)
 	return ok && err == nil, err
 }
@@ -260,12 +268,10 @@ func (k *KV) DeleteTree(ctx context.Context, prefix string, w *WriteOptions) err
 
 func (k *KV) delete(ctx context.Context, at endpoint, w *WriteOptions, params url.Values) (ok bool, err error) {
 	r := k.c.write(http.MethodDelete, at, w)
-	r.out = &ok
 	for name, values := range params {
 		r.params[name] = values
 	}
-	_, err = k.c.do(ctx, r)
-	return ok && err == nil, err
+	return k.report(ctx, r)
 }
 
 const kvPath = "/v1/kv/"

@@ -234,3 +234,16 @@ func FuzzHeaders(f *testing.F) {
 		}
 	})
 }
+
+// Only the options that count are sent.
+func TestTxnOptions(t *testing.T) {
+	client, asked := newTestAgent(t, Config{WaitTime: time.Minute}, canned{body: `{}`})
+	_, err := client.Txn().Apply(context.Background(), nil, &QueryOptions{
+		Datacenter: "dc2", Namespace: "team", Partition: "east", Token: "t", AllowStale: true, WaitIndex: 5, WaitHash: "h", WaitTime: time.Hour,
+		Filter: "x", Near: "x", Peer: "x", SamenessGroup: "x", Tags: []string{"x"}, NodeMeta: map[string]string{"a": "b"}, UseCache: true, MaxAge: time.Hour,
+		PassingOnly: true, MergeCentralConfig: true,
+	})
+	if err != nil || asked.Query.Encode() != "dc=dc2&ns=team&partition=east&stale=" || asked.Header.Get("Cache-Control") != "" || asked.Header.Get("X-Consul-Token") != "t" {
+		t.Errorf("sent %v %v, %v", asked.Query, asked.Header, err)
+	}
+}

@@ -252,6 +252,9 @@ func (c *Client) check(ctx context.Context, r *call) error {
 	case ctx == nil:
 		return c.fail(context.Background(), r, errors.New("nil context"))
 	case r.err != nil:
+		if clean := c.secrets(r).redact(r.err.Error()); clean != r.err.Error() {
+			return errors.New(clean)
+		}
 		return r.err
 	case !validToken(*r.token):
 		return c.fail(ctx, r, errors.New(badToken))

@@ -333,3 +333,12 @@ func TestBufferFitsAtOnce(t *testing.T) {
 		t.Errorf("a body of %d bytes, as long as the one before, allocates %d", size, n)
 	}
 }
+
+// A response without an ID is no success.
+func TestFireWithoutID(t *testing.T) {
+	for _, body := range []string{"{}", "null"} {
+		client, _ := newTestAgent(t, Config{}, canned{body: body})
+		_, err := client.Event().Fire(context.Background(), &UserEvent{Name: "a"}, nil)
+		wantError(t, err, "/v1/event/fire/a: ", "no ID of an event")
+	}
+}

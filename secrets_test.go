@@ -264,3 +264,16 @@ func TestTokenInAPath(t *testing.T) {
 	_, err = client.Raw().Query(context.Background(), "/v1/acl/info/5ecre7/%zz", nil, nil)
 	wantError(t, err, `consul: path "/v1/acl/info/[redacted]/%zz": malformed escape`)
 }
+
+// A key that is a token, or has one in it, is not printed.
+func TestTokenAsKey(t *testing.T) {
+	ctx := context.Background()
+	client, _ := newTestAgent(t, Config{Token: "s3cret"}, canned{body: "false"})
+	for _, key := range []string{"s3cret", "s3cret//", "a/../s3cret"} {
+		err := client.KV().Put(ctx, &KVPair{Key: key}, nil)
+		wantError(t, err, "[redacted]")
+		if strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%s: %v", key, err)
+		}
+	}
+}

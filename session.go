@@ -47,7 +47,7 @@ type SessionEntry struct {
 
 	// LockDelay is how long a key cannot be acquired after a session that held it has
 	// ended without releasing it: 15 s if it is 0, not at all if it is negative (see
-	// [NoLockDelay]), and never longer than 60 s.
+	// [NoLockDelay]), and never longer than 60 s. Less than a microsecond counts as one.
 	LockDelay time.Duration
 
 	// Behavior is SessionRelease if empty.
@@ -178,7 +178,9 @@ func (e *SessionEntry) definition() sessionDefinition {
 	}
 	switch {
 	case e.LockDelay > 0:
-		d.LockDelay = e.LockDelay.String()
+		// Agents take a string of less than a microsecond for as many seconds as it has
+		// nanoseconds.
+		d.LockDelay = max(e.LockDelay, time.Microsecond).String()
 	case e.LockDelay < 0:
 		d.LockDelay = "0s"
 	}

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Txn performs transactions: several operations on keys, nodes, services and checks
@@ -45,7 +47,7 @@ const (
 // KVTxnOp is an operation on a key. What its verb does not use is ignored.
 type KVTxnOp struct {
 	Verb    KVOp
-	Key     string // any text that is not empty
+	Key     string // any UTF-8 text that is not empty
 	Value   []byte `json:",omitempty"`
 	Flags   uint64 `json:",omitempty"`
 	Index   uint64 `json:",omitempty"`
@@ -117,6 +119,9 @@ type TxnError struct {
 	Address string // the agent's, as in [StatusError]
 	Path    string
 	Errors  []TxnOpError
+
+	// What messages meant before secrets were removed from them.
+	meant []error
 }
 
 // TxnOpError is an operation that failed.
@@ -129,7 +134,7 @@ type TxnOpError struct {
 func (e *TxnError) Error() string {
 	text := make([]string, len(e.Errors))
 	for i, op := range e.Errors {
-		text[i] = fmt.Sprintf("operation %d: %s", op.OpIndex, op.What)
+		text[i] = fmt.Sprintf("operation %d: %s", op.OpIndex, strings.Join(strings.Fields(op.What), " "))
 	}
 	return fmt.Sprintf("consul: %s %s%s: the transaction was refused: %s", e.Method, e.Address, e.Path, abridge(strings.Join(text, "; ")))
 }
@@ -141,8 +146,11 @@ func (e *TxnError) Is(target error) bool {
 			return true
 		}
 	}
-	return false
+	return slices.Contains(e.meant, target)
 }
+
+// txnConditions are those that an operation can fail with.
+var txnConditions = []error{ErrLockHeld, ErrLockDelay, ErrStaleIndex, ErrUnknownSession, ErrNotFound, ErrPermissionDenied}
 
 func (e TxnOpError) is(target error) bool {
 	switch target {
@@ -162,9 +170,10 @@ func (e TxnOpError) is(target error) bool {
 	return false
 }
 
-// Apply performs a transaction. Of the options, Datacenter, Token and, if all
-// operations only read or check, AllowStale and RequireConsistent count. If an
-// operation fails, nothing is changed and the error is a [*TxnError].
+// Apply performs a transaction. Of the options, Datacenter, Namespace, Partition,
+// Token and, if all operations only read or check, AllowStale and RequireConsistent
+// count; the others are not sent. If an operation fails, nothing is changed and the
+// error is a [*TxnError].
 //
 // Agents refuse more operations than 128 (64 in the 1.8 series) and more than 512 KiB
 // of JSON, in which values take four thirds of their size, with [ErrTooLarge].
@@ -176,7 +185,13 @@ func (t *Txn) Apply(ctx context.Context, ops []TxnOp, q *QueryOptions) (*TxnResp
 			return nil, fmt.Errorf("consul: operation %d of the transaction: %w", i, err)
 		}
 	}
-	r, err := t.c.query(at("/v1/txn"), q)
+	if q == nil {
+		q = &QueryOptions{}
+	}
+	r, err := t.c.query(at("/v1/txn"), &QueryOptions{
+		Datacenter: q.Datacenter, Namespace: q.Namespace, Partition: q.Partition, Token: q.Token,
+		AllowStale: q.AllowStale, RequireConsistent: q.RequireConsistent,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -193,13 +208,13 @@ func (t *Txn) Apply(ctx context.Context, ops []TxnOp, q *QueryOptions) (*TxnResp
 		TxnResponse
 		Errors []TxnOpError
 	}
-	if err := decode(body, mediaType(resp.header), &w); err != nil {
-		if resp.status == http.StatusConflict {
-			return nil, t.c.statusError(r, resp.status, resp.header, body)
-		}
+	err = decode(body, mediaType(resp.header), &w)
+	switch {
+	case resp.status == http.StatusConflict && (err != nil || len(w.Errors) == 0):
+		return nil, t.c.statusError(r, resp.status, resp.header, body)
+	case err != nil:
 		return nil, t.c.fail(ctx, r, err)
-	}
-	if resp.status == http.StatusConflict || len(w.Errors) > 0 {
+	case len(w.Errors) > 0:
 		return nil, t.c.txnError(r, w.Errors)
 	}
 	return &w.TxnResponse, nil
@@ -207,10 +222,20 @@ func (t *Txn) Apply(ctx context.Context, ops []TxnOp, q *QueryOptions) (*TxnResp
 
 func (c *Client) txnError(r *call, failed []TxnOpError) error {
 	secrets := c.secrets(r)
-	for i := range failed {
-		failed[i].What = secrets.redact(redactUserinfo(failed[i].What))
+	e := &TxnError{Method: r.method, Address: secrets.redact(c.agent), Path: secrets.redact(c.base.EscapedPath() + r.path), Errors: failed}
+	for i, op := range failed {
+		clean := secrets.redact(redactUserinfo(op.What))
+		if clean == op.What {
+			continue
+		}
+		for _, condition := range txnConditions {
+			if op.is(condition) {
+				e.meant = append(e.meant, condition)
+			}
+		}
+		failed[i].What = clean
 	}
-	return &TxnError{Method: r.method, Address: secrets.redact(c.agent), Path: c.base.EscapedPath() + r.path, Errors: failed}
+	return e
 }
 
 // check refuses an operation that agents drop, or for which they break the
@@ -231,6 +256,8 @@ func (op TxnOp) check() error {
 		return errors.New("the prefix to delete is empty, which would delete all keys")
 	case op.KV != nil && op.KV.Key == "" && op.KV.Verb != KVGetTree:
 		return errors.New("key is empty")
+	case op.KV != nil && !utf8.ValidString(op.KV.Key):
+		return errors.New("key is not UTF-8; JSON would make another key of it")
 	case op.KV != nil && op.KV.Verb == "":
 		return errors.New("KVTxnOp.Verb is empty")
 	}

@@ -50,8 +50,8 @@
 //
 // # Limits
 //
-// The agent sends the whole folder with each change, which takes about 150 bytes and
-// four thirds of the value for each key. A folder that is followed by many programs
+// The agent sends the whole folder with each change, which takes some 100 bytes
+// for each key, its name, and four thirds of its value. A folder that is followed by many programs
 // should be small, some hundred keys, and values of more than some KiB belong
 // elsewhere.
 package configuration

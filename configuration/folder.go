@@ -137,9 +137,12 @@ func (r *reader) checkMissing(ctx context.Context, s *Snapshot, meta *consul.Que
 			probes = append(probes, r.folder)
 		}
 	}
-	folders := make(map[string]bool) // what a token may read is said of folders, as a rule
+	folders := make(map[string]bool)
 	for _, key := range s.Removed {
-		if dir := path.Dir(key); !folders[dir] && len(probes) < maxProbes && problemOf(key) == "" {
+		// What a token may read is laid down for folders, as a rule.
+		dir := path.Dir(key)
+		isWanted := !folders[dir] || meta.ResultsFilteredByACLs
+		if isWanted && len(probes) < maxProbes && problemOf(key) == "" {
 			folders[dir] = true
 			probes = append(probes, r.folder+key)
 		}

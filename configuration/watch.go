@@ -160,13 +160,13 @@ func Load(ctx context.Context, c *consul.Client, prefix string, opts *Options) (
 // without an error. If it cannot begin, because of an invalid prefix for instance, it
 // yields one error and ends.
 //
-// Keys that the token may not read are left out of responses, and an agent reports
-// that rarely. If keys have disappeared, or there are none, they are requested one by
-// one, up to ten of different folders, and the error is [consul.ErrPermissionDenied]
-// if that is refused. So a token that has lost its permissions does not empty a
-// configuration, and a program without a token does not take its folder for empty.
-// That of an empty prefix can be noticed only on agents since 1.11, and only with a
-// token.
+// Keys that the token may not read are left out of responses, and agents report that
+// rarely. So some of the keys that have disappeared are requested by themselves, up to
+// ten, and the folder's own name is if there are no keys: if that is refused, the error
+// is [consul.ErrPermissionDenied]. A token that has lost its permissions does not empty
+// a configuration, and a program without a token does not take its folder for empty.
+// With an empty prefix, a store that looks empty is an error only on agents since 1.11,
+// and only with a token.
 func Watch(ctx context.Context, c *consul.Client, prefix string, opts *Options) iter.Seq2[*Snapshot, error] {
 	w, err := newFolderWatch(ctx, c, prefix, opts)
 	if err != nil {

@@ -74,6 +74,71 @@ func TestWatchChanges(t *testing.T) {
 	})
 }
 
+// TestWatchTransactions writes two keys together, sixty times, and deletes them
+// together. They are never seen apart.
+func TestWatchTransactions(t *testing.T) {
+	bothVersions(t, func(t *testing.T, agent *fakeAgent) {
+		done := make(chan struct{})
+		defer func() { <-done }()
+		go func() {
+			defer close(done)
+			for n := range 60 {
+				verb, value := consul.KVSet, fmt.Appendf(nil, "%d", n)
+				if n%7 == 6 {
+					verb = consul.KVDelete
+				}
+				if _, err := agent.client.Txn().Apply(t.Context(), []consul.TxnOp{
+					{KV: &consul.KVTxnOp{Verb: verb, Key: "app/a", Value: value}},
+					{KV: &consul.KVTxnOp{Verb: verb, Key: "app/z", Value: value}},
+				}, nil); err != nil {
+					t.Error(err)
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+		}()
+		seen := 0
+		for s, err := range configuration.Watch(t.Context(), agent.client, "app", &configuration.Options{MinInterval: time.Nanosecond}) {
+			first, hasFirst := s.Get("a")
+			second, hasSecond := s.Get("z")
+			if err != nil || string(first) != string(second) || hasFirst != hasSecond {
+				t.Errorf("half a transaction: %q and %q, %v", first, second, err)
+			}
+			if seen++; string(first) == "59" {
+				break
+			}
+		}
+		if seen < 50 {
+			t.Errorf("%d states", seen)
+		}
+	})
+}
+
+// TestWatchLocks locks and unlocks a key. The next change has the pair as it is then.
+func TestWatchLocks(t *testing.T) {
+	bothVersions(t, func(t *testing.T, agent *fakeAgent) {
+		ctx, kv := t.Context(), agent.client.KV()
+		agent.set("app/a=1", "app/b=1")
+		d := watchOf(agent, "app", nil)
+		d.want("0s +a=1 +b=1 (2)")
+		before := d.last().Pairs[0]
+		id, err := agent.client.Session().Create(ctx, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, verb := range []func(context.Context, *consul.KVPair, *consul.WriteOptions) (bool, error){kv.Acquire, kv.Release, kv.Acquire} {
+			if ok, err := verb(ctx, &consul.KVPair{Key: "app/a", Value: []byte("1"), Session: id}, nil); !ok || err != nil {
+				t.Fatal(ok, err)
+			}
+			d.want()
+		}
+		agent.set("app/b=2")
+		d.want("0s ~b=2 (2)")
+		if p := d.last().Pairs[0]; p.Session != id || p.ModifyIndex <= before.ModifyIndex || before.Session != "" {
+			t.Errorf("the pair is %+v, before %+v", p, before)
+		}
+	})
+}
+
 // TestWatchKeepsPairs changes one of many keys. The pairs of the others are those from
 // before.
 func TestWatchKeepsPairs(t *testing.T) {
@@ -188,6 +253,28 @@ func TestWatchLosesPermission(t *testing.T) {
 			t.Errorf("with a deletion: %q", d.lines)
 		}
 	}, tokens, consulmock.WithACLDefaultDeny())
+}
+
+// TestWatchLosesPermissionForKey deletes a key in the moment in which the token may not
+// read its neighbour any more. Only a modern agent reports that something was left out.
+func TestWatchLosesPermissionForKey(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.use("all")
+		agent.set("app/a=1", "app/b=1", "app/c=1")
+		d := watchOf(agent, "app", nil)
+		d.want("0s +a=1 +b=1 +c=1 (3)")
+		agent.use("few")
+		agent.set("app/c=2")
+		d.want("0s ~c=2 (3)")
+		agent.RemoveKey("app/a")
+		d.after(10 * time.Second)
+		if n := len(d.lines); n == 0 || strings.Count(strings.Join(d.lines, "\n"), "permission denied") != n {
+			t.Errorf("got %q", d.lines)
+		}
+	}, consulmock.WithACLDefaultDeny(), consulmock.WithTokens(
+		consulmock.Token{SecretID: "all", Rules: `key_prefix "app/" { policy = "read" }`},
+		consulmock.Token{SecretID: "few", Rules: `key_prefix "app/" { policy = "read" } key "app/b" { policy = "deny" }`},
+	))
 }
 
 // TestWatchWithFewPermissions has a token that may read a part of the folder, and has

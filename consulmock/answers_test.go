@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -69,6 +71,10 @@ func TestAnswers(t *testing.T) {
 		{"PUT", "/v1/agent/../agent/reload", "", "307 /v1/agent/reload", "301 /v1/agent/reload"},
 		{"GET", "/v1/health/service", "", "307 /v1/health/service/", "301 /v1/health/service/"},
 		{"GET", "/v1/agent/service/a%2F%2Fb", "", "404 unknown service ID: a//b", "301 /v1/agent/service/a/b"},
+		{"GET", "/v1/catalog/datacenters?index=x&wait=x&ns=x&partition=x", "", `200 ["dc1"]`, both},
+		{"GET", "/v1/catalog/datacenters?max_stale=x", "", `400 Invalid max_stale value "x"["dc1"]`, both},
+		{"GET", "/v1/catalog/datacenters?ns=&partition=", "", `200 ["dc1"]`, both},
+		{"GET", "/v1/agent/service/none?index=x", "", "400 Invalid index", both},
 		{"GET", "/v1/agent/service/a%252Fb", "", "404 unknown service ID: a%2Fb", both},
 		{"GET", "/v1/agent/service/register/", "", "404 unknown service ID: register/", both},
 		{"GET", "/v1/health/service/%00", "", "400", both},
@@ -91,7 +97,7 @@ func TestAnswers(t *testing.T) {
 		{"GET", "/v1/health%2Fservice/web", "", "404 Invalid URL path: not a recognized HTTP API endpoint", "200 []"},
 		{"GET", "/v1/catalog/nodes?max_stale=x", "", `400 Invalid max_stale value "x"`, both},
 		{"GET", "/v1/catalog/nodes?dc=dc9", "", "500 No path to datacenter", both},
-		{"GET", "/v1/catalog/nodes?ns=x", "", `400 Invalid query parameter: "ns" - Namespaces are a Consul Enterprise feature`,
+		{"GET", "/v1/catalog/services?ns=x", "", `400 Invalid query parameter: "ns" - Namespaces are a Consul Enterprise feature`,
 			`400 Bad request: Invalid query parameter: "ns" - Namespaces are a Consul Enterprise feature`},
 		{"GET", "/v1/catalog/node/none", "", "200 null", both},
 		{"GET", "/v1/catalog/node-services/none", "", `200 {"Node":null,"Services":null}`, both},
@@ -108,6 +114,20 @@ func TestAnswers(t *testing.T) {
 			"400 Request decode failed: json: cannot unmarshal string into Go struct field .Port of type int"},
 		{"PUT", "/v1/agent/service/register", `{"Name":"x","SocketPath":"/x"}`, "200", `400 Request decode failed: json: unknown field "SocketPath"`},
 		{"PUT", "/v1/agent/service/register", `{"Name":"x","Check":{"UDP":"x:1","Interval":"1s"}}`, "200", `400 Request decode failed: json: unknown field "UDP"`},
+		{"PUT", "/v1/agent/service/register", `{"Name":"x","Namespace":"n","Check":{"UDP":"x:1","Interval":"1s"}}`,
+			`400 Request decode failed: json: unknown field "Namespace"`, `400 Request decode failed: json: unknown field "UDP"`},
+		{"PUT", "/v1/agent/service/register", `{"Name":"x","SocketPath":"/x","Bogus":1}`,
+			`400 Request decode failed: json: unknown field "Bogus"`, `400 Request decode failed: json: unknown field "SocketPath"`},
+		{"PUT", "/v1/agent/service/register", `{"Name":"x","Check":{"TTL":"abc","FailuresBeforeWarning":5}}`,
+			`400 Request decode failed: time: invalid duration "abc"`, `400 Request decode failed: json: unknown field "FailuresBeforeWarning"`},
+		{"PUT", "/v1/agent/check/register", `{"TTL":"abc","Name":"x","Bogus":1}`, `400 Request decode failed: json: unknown field "Bogus"`, both},
+		{"PUT", "/v1/agent/service/register", `{"Name":"x","Kind":"mesh-gateway"}`,
+			"400 Validation failed: 1 error occurred:\n\t* Port must be non-zero for a mesh-gateway", "400 1 error occurred:\n\t* Port must be non-zero for a mesh-gateway"},
+		{"PUT", "/v1/agent/service/register", `{"Name":"x","Kind":"ingress-gateway","Proxy":{"DestinationServiceID":"y","LocalServicePort":1},"Connect":{"SidecarService":{}}}`,
+			"400 Validation failed: 3 errors occurred:\n\t* A ingress-gateway cannot have a sidecar service defined\n" +
+				"\t* The Proxy.DestinationServiceID configuration is invalid for a ingress-gateway\n\t* The Proxy.LocalServicePort configuration is invalid for a ingress-gateway",
+			"400 3 errors occurred:\n\t* A ingress-gateway cannot have a sidecar service defined\n" +
+				"\t* The Proxy.DestinationServiceID configuration is invalid for a ingress-gateway\n\t* The Proxy.LocalServicePort configuration is invalid for a ingress-gateway"},
 		{"PUT", "/v1/agent/service/register", `{"Name":"x","Check":{"Name":5}}`,
 			"400 Request decode failed: json: cannot unmarshal number into Go struct field .Alias.Check.Alias.Name of type string",
 			"400 Request decode failed: json: cannot unmarshal number into Go struct field .Check of type string"},
@@ -137,12 +157,15 @@ func TestAnswers(t *testing.T) {
 		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Service":{"ID":"x"}}`,
 			"500 Must provide service name (Service.Service) when service ID is provided", "500 Must provide service name with ID"},
 		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Check":{"CheckID":"c","Interval":"1s"}}`, "200 true", `400 Request decode failed: json: unknown field "Interval"`},
-		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Checks":[{"CheckID":"c"},{"peername":""}]}`, "200 true", `400 Request decode failed: json: unknown field "peername"`},
+		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Checks":[{"CheckID":"c"},{"CheckID":"d","peername":""}]}`, "200 true", `400 Request decode failed: json: unknown field "peername"`},
 		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","service":{"Service":"x","SocketPath":"/x"}}`, "200 true", `400 Request decode failed: json: unknown field "SocketPath"`},
 		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Namespace":"x"}`, `400 Request decode failed: json: unknown field "Namespace" - Namespaces are a Consul Enterprise feature`, both},
 		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Service":{"Service":"x","Address":"::"}}`, "500 Invalid service address", both},
 		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Service":{"ID":"x","Locality":{"Zone":"z"}}}`,
 			"500 1 error occurred:\n\t* zone cannot be set without region", `400 Request decode failed: json: unknown field "Locality"`},
+		{"PUT", "/v1/catalog/register", `{"Node":"n","ID":"x"}`, "500 Bad node ID: uuid string is wrong length", both},
+		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Service":{"Service":"x","Meta":{"a b":"c"}}}`,
+			"500 failed inserting service: Invalid Service Meta for node n and serviceID x: Couldn't load metadata pair ('a b', 'c'): Key contains invalid characters", both},
 		{"PUT", "/v1/catalog/deregister", `{"Node":"none"}`, "200 true", both},
 		{"PUT", "/v1/catalog/deregister", `{"Node":"none","PeerName":""}`, "200 true", `400 Request decode failed: json: unknown field "PeerName"`},
 		{"PUT", "/v1/agent/service/register", `{"Name":"x","Kind":"connect-proxy","Locality":{"Zone":"z"}}`,
@@ -161,6 +184,8 @@ func TestAnswers(t *testing.T) {
 		{"PUT", "/v1/agent/join/127.0.0.1:1", "", "500 1 error occurred:\n\t* Failed to join 127.0.0.1:1: dial tcp 127.0.0.1:1: connect: connection refused",
 			"500 1 error occurred:\n\t* Failed to join 127.0.0.1: dial tcp 127.0.0.1:1: connect: connection refused"},
 		{"PUT", "/v1/agent/force-leave/none", "", "500 agent: No node found with name 'none'", both},
+		{"PUT", "/v1/txn", `[{"Check":{"Verb":"cas","Check":{"Node":"none","CheckID":"c"}}}]`, `200 {"Results":[],"Errors":null}`, both},
+		{"PUT", "/v1/txn", `[{"Check":{"Verb":"set","Check":{"Node":"none","CheckID":"c"}}}]`, `409 {"Results":null,"Errors":[{"OpIndex":0,"What":"Missing node registration"}]}`, both},
 		{"PUT", "/v1/agent/token/default", `{"Token":"x"}`, "401 ACL support disabled", both},
 		{"GET", "/v1/agent/monitor?loglevel=x", "", "400 Unknown log level: x", "400 Bad request: Unknown log level: x"},
 	} {
@@ -189,6 +214,186 @@ func TestRefusedRegistration(t *testing.T) {
 			if got := text(t, ask(t, s, "GET", target, "")); got != "200 null" && got != "200 []" {
 				t.Errorf("%s: %s is %s", version, target, got)
 			}
+		}
+	}
+}
+
+// What only Consul Enterprise has is refused where it counts. Empty parameters are
+// none.
+func TestEnterpriseParameters(t *testing.T) {
+	const both, partitions, none = "both", "partitions", "none"
+	for path, refused := range map[string]string{
+		"/v1/health/service/web": both, "/v1/catalog/services": both, "/v1/agent/services": both, "/v1/agent/checks": both, "/v1/agent/service/web": both,
+		"/v1/agent/health/service/id/web": both, "/v1/agent/health/service/name/web": both, "/v1/catalog/nodes": partitions, "/v1/agent/members": partitions,
+		"/v1/agent/self": none, "/v1/status/leader": none, "/v1/catalog/datacenters": none,
+	} {
+		for _, version := range []string{"1.8.7", "1.21.4"} {
+			s := New(t, WithVersion(version))
+			ask(t, s, "PUT", "/v1/agent/service/register", webRegistration)
+			hasPartitions := version == "1.21.4" && refused != none
+			for _, test := range []struct {
+				query, header string
+				refused       bool
+			}{
+				{"?ns=&partition=", "", false}, {"?ns=x", "", refused == both}, {"", "X-Consul-Namespace: x", refused == both},
+				{"?partition=x", "", hasPartitions}, {"", "X-Consul-Partition: x", hasPartitions},
+			} {
+				r := ask(t, s, "GET", path+test.query, "", test.header)
+				if isRefused := r.StatusCode == http.StatusBadRequest; isRefused != test.refused || !isRefused && r.StatusCode != http.StatusOK {
+					t.Errorf("%s: %s%s %s: %s", version, path, test.query, test.header, text(t, r))
+				}
+			}
+		}
+	}
+}
+
+// The catalog takes weights that an agent would refuse for none, and refuses a check
+// without an ID or name.
+func TestCatalogRegistration(t *testing.T) {
+	for _, version := range []string{"1.8.7", "1.21.4"} {
+		s := New(t, WithVersion(version), WithCompactJSON(true))
+		for weights, want := range map[string]consul.AgentWeights{
+			`null`: {Passing: 1, Warning: 1}, `{"Passing":5,"Warning":0}`: {Passing: 5}, `{"Passing":0,"Warning":3}`: {Passing: 1, Warning: 1},
+			`{"Passing":5,"Warning":-1}`: {Passing: 1, Warning: 1}, `{"Passing":65536,"Warning":1}`: {Passing: 1, Warning: 1}, `{}`: {Passing: 1, Warning: 1},
+		} {
+			ask(t, s, "PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Service":{"Service":"web","Weights":`+weights+`}}`)
+			entries, _, err := s.Client().Health().Service(context.Background(), "web", nil)
+			if err != nil || len(entries) != 1 || entries[0].Service.Weights != want {
+				t.Errorf("%s: %s: got %v, %v, want %v", version, weights, entries, err, want)
+			}
+		}
+		ask(t, s, "PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Check":{"CheckID":"c","Definition":{"Interval":"1m","Timeout":0,"TTL":"1us","HTTP":"x"}}}`)
+		if got := text(t, ask(t, s, "GET", "/v1/health/node/n", "")); !strings.Contains(got, `"Definition":{"Interval":"1m0s","HTTP":"x","TTL":1000}`) {
+			t.Errorf("%s: got %s", version, got)
+		}
+		want := map[string]string{
+			"1.8.7":  `500 failed inserting check: failed inserting check: object missing primary index on node "m"`,
+			"1.21.4": `500 failed inserting check on node "m": failed health check lookup: index error: object is missing a value for this index`,
+		}[version]
+		if got := text(t, ask(t, s, "PUT", "/v1/catalog/register", `{"Node":"m","Address":"a","Check":{}}`)); got != want {
+			t.Errorf("%s: got %s", version, got)
+		}
+		if got := text(t, ask(t, s, "GET", "/v1/catalog/node/m", "")); got != "200 null" {
+			t.Errorf("%s: the node is there: %s", version, got)
+		}
+	}
+}
+
+// What is registered on a node keeps the case of the node's name.
+func TestCaseOfNodes(t *testing.T) {
+	s := New(t, WithCompactJSON(true))
+	for _, body := range []string{
+		`{"Node":"ext","Address":"a","Service":{"Service":"web"},"Check":{"CheckID":"c"}}`,
+		`{"Node":"EXT","Address":"b"}`,
+	} {
+		ask(t, s, "PUT", "/v1/catalog/register", body)
+	}
+	for target, want := range map[string]string{
+		"/v1/catalog/nodes?filter=Address==b": `"Node":"EXT"`, "/v1/catalog/service/web": `"Node":"ext"`, "/v1/health/node/Ext": `"Node":"ext"`,
+	} {
+		if got := text(t, ask(t, s, "GET", target, "")); !strings.Contains(got, want) {
+			t.Errorf("%s: got %s, want %s", target, got, want)
+		}
+	}
+}
+
+// The agent shows the mesh configuration of proxies and gateways, and of no others.
+func TestShownProxy(t *testing.T) {
+	s := New(t, WithCompactJSON(true))
+	for kind, want := range map[string]bool{"": false, "odd": false, "mesh-gateway": true, "ingress-gateway": true} {
+		ask(t, s, "PUT", "/v1/agent/service/register", `{"Name":"x","Port":1,"Kind":"`+kind+`"}`)
+		if got := text(t, ask(t, s, "GET", "/v1/agent/service/x", "")); strings.Contains(got, `"Proxy":{"MeshGateway":{},"Expose":{}}`) != want {
+			t.Errorf("%q: got %s", kind, got)
+		}
+	}
+}
+
+// A check that goes moves the index of the name that its service had when the check was
+// registered.
+func TestIndexOfFormerName(t *testing.T) {
+	for _, version := range []string{"1.8.7", "1.21.4"} {
+		s := New(t, WithVersion(version))
+		ask(t, s, "PUT", "/v1/agent/service/register", `{"ID":"x","Name":"before","Check":{"TTL":"1h"}}`)
+		ask(t, s, "PUT", "/v1/agent/service/register?replace-existing-checks", `{"ID":"x","Name":"after"}`)
+		index := func(name string) int {
+			n, err := strconv.Atoi(ask(t, s, "GET", "/v1/health/service/"+name, "").Header.Get("X-Consul-Index"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		if before, after := index("before"), index("after"); before <= after {
+			t.Errorf("%s: the index of the former name is %d, of the present one %d", version, before, after)
+		}
+	}
+}
+
+// Nodes that differ in case only are the same for 1.21.4.
+func TestCaseOfNodesIsNoChange(t *testing.T) {
+	for version, want := range map[string]bool{"1.8.7": true, "1.21.4": false} {
+		s := New(t, WithVersion(version))
+		register := func(node string) string {
+			ask(t, s, "PUT", "/v1/catalog/register", `{"Node":"`+node+`","Address":"a","Service":{"Service":"web"},"Check":{"CheckID":"c"}}`)
+			return ask(t, s, "GET", "/v1/health/service/web", "").Header.Get("X-Consul-Index")
+		}
+		if changed := register("ext") != register("EXT"); changed != want {
+			t.Errorf("%s: changed: %t, want %t", version, changed, want)
+		}
+	}
+}
+
+// Reads of the mesh ignore tags, except for those that the streaming backend serves.
+func TestTagsOfTheMesh(t *testing.T) {
+	for target, want := range map[string]map[string]int{
+		"/v1/catalog/connect/web?tag=b":        {"1.8.7": 1, "1.21.4": 1},
+		"/v1/health/connect/web?tag=b":         {"1.8.7": 1, "1.21.4": 1},
+		"/v1/health/connect/web?tag=b&index=1": {"1.8.7": 1, "1.21.4": 0},
+	} {
+		for version, want := range want {
+			s := New(t, WithVersion(version), WithCompactJSON(true))
+			ask(t, s, "PUT", "/v1/catalog/register", `{"Node":"ext","Address":"a","Service":{"Service":"web","Port":1,"Tags":["a"],"Connect":{"Native":true}}}`)
+			var list []any
+			if err := json.NewDecoder(ask(t, s, "GET", target, "").Body).Decode(&list); err != nil || len(list) != want {
+				t.Errorf("%s: %s: got %v, %v, want %d", version, target, list, err, want)
+			}
+		}
+	}
+}
+
+// The streaming backend does not tell empty from missing.
+func TestStreamedMaps(t *testing.T) {
+	s := New(t, WithCompactJSON(true))
+	ask(t, s, "PUT", "/v1/catalog/register", `{"Node":"ext","Address":"a","NodeMeta":{},"TaggedAddresses":{},"Service":{"Service":"web","Meta":{}}}`)
+	for target, want := range map[string][]string{
+		"/v1/health/service/web":         {`"TaggedAddresses":{},"Meta":{}`, `"Address":"","Meta":{}`},
+		"/v1/health/service/web?index=1": {`"TaggedAddresses":null,"Meta":null`, `"Address":"","Meta":null`},
+	} {
+		got := text(t, ask(t, s, "GET", target, ""))
+		for _, part := range want {
+			if !strings.Contains(got, part) {
+				t.Errorf("%s: got %s, want %s", target, got, part)
+			}
+		}
+	}
+}
+
+// The streaming backend orders instances with regard to case.
+func TestOrderOfInstances(t *testing.T) {
+	s := New(t, WithCompactJSON(true))
+	for _, id := range []string{"b", "A", "C"} {
+		ask(t, s, "PUT", "/v1/catalog/register", `{"Node":"ext","Address":"a","Service":{"ID":"`+id+`","Service":"web"}}`)
+	}
+	for target, want := range map[string]string{"/v1/health/service/web": "A b C", "/v1/health/service/web?index=1": "A C b"} {
+		var entries []consul.ServiceEntry
+		if err := json.NewDecoder(ask(t, s, "GET", target, "").Body).Decode(&entries); err != nil {
+			t.Fatal(err)
+		}
+		var ids []string
+		for _, e := range entries {
+			ids = append(ids, e.Service.ID)
+		}
+		if got := strings.Join(ids, " "); got != want {
+			t.Errorf("%s: got %s, want %s", target, got, want)
 		}
 	}
 }

@@ -1,11 +1,43 @@
 package consulmock
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 )
+
+// A check without anything in it is none, whatever is written out; only one with a
+// TTL above zero is a TTL check.
+func TestCheckKinds(t *testing.T) {
+	for _, version := range []string{"1.8.7", "1.21.4"} {
+		s := New(t, WithVersion(version))
+		for _, check := range []string{
+			`{}`, `{"TTL":0}`, `{"TTL":"0s","Interval":0}`, `{"ServiceID":"x"}`, `{"service_id":"x"}`, `{"args":[]}`,
+			`{"deregister_critical_service_after":"0s"}`, `{"DeregisterCriticalServiceAfter":"0s","deregister_critical_service_after":"1m"}`,
+		} {
+			got := text(t, ask(t, s, "PUT", "/v1/agent/service/register", `{"Name":"web","Check":`+check+`}`))
+			if checks := text(t, ask(t, s, "GET", "/v1/agent/checks", "")); got != "200" || checks != "200 {}" {
+				t.Errorf("%s: %s: %s, then %s", version, check, got, checks)
+			}
+		}
+		for check, want := range map[string]string{
+			`{"Header":{}}`: "400 Invalid check: TTL must be > 0 for TTL checks",
+			`{"deregister_critical_service_after":"1m"}`: "400 Invalid check: TTL must be > 0 for TTL checks",
+		} {
+			if got := text(t, ask(t, s, "PUT", "/v1/agent/service/register", `{"Name":"web","Check":`+check+`}`)); got != want {
+				t.Errorf("%s: %s: %s", version, check, got)
+			}
+		}
+		ask(t, s, "PUT", "/v1/agent/check/register", `{"Name":"a","TCP":"127.0.0.1:1","Interval":"1h","TTL":"-1s"}`)
+		ask(t, s, "PUT", "/v1/agent/check/register", `{"Name":"b","AliasService":"web","TTL":-1}`)
+		checks, err := s.Client().Agent().Checks(context.Background(), nil)
+		if err != nil || checks["a"] == nil || checks["a"].Type != "tcp" || checks["b"] == nil || checks["b"].Type != "alias" {
+			t.Errorf("%s: got %v, %v", version, checks, err)
+		}
+	}
+}
 
 // An HTTP check that becomes a TTL check goes on to run, at its interval.
 func TestProbeGoesOn(t *testing.T) {

@@ -255,6 +255,43 @@ func TestTransactionsAreAllOrNothing(t *testing.T) {
 	})
 }
 
+// While there is no leader, only stale reads go on. Keys and lock-delays outlast it.
+func TestKeysWithoutALeader(t *testing.T) {
+	inBothVersions(t, func(t *testing.T, s *consulmock.Server, kv *consul.KV, _ bool) {
+		ctx, c := context.Background(), s.Client()
+		s.SetKey("a", []byte("1"))
+		id := newSession(t, c, consul.SessionEntry{LockDelay: 5 * time.Second})
+		_, err := kv.Acquire(ctx, &consul.KVPair{Key: "lock", Session: id}, nil)
+		must(t, err)
+		must(t, c.Session().Destroy(ctx, id, nil))
+		s.ElectLeader()
+		get := []consul.TxnOp{{KV: &consul.KVTxnOp{Verb: consul.KVGet, Key: "a"}}}
+		_, _, err = kv.Get(ctx, "a", nil)
+		wantRefusal(t, err, "No cluster leader")
+		wantRefusal(t, kv.Put(ctx, &consul.KVPair{Key: "a"}, nil), "No cluster leader")
+		wantRefusal(t, kv.DeleteTree(ctx, "a", nil), "No cluster leader")
+		_, err = c.Txn().Apply(ctx, get, nil)
+		wantRefusal(t, err, "No cluster leader")
+		stale := &consul.QueryOptions{AllowStale: true}
+		pair, _, err := kv.Get(ctx, "a", stale)
+		must(t, err)
+		resp, err := c.Txn().Apply(ctx, get, stale)
+		must(t, err)
+		if string(pair.Value) != "1" || len(resp.Results) != 1 {
+			t.Errorf("got %+v, %+v", pair, resp)
+		}
+
+		time.Sleep(4 * time.Second)
+		id = newSession(t, c, consul.SessionEntry{})
+		lock := []consul.TxnOp{{KV: &consul.KVTxnOp{Verb: consul.KVLock, Key: "lock", Session: id}}}
+		_, err = c.Txn().Apply(ctx, lock, nil)
+		wantRefusal(t, err, "due to lock delay")
+		time.Sleep(time.Second)
+		_, err = c.Txn().Apply(ctx, lock, nil)
+		must(t, err)
+	})
+}
+
 // catalogAndKeys is the part of a dump that a transaction can change.
 func catalogAndKeys(dump string) string {
 	_, rest, _ := strings.Cut(dump, "\ncatalog\n")

@@ -360,6 +360,7 @@ func TestRestartWithoutState(t *testing.T) {
 		must(t, err)
 		must(t, c.Agent().ServiceRegister(ctx, ttlService("web", time.Minute)))
 		s.Restart(false)
+		synctest.Wait() // the client has noticed that its connections are gone
 		if err := c.Agent().PassTTL(ctx, "service:web", ""); !errors.Is(err, consul.ErrUnknownCheck) {
 			t.Errorf("PassTTL: %v, want ErrUnknownCheck", err)
 		}
@@ -617,4 +618,38 @@ func TestWakesWithTags(t *testing.T) {
 			}
 		}
 	}, consulmock.WithStreaming(false))
+}
+
+// TestWakesWithNodeMeta waits for the nodes with a pair of metadata. Other nodes move
+// the index, but wake nobody.
+func TestWakesWithNodeMeta(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *consulmock.Server, c *consul.Client) {
+		register := func(node, address, rack string) {
+			s.AddNode(&consul.CatalogRegistration{Node: node, Address: address, NodeMeta: map[string]string{"rack": rack}})
+		}
+		register("one", "10.0.0.1", "r1")
+		register("two", "10.0.0.2", "r2")
+		ask := func(q consul.QueryOptions) uint64 {
+			q.NodeMeta = map[string]string{"rack": "r1"}
+			_, meta, err := c.Catalog().Nodes(t.Context(), &q)
+			must(t, err)
+			return meta.LastIndex
+		}
+		for _, test := range []struct {
+			what   string
+			change func()
+			wakes  bool
+		}{
+			{"another node", func() { register("two", "10.0.0.3", "r2") }, false},
+			{"the node", func() { register("one", "10.0.0.4", "r1") }, true},
+			{"the node goes elsewhere", func() { register("one", "10.0.0.4", "r2") }, true},
+		} {
+			index, start := ask(consul.QueryOptions{}), time.Now()
+			time.AfterFunc(time.Second, test.change)
+			ask(consul.QueryOptions{WaitIndex: index, WaitTime: time.Minute})
+			if woke := time.Since(start) == time.Second; woke != test.wakes {
+				t.Errorf("%s: answered after %s", test.what, time.Since(start))
+			}
+		}
+	})
 }

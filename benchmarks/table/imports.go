@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -90,13 +91,19 @@ func programs(dir string) (ours, api, none *program, err error) {
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	ours = &program{name: "ours", edit: []string{"-require=" + ourModule + "@v0.0.0", "-replace=" + ourModule + "=" + root}}
+	ours = &program{name: "ours", edit: requireOurs(root)}
 	api = &program{name: "api", edit: []string{"-require=" + apiModule + "@" + version}}
 	none = &program{name: "none"}
 	for _, p := range []*program{ours, api, none} {
 		p.dir = filepath.Join(dir, p.name)
 	}
 	return ours, api, none, nil
+}
+
+// requireOurs are the arguments of go mod edit that make a module require ours as it
+// is in a folder.
+func requireOurs(root string) []string {
+	return []string{"-require=" + ourModule + "@v0.0.0", "-replace=" + ourModule + "=" + root}
 }
 
 // prepare makes the program's module and counts what it consists of.
@@ -146,7 +153,7 @@ func (p *program) prepare() error {
 // building the last of them has left the standard library. If there are no builds
 // of the first kind, the user's cache serves for the second.
 func builds(s scale, all []*program, dir string) error {
-	library, scratch := filepath.Join(dir, "library"), filepath.Join(dir, "scratch")
+	library := filepath.Join(dir, "library")
 	for range s.coldBuilds {
 		for _, p := range all {
 			if err := os.RemoveAll(library); err != nil {
@@ -157,12 +164,21 @@ func builds(s scale, all []*program, dir string) error {
 			}
 		}
 	}
+	if s.coldBuilds == 0 {
+		library = ""
+	}
+	return warmBuilds(s, all, library)
+}
+
+// warmBuilds builds the programs in turns, with a copy of a cache each time. If the
+// cache has no name, it is the user's.
+func warmBuilds(s scale, all []*program, library string) error {
 	for range s.warmBuilds {
 		for _, p := range all {
 			cache := ""
-			if s.coldBuilds > 0 {
-				cache = scratch
-				if err := os.CopyFS(cache, os.DirFS(library)); err != nil {
+			if library != "" {
+				cache = library + ".scratch"
+				if err := linkTree(library, cache); err != nil {
 					return err
 				}
 			}
@@ -175,6 +191,24 @@ func builds(s scale, all []*program, dir string) error {
 		}
 	}
 	return nil
+}
+
+// linkTree makes a folder with links to the files of another. Files of a build cache
+// are not changed once they are written.
+func linkTree(from, to string) error {
+	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			return os.Mkdir(filepath.Join(to, rel), 0o700)
+		}
+		return os.Link(path, filepath.Join(to, rel))
+	})
 }
 
 // build builds the program with a cache, the user's if it has no name, and adds

@@ -38,6 +38,8 @@ type scale struct {
 	coldBuilds int // with an empty cache
 	warmBuilds int // with a cache that has the standard library
 
+	since string // the commit with which footprints are compared, if any
+
 	loads        []load        // whose cost is measured
 	quiet        time.Duration // how long their queries at rest are counted
 	limit        int           // connections that an agent allows
@@ -66,7 +68,7 @@ var full = scale{
 	zipped:    []int{10, 100, 1000},
 
 	coldBuilds: 3,
-	warmBuilds: 3,
+	warmBuilds: 5,
 
 	loads:        []load{{10, 1}, {100, 1}, {1000, 1}, {100, 10}, {100, 100}},
 	quiet:        time.Minute,
@@ -88,7 +90,7 @@ var parts = []struct {
 }{
 	{"reads", reads}, {"services", services}, {"wakes", wakes}, {"changes", changes}, {"keys", keys}, {"single", single},
 	{"writes", writes}, {"retained", retained}, {"gzip", gzipped},
-	{"imports", imports}, {"connections", connections}, {"fanout", fanout}, {"limit", limit}, {"fake", fake}, {"latency", latency},
+	{"imports", imports}, {"footprint", footprint}, {"connections", connections}, {"fanout", fanout}, {"limit", limit}, {"fake", fake}, {"latency", latency},
 }
 
 // role is what a process is that was started by another one of this program.
@@ -103,6 +105,7 @@ func main() {
 	s := full
 	flag.IntVar(&s.rounds, "rounds", s.rounds, "how often clients take turns")
 	flag.StringVar(&s.figures, "figures", s.figures, "the folder to write the figures to")
+	flag.StringVar(&s.since, "since", "", "a commit of this repository to compare the footprint with")
 	only := flag.String("only", "", "the only part to run, of "+strings.Join(names, ", "))
 	flag.Parse()
 	if *role != "" {

@@ -34,21 +34,58 @@ func generate(seed uint64, version string, length int) []step {
 
 func (g *generator) step() step {
 	switch x := g.Float64(); {
-	case x < 0.45:
+	case x < 0.43:
 		return step{reads: []request{g.read()}}
 	case x < 0.93:
-		return step{writes: []request{g.write()}}
+		return g.write()
 	default:
 		return g.watch()
 	}
 }
 
+func (g *generator) read() request {
+	switch x := g.Float64(); {
+	case x < 0.2:
+		return g.agentRead()
+	case x < 0.6:
+		return g.catalogRead()
+	case x < 0.8:
+		return g.kvRead()
+	case x < 0.95:
+		return g.sessionRead()
+	default:
+		return g.eventRead()
+	}
+}
+
+func (g *generator) write() step {
+	if g.chance(0.02) {
+		r := g.read()
+		r.method = pick(g, "PUT", "POST", "DELETE", "HEAD", "OPTIONS", "PATCH")
+		return step{writes: []request{r}}
+	}
+	switch x := g.Float64(); {
+	case x < 0.42:
+		return step{writes: []request{g.agentWrite()}}
+	case x < 0.6:
+		return step{writes: []request{g.catalogWrite()}}
+	case x < 0.77:
+		return g.kvWrite()
+	case x < 0.9:
+		return step{writes: []request{g.sessionWrite()}}
+	case x < 0.98:
+		return g.txnWrite()
+	default:
+		return step{writes: []request{g.eventWrite()}}
+	}
+}
+
 // watch returns waits for up to three reads, with a write in the middle.
 func (g *generator) watch() step {
-	var s step
+	middle := g.certain()
+	s := step{writes: middle.writes}
 	for range 1 + g.IntN(3) {
 		read := g.watchable()
-		s.reads = append(s.reads, read)
 		wait := read
 		wait.id = g.nextID()
 		wait.target = withParam(wait.target, "wait=700ms")
@@ -57,10 +94,46 @@ func (g *generator) watch() step {
 		} else {
 			wait.index = read.id
 		}
-		s.waits = append(s.waits, wait)
+		s.reads, s.waits = append(s.reads, read), append(s.waits, wait)
 	}
-	s.writes = []request{g.certain()}
+	s.reads = append(s.reads, middle.reads...)
 	return s
+}
+
+// watchable is a read that can wait.
+func (g *generator) watchable() request {
+	switch x := g.Float64(); {
+	case x < 0.1:
+		return g.get("/v1/agent/service/" + in(g.serviceID()))
+	case x < 0.5:
+		return g.catalogWatchable()
+	case x < 0.8:
+		return g.kvRead()
+	case x < 0.95:
+		return g.sessionRead()
+	default:
+		return g.eventRead()
+	}
+}
+
+// certain is a write whose effect comes at one moment, if it has any.
+func (g *generator) certain() step {
+	switch x := g.Float64(); {
+	case x < 0.2:
+		return step{writes: []request{g.report()}}
+	case x < 0.25:
+		return step{writes: []request{g.put("/v1/agent/service/register", fmt.Sprintf(`{"ID":%s,"Name":"web","Port":%d}`, text(pick(g, "web-1", "web-2")), g.IntN(3)))}}
+	case x < 0.3:
+		return step{writes: []request{g.put("/v1/agent/service/deregister/"+in(g.serviceID()), "")}}
+	case x < 0.5:
+		return step{writes: []request{g.catalogWrite()}}
+	case x < 0.75:
+		return g.kvWrite()
+	case x < 0.9:
+		return step{writes: []request{g.sessionWrite()}}
+	default:
+		return g.txnWrite()
+	}
 }
 
 func (g *generator) nextID() int { g.lastID++; return g.lastID }
@@ -144,10 +217,13 @@ func (g *generator) body(json string) string {
 	return pick(g, "", json+" ", json[:len(json)-1], "["+json+"]", "null", "nonsense", `"x"`, "{}", json+"{", " ", "[]")
 }
 
-// params adds up to two of the parameters to a target.
+// params adds some of the parameters to a target. Of several node-meta agents take
+// one at random for what they watch, so there is one at most.
 func (g *generator) params(target string, all ...string) string {
 	for g.chance(0.3) {
-		target = withParam(target, pick(g, all...))
+		if p := pick(g, all...); !strings.HasPrefix(p, "node-meta") || !strings.Contains(target, "node-meta") {
+			target = withParam(target, p)
+		}
 	}
 	return target
 }

@@ -1,9 +1,6 @@
 package differential
 
-import (
-	"fmt"
-	"strings"
-)
+import "strings"
 
 // Names are few, so that requests meet what others have made.
 
@@ -52,7 +49,7 @@ func (g *generator) report() request {
 }
 
 func (g *generator) note() string {
-	return pick(g, "fine", "", "ü <&>", strings.Repeat("long ", 1000))
+	return pick(g, "fine", "", "ü <&>", "x", "fine too", strings.Repeat("long ", 1000))
 }
 
 // service is the definition of a service. A sidecar would be given a port and
@@ -166,19 +163,5 @@ func (g *generator) agentRead() request {
 		return g.get(g.params("/v1/agent/health/service/id/"+in(g.serviceID()), "format=text", "format="))
 	default:
 		return g.get(g.params("/v1/agent/service/"+in(g.serviceID()), "hash=x", "wait=x", "pretty", "filter=x", "wait=1s"))
-	}
-}
-
-// certain is a write whose effect comes at one moment, if it has any.
-func (g *generator) certain() request {
-	switch g.IntN(8) {
-	case 0, 1, 2:
-		return g.report()
-	case 3:
-		return g.put("/v1/agent/service/register", fmt.Sprintf(`{"ID":%s,"Name":"web","Port":%d}`, text(pick(g, "web-1", "web-2")), g.IntN(3)))
-	case 4:
-		return g.put("/v1/agent/service/deregister/"+in(g.serviceID()), "")
-	default:
-		return g.catalogWrite()
 	}
 }

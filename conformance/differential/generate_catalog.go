@@ -7,18 +7,6 @@ import (
 
 func (g *generator) nodeName() string { return pick(g, "ext1", "ext2", "EXT1", node, "none") }
 
-func (g *generator) write() request {
-	if g.chance(0.02) {
-		r := g.read()
-		r.method = pick(g, "PUT", "POST", "DELETE", "HEAD", "OPTIONS", "PATCH")
-		return r
-	}
-	if g.chance(0.65) {
-		return g.agentWrite()
-	}
-	return g.catalogWrite()
-}
-
 // catalogWrite writes to the catalog. The agent's own node stays as it is, since
 // the agent and the leader put it right after a time that is chance.
 func (g *generator) catalogWrite() request {
@@ -107,27 +95,25 @@ func (g *generator) catalogCheck(name string) string {
 	return g.object(m)
 }
 
-// read is a read of the agent or of the catalog.
-func (g *generator) read() request {
+// catalogRead is a read of the catalog.
+func (g *generator) catalogRead() request {
 	switch x := g.Float64(); {
-	case x < 0.3:
-		return g.agentRead()
-	case x < 0.35:
+	case x < 0.06:
 		return g.get(g.params(pick(g, "/v1/status/leader", "/v1/status/peers", "/v1/catalog/datacenters", "/v1/nope", "/v1/catalog/", "/v1/health/service", "/v1//catalog/nodes"), "pretty", "stale", "dc=nope"))
-	case x < 0.5:
-		r := g.watchable()
-		r.target = withParam(r.target, pick(g, "index=0", "index=1&wait=1ms", "index=abc", "wait=abc", "wait=1ms", "index=", "index=18446744073709551615&wait=1ms", "index=-1", "wait=5"))
+	case x < 0.25:
+		r := g.catalogWatchable()
+		r.target = withParam(r.target, pick(g, "index=0", "index=1&wait=60ms", "index=abc", "wait=abc", "wait=1ms", "index=", "index=18446744073709551615&wait=60ms", "index=-1", "wait=5"))
 		return r
 	}
-	r := g.watchable()
+	r := g.catalogWatchable()
 	r.target = g.params(r.target, "stale", "consistent", "pretty", "dc=dc1", "dc=nope", "dc=", "near=node1", "near=_agent", "max_stale=10s", "max_stale=x", "ns=default", "partition=x", "peer=x", "unknown=1", "%zz", "a;b", "sg=x")
 	return r
 }
 
-// watchable is a read that can wait.
-func (g *generator) watchable() request {
+// catalogWatchable is a read of the catalog that can wait.
+func (g *generator) catalogWatchable() request {
 	tag := []string{"tag=v1", "tag=V1", "tag=v2", "tag=", "tag=v1&tag=v2", "tag=a%2Cb"}
-	meta := []string{"node-meta=rack:1", "node-meta=rack", "node-meta=", "node-meta=rack:1&node-meta=b:"}
+	meta := []string{"node-meta=rack:1", "node-meta=rack", "node-meta="}
 	checks := []string{"Status", "CheckID", "Name", "Node", "ServiceName", "ServiceTags", "Nope"}
 	switch g.IntN(14) {
 	case 0, 1, 2:

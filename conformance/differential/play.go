@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -86,9 +87,22 @@ func newPair(t *testing.T) *pair {
 	}
 	p.live = scenario.NewLive(p.real.Version, node, p.sides)
 	p.settler.sides = p.sides
-	p.live.Event("start")
-	time.Sleep(rest)
+	p.started()
 	return p
+}
+
+// started waits until both agents rest.
+func (p *pair) started() {
+	time.Sleep(rest)
+	var last [2]uint64
+	for side := range p.sides {
+		for _, table := range []string{"/v1/catalog/nodes", "/v1/catalog/services", "/v1/health/state/any"} {
+			reply := p.sides[side].Ask(scenario.Message{Method: "GET", Target: table})
+			index, _ := strconv.ParseUint(reply.Header.Get("X-Consul-Index"), 10, 64) // 0 if there is none
+			last[side] = max(last[side], index)
+		}
+	}
+	p.live.Started(last)
 }
 
 // restart kills both agents and starts them again. They have no data directory.
@@ -97,8 +111,7 @@ func (p *pair) restart() {
 	p.real.WaitExit()
 	p.fake.Restart(false)
 	p.real.Start()
-	p.live.Event("start")
-	time.Sleep(rest)
+	p.started()
 }
 
 func (p *pair) step(place int, s *step) {

@@ -192,23 +192,25 @@ func playFake(t *testing.T, run *report, rec *recording.Recording) {
 		run.add(row{scenario: rec.Scenario, note: "not played: " + why})
 		t.Skip(why)
 	}
-	var answers map[string]*answer
-	var err error
-	inTime := func(t *testing.T) {
-		f := newFakeTarget(t, rec, !realTime[rec.Scenario])
-		defer f.close()
-		answers, err = play(rec, f)
-	}
-	slack := 20 * time.Millisecond // about what an answer took when it was recorded
 	if realTime[rec.Scenario] {
 		t.Parallel()
-		slack = time.Second
-		inTime(t)
-	} else {
-		synctest.Test(t, inTime)
+		run.judgeInRealTime(t, rec, tolerance{slack: time.Second}, func() (map[string]*answer, error) {
+			f := newFakeTarget(t, rec, false)
+			defer f.close()
+			return play(rec, f)
+		})
+		return
 	}
+	var answers map[string]*answer
+	var err error
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeTarget(t, rec, true)
+		defer f.close()
+		answers, err = play(rec, f)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	slack := 20 * time.Millisecond // about what an answer took when it was recorded
 	run.judge(t, rec, compare(rec, answers, tolerance{slack: slack}), "")
 }

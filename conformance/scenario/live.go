@@ -22,6 +22,7 @@ type Live struct {
 	seq     int
 	rec     recording.Recording
 	answers map[string]*answer
+	starts  [][2]uint64
 }
 
 // Side is one of the agents of a conversation.
@@ -153,13 +154,14 @@ func (s *Sent) Wait() [2]Reply {
 // ID names the exchange in the conversation.
 func (s *Sent) ID() string { return s.entry.ID }
 
-// Event writes down that something happened to both agents outside HTTP, such as
-// a start. Of an agent that starts again, what it has forgotten has no order with
-// what comes.
-func (l *Live) Event(what string) {
+// Started writes down that both agents have started, and what their last indexes
+// are. How those of before relate to each other is chance. Of agents that start
+// again, what they have forgotten has no order with what comes.
+func (l *Live) Started(last [2]uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.rec.Events = append(l.rec.Events, recording.Event{Seq: l.tick(), Time: time.Now(), Agent: l.rec.Agents[0].Name, Event: what})
+	l.rec.Events = append(l.rec.Events, recording.Event{Seq: l.tick(), Time: time.Now(), Agent: l.rec.Agents[0].Name, Event: "start"})
+	l.starts = append(l.starts, last)
 }
 
 // Differences compares what the two sides have responded. All exchanges must be
@@ -168,7 +170,7 @@ func (l *Live) Differences(slack time.Duration) []Difference {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var list []Difference
-	for _, d := range compare(&l.rec, l.answers, tolerance{slack: slack}) {
+	for _, d := range compare(&l.rec, l.answers, tolerance{slack: slack, busy: true, starts: l.starts}) {
 		list = append(list, Difference{
 			Entry: d.entry.ID, Method: d.entry.Request.Method, Target: d.entry.Request.Target(),
 			Field: d.field, First: d.recorded, Then: d.got,

@@ -36,17 +36,29 @@ func startProbed(t *testing.T, host string, lane int) []string {
 	}
 	t.Cleanup(func() { udp.Close() })
 	go echo(udp)
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
-	addrs = append(addrs, udp.LocalAddr().String(), closed.Addr().String())
+	addrs = append(addrs, udp.LocalAddr().String(), closedAddr(t))
 	var pairs []string
 	for i, addr := range addrs {
 		pairs = append(pairs, fmt.Sprintf("%s:%d", host, lane+40+i), addr)
 	}
 	return pairs
+}
+
+// closedAddr returns an address that refuses connections until the end of the test. It
+// is that of a client, so that nobody else can be given it meanwhile.
+func closedAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	return client.LocalAddr().String()
 }
 
 func probedHTTP() *http.Server {

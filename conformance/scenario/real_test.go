@@ -159,11 +159,6 @@ var unrepeatable = map[string]string{
 	"cluster-session-quorum": "which server is the leader is a matter of chance, and what it knows of the others",
 }
 
-// plays is how often a recording is played to real agents before a difference
-// counts. An agent on a busy machine now and then answers a wait with what was true
-// a moment earlier, or later; what it does each time is its behaviour.
-const plays = 3
-
 // TestAgent plays every recording to real agents of the same version. Were the
 // agents' behaviour a matter of chance, or the comparison too strict, it would
 // fail.
@@ -181,24 +176,9 @@ func TestAgent(t *testing.T) {
 				run.add(row{scenario: rec.Scenario, note: "not played: " + why})
 				t.Skip(why)
 			}
-			var found []difference
-			note := ""
-			for n := 1; n <= plays; n++ {
-				answers, err := play(rec, newRealTarget(t, rec))
-				if err != nil {
-					t.Fatal(err)
-				}
-				found = compare(rec, answers, tolerance{slack: 2 * time.Second})
-				unlisted := run.unlisted(rec, found)
-				if len(unlisted) == 0 {
-					break
-				}
-				for _, d := range unlisted {
-					t.Logf("play %d: %s", n, d)
-				}
-				note = fmt.Sprintf("differed in play %d: %s %s", n, unlisted[0].entry.ID, unlisted[0].field)
-			}
-			run.judge(t, rec, found, note)
+			run.judgeInRealTime(t, rec, tolerance{slack: 2 * time.Second}, func() (map[string]*answer, error) {
+				return play(rec, newRealTarget(t, rec))
+			})
 		})
 	}
 }

@@ -31,6 +31,7 @@ import (
 
 	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/discovery"
+	"github.com/lictor-go/consul/integrations/gomicro/internal/agent"
 )
 
 // defaultTimeout bounds every call of a registry, but not its watches. An agent
@@ -43,7 +44,7 @@ type consulRegistry struct {
 	mu       sync.Mutex // guards what Init changes
 	opts     registry.Options
 	settings settings
-	source   *source // of client
+	source   *agent.Source // of client
 	client   *consul.Client
 	err      error // of the options, returned by every call
 
@@ -94,10 +95,10 @@ func (r *consulRegistry) connect() error {
 		return err
 	}
 	source, err := sourceOf(&r.opts, &r.settings)
-	if err != nil || r.source != nil && source.equal(r.source) {
+	if err != nil || r.source != nil && source.Equal(r.source) {
 		return err
 	}
-	client, err := source.newClient()
+	client, err := source.NewClient()
 	if err == nil {
 		r.source, r.client = source, client
 	}
@@ -214,4 +215,11 @@ func (r *consulRegistry) ListServices(opts ...registry.ListOption) ([]*registry.
 		services = append(services, &registry.Service{Name: name})
 	}
 	return services, nil
+}
+
+// sourceOf returns what the options, and the environment, have for a client.
+func sourceOf(o *registry.Options, s *settings) (*agent.Source, error) {
+	return agent.NewSource(agent.Options{
+		Client: s.client, NoClient: s.noClient, Config: s.config, Addrs: o.Addrs, Secure: o.Secure, TLS: o.TLSConfig,
+	})
 }

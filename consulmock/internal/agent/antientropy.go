@@ -204,7 +204,7 @@ func catalogHasService(n *state.Node, rec state.ServiceRecord) bool {
 	if s == nil {
 		return false
 	}
-	rec.CreateIndex, rec.ModifyIndex = s.CreateIndex, s.ModifyIndex
+	rec.OnNode, rec.CreateIndex, rec.ModifyIndex = s.OnNode, s.CreateIndex, s.ModifyIndex
 	return reflect.DeepEqual(rec, *s.ServiceRecord)
 }
 

@@ -17,7 +17,7 @@ import (
 
 // agentChecks serves GET /v1/agent/checks.
 func agentChecks(q *request) (any, error) {
-	authz, err := q.authorize()
+	authz, err := q.authorizeLocal()
 	if err != nil {
 		return nil, err
 	}

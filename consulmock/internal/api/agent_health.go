@@ -25,7 +25,7 @@ func localHealthByID(q *request) (any, error) {
 	if q.name == "" {
 		return nil, refusal.New(http.StatusInternalServerError, q.badRequest("Missing serviceID").Error())
 	}
-	authz, err := q.authorize()
+	authz, err := q.authorizeLocal()
 	if err != nil {
 		return nil, err
 	}
@@ -52,6 +52,9 @@ func localHealthByID(q *request) (any, error) {
 func localHealthByName(q *request) (any, error) {
 	if q.name == "" {
 		return nil, refusal.New(http.StatusInternalServerError, q.badRequest("Missing service Name").Error())
+	}
+	if err := q.refuseEnterprise(); err != nil {
+		return nil, err
 	}
 	if err := q.authorizeFor(acl.ServiceRead, q.name); err != nil {
 		return nil, err

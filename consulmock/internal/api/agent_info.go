@@ -18,6 +18,9 @@ import (
 
 // agentMembers serves GET /v1/agent/members.
 func agentMembers(q *request) (any, error) {
+	if err := q.refusePartition(); err != nil {
+		return nil, err
+	}
 	authz, err := q.authorize()
 	if err != nil {
 		return nil, err

@@ -14,7 +14,7 @@ import (
 
 // agentServices serves GET /v1/agent/services.
 func agentServices(q *request) (any, error) {
-	authz, err := q.authorize()
+	authz, err := q.authorizeLocal()
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +35,7 @@ func agentServices(q *request) (any, error) {
 // agentService serves GET /v1/agent/service/{service_id}. With the parameter
 // hash it waits until the definition has another hash.
 func agentService(q *request) (any, error) {
-	authz, err := q.authorize()
+	authz, err := q.authorizeLocal()
 	if err != nil {
 		return nil, err
 	}

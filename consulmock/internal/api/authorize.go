@@ -43,7 +43,7 @@ func (q *request) authorizeFor(p acl.Permission, name string) error {
 	return authz.Require(q.v, p, name)
 }
 
-// authorizeLocal is authorize for requests that change the agent.
+// authorizeLocal is authorize for requests about what the agent itself has.
 func (q *request) authorizeLocal() (*acl.Authorizer, error) {
 	if err := q.refuseEnterprise(); err != nil {
 		return nil, err

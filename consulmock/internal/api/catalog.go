@@ -14,7 +14,7 @@ import (
 // catalogDatacenters serves GET /v1/catalog/datacenters.
 func catalogDatacenters(q *request) (any, error) {
 	list := []string{q.config.Datacenter}
-	o, err := q.readOptions()
+	o, err := q.cacheOptions()
 	if err != nil {
 		// Agents return both here: what is wrong, and the response.
 		return nil, refusal.New(http.StatusBadRequest, err.Error()+string(q.encode(list)))
@@ -31,7 +31,12 @@ func catalogNodes(q *request) (any, error) {
 	return q.perform(query{
 		target: filter.Node,
 		index:  func() uint64 { return st.Indexes[state.NodesTable] },
-		keys:   func() []string { return []string{state.RecordWatch(state.NodesByName)} },
+		keys: func() []string {
+			if q.query.Has("node-meta") {
+				return q.metaKeys()
+			}
+			return []string{state.RecordWatch(state.NodesByName)}
+		},
 		result: func(authz *acl.Authorizer, keep predicate) (any, bool, error) {
 			nodes := slices.DeleteFunc(state.Sorted(st.Nodes), func(n *state.Node) bool { return !q.hasNodeMeta(n.Meta) })
 			allowed := func(n *state.Node) bool { return authz.Allows(acl.NodeRead, n.Node) }
@@ -51,7 +56,18 @@ func catalogServices(q *request) (any, error) {
 			}
 			return st.Indexes[state.ServicesTable]
 		},
-		keys: func() []string { return []string{state.RecordWatch(state.ServicesByName)} },
+		keys: func() []string {
+			if !q.query.Has("node-meta") {
+				return []string{state.RecordWatch(state.ServicesByName)}
+			}
+			keys := q.metaKeys()
+			for _, n := range st.Nodes {
+				if q.hasNodeMeta(n.Meta) {
+					keys = append(keys, state.RecordWatch(state.ServicesByNode, n.Node))
+				}
+			}
+			return keys
+		},
 		result: func(authz *acl.Authorizer, keep predicate) (any, bool, error) {
 			list, filtered := make(map[string][]string), false
 			for _, n := range state.Sorted(st.Nodes) {
@@ -90,16 +106,18 @@ func addTags(have, more []string) []string {
 
 // catalogService serves GET /v1/catalog/service/{service}.
 func catalogService(q *request) (any, error) {
-	return q.readCatalogService(state.ServicesByName, func() []*state.Service { return q.a.Store.Instances(q.name) })
+	return q.readCatalogService(state.ServicesByName, func() []*state.Service { return q.a.Store.Instances(q.name) }, q.tagged)
 }
 
 // catalogConnect serves GET /v1/catalog/connect/{service}.
 func catalogConnect(q *request) (any, error) {
-	return q.readCatalogService(state.ServicesByMesh, func() []*state.Service { return q.a.Store.ConnectInstances(q.name) })
+	all := func(list []*state.Service) []*state.Service { return list } // it ignores tags
+	return q.readCatalogService(state.ServicesByMesh, func() []*state.Service { return q.a.Store.ConnectInstances(q.name) }, all)
 }
 
-// readCatalogService is a read of the instances that an index has for a name.
-func (q *request) readCatalogService(byName string, instances func() []*state.Service) (any, error) {
+// readCatalogService is a read of those of the instances that an index has for a name
+// that tagged returns.
+func (q *request) readCatalogService(byName string, instances func() []*state.Service, tagged func([]*state.Service) []*state.Service) (any, error) {
 	st := q.a.Store
 	return q.perform(query{
 		missing: "Missing service name", target: filter.CatalogService, cache: true,
@@ -111,13 +129,13 @@ func (q *request) readCatalogService(byName string, instances func() []*state.Se
 		},
 		keys: func() []string {
 			keys := []string{state.RecordWatch(byName, q.name)}
-			for _, s := range q.tagged(instances()) {
+			for _, s := range tagged(instances()) {
 				keys = append(keys, state.RecordWatch(state.ServicesByName, s.Name), state.NodeRecordKey(s.Node.Node))
 			}
 			return keys
 		},
 		result: func(authz *acl.Authorizer, keep predicate) (any, bool, error) {
-			return collectAny(q.selected(instances()), authz.AllowsInstance, func(s *state.Service) *catalogServiceJSON { return newCatalogServiceJSON(q.v, s) }, keep)
+			return collectAny(q.selected(tagged(instances())), authz.AllowsInstance, func(s *state.Service) *catalogServiceJSON { return newCatalogServiceJSON(q.v, s) }, keep)
 		},
 	})
 }

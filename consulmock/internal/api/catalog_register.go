@@ -72,19 +72,31 @@ func (q *request) authorizeRegistration(r *definition.CatalogRegistration, authz
 
 // writeRegistration writes a registration to the catalog.
 func writeRegistration(st *state.Store, r *definition.CatalogRegistration, datacenter string) error {
+	refusedService := r.ValidateInStore()
+	if refusedService != nil && st.Version == release.V1_8_7 {
+		return refusedService // 1.21.4 looks at the checks first
+	}
 	if st.Version == release.V1_8_7 && r.Service != nil && r.Service.ID == "" {
 		return errors.New("failed inserting service: failed inserting service: object missing primary index")
 	}
 	for _, c := range r.Checks {
-		if !strings.EqualFold(c.Node, r.Node) {
+		if c.Node != r.Node && st.Version == release.V1_8_7 {
 			return fmt.Errorf("check node %q does not match node %q", c.Node, r.Node)
 		}
-		if !willHave(st, r, c.ServiceID) {
-			if st.Version == release.V1_21_4 {
-				return fmt.Errorf("Unknown service ID '%s' for check ID '%s'", c.ServiceID, c.CheckID)
-			}
+		modern := st.Version == release.V1_21_4
+		switch known := willHave(st, r, c.ServiceID); {
+		case !known && modern:
+			return fmt.Errorf("Unknown service ID '%s' for check ID '%s'", c.ServiceID, c.CheckID)
+		case !known:
 			return fmt.Errorf("failed inserting check: %w on node %q", state.ErrMissingService, r.Node)
+		case c.CheckID == "" && modern:
+			return fmt.Errorf("failed inserting check on node %q: failed health check lookup: index error: object is missing a value for this index", r.Node)
+		case c.CheckID == "":
+			return fmt.Errorf("failed inserting check: failed inserting check: object missing primary index on node %q", r.Node)
 		}
+	}
+	if refusedService != nil {
+		return refusedService
 	}
 	n := st.Node(r.Node)
 	if n == nil || !r.SkipNodeUpdate {
@@ -93,7 +105,9 @@ func writeRegistration(st *state.Store, r *definition.CatalogRegistration, datac
 		})
 	}
 	if r.Service != nil {
-		st.EnsureService(n, st.WithVirtualIP(r.Service.Record()))
+		rec := st.WithVirtualIP(r.Service.Record())
+		rec.OnNode = r.Node
+		st.EnsureService(n, rec)
 	}
 	for _, c := range r.Checks {
 		if err := st.EnsureCheck(n, c.Record()); err != nil {

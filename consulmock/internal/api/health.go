@@ -1,6 +1,7 @@
 package api
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/lictor-go/consul"
@@ -20,7 +21,7 @@ func healthService(q *request) (any, error) {
 		missing: "Missing service name", target: filter.ServiceEntry, cache: true, stream: state.ServiceKey(name),
 		index:  func() uint64 { return st.ServiceIndex(q.name) },
 		keys:   func() []string { return q.instanceKeys(name) },
-		result: q.entries(func() []*state.Service { return st.Instances(q.name) }),
+		result: q.entries(func() []*state.Service { return q.tagged(st.Instances(q.name)) }),
 
 		keepsLast: !q.query.Has("tag"),
 	})
@@ -68,10 +69,17 @@ func healthConnect(q *request) (any, error) {
 		if q.v == release.V1_21_4 {
 			return nil, acl.ErrDenied
 		}
+		if err := q.refuseEnterprise(); err != nil {
+			return nil, err
+		}
 		o, err := q.readOptions()
 		q.failed(nil)
 		q.w.Header().Set("X-Consul-Effective-Consistency", o.consistency)
 		return []struct{}{}, err
+	}
+	instances := func() []*state.Service { return st.ConnectInstances(q.name) }
+	if o, err := q.readOptions(); err == nil && q.streams(o) { // the classic backend ignores tags
+		instances = func() []*state.Service { return q.tagged(st.ConnectInstances(q.name)) }
 	}
 	return q.perform(query{
 		missing: "Missing service name", target: filter.ServiceEntry, cache: true, stream: state.MeshKey(q.name),
@@ -92,7 +100,7 @@ func healthConnect(q *request) (any, error) {
 			}
 			return keys
 		},
-		result: q.entries(func() []*state.Service { return st.ConnectInstances(q.name) }),
+		result: q.entries(instances),
 	})
 }
 
@@ -115,12 +123,12 @@ func healthNode(q *request) (any, error) {
 func healthChecks(q *request) (any, error) {
 	name := strings.ToLower(q.name)
 	r := checksQuery{missing: "Missing service name", watched: state.RecordWatch(state.ChecksByService, name), find: func() []*state.Check {
-		return q.a.Store.ChecksWhere(func(n *state.Node, c *state.Check) bool {
-			return strings.ToLower(c.ServiceName) == name && q.hasNodeMeta(n.Meta)
+		return q.a.Store.ChecksWhere(func(_ *state.Node, c *state.Check) bool {
+			return strings.ToLower(c.ServiceName) == name
 		})
-	}}
-	if q.query.Has("node-meta") {
-		r.index = func() uint64 { return q.a.Store.ServiceIndex(q.name) }
+	}, byMeta: q.query.Has("node-meta")}
+	if r.byMeta {
+		r.index = func() uint64 { return q.a.Store.PresentIndex(q.name) }
 	}
 	return q.readChecks(r)
 }
@@ -130,11 +138,11 @@ func healthState(q *request) (any, error) {
 	name := strings.ToLower(q.name)
 	isAny := q.name == string(consul.HealthAny)
 	r := checksQuery{missing: "Missing check state", watched: state.RecordWatch(state.ChecksByState, name), find: func() []*state.Check {
-		return q.a.Store.ChecksWhere(func(n *state.Node, c *state.Check) bool {
+		return q.a.Store.ChecksWhere(func(_ *state.Node, c *state.Check) bool {
 			same := c.Status == q.name || q.v == release.V1_21_4 && strings.ToLower(c.Status) == name
-			return (same || isAny) && q.hasNodeMeta(n.Meta)
+			return same || isAny
 		})
-	}}
+	}, byMeta: q.query.Has("node-meta")}
 	if isAny {
 		r.watched = state.RecordWatch(state.ChecksByNode)
 	}
@@ -147,6 +155,7 @@ type checksQuery struct {
 	watched string        // what an agent watches
 	index   func() uint64 // that of the table if nil
 	find    func() []*state.Check
+	byMeta  bool // of the checks that are found, only those of nodes with the metadata
 }
 
 // readChecks performs a read of checks.
@@ -156,12 +165,24 @@ func (q *request) readChecks(r checksQuery) (any, error) {
 	}
 	return q.perform(query{
 		missing: r.missing, target: filter.HealthCheck, index: r.index,
-		keys: func() []string { return []string{r.watched} },
+		keys: func() []string {
+			keys := []string{r.watched}
+			if r.byMeta {
+				for _, c := range r.find() {
+					keys = append(keys, state.NodeRecordKey(c.Node))
+				}
+			}
+			return keys
+		},
 		result: func(authz *acl.Authorizer, keep predicate) (any, bool, error) {
+			checks := r.find()
+			if r.byMeta {
+				checks = slices.DeleteFunc(checks, func(c *state.Check) bool { return !q.hasNodeMeta(q.a.Store.Node(c.Node).Meta) })
+			}
 			allowed := func(c *state.Check) bool {
 				return authz.Allows(acl.NodeRead, c.Node) && (c.ServiceName == "" || authz.Allows(acl.ServiceRead, c.ServiceName))
 			}
-			return collectAny(r.find(), allowed, func(c *state.Check) *checkJSON { return newCheckJSON(q.v, c.CheckRecord) }, keep)
+			return collectAny(checks, allowed, func(c *state.Check) *checkJSON { return newCheckJSON(q.v, c.CheckRecord) }, keep)
 		},
 	})
 }

@@ -12,7 +12,7 @@ import (
 
 // putKey writes a key: as it is, if its index is right, or as a lock.
 func (q *request) putKey() (any, error) {
-	if _, err := q.readOptions(); err != nil {
+	if err := q.checkWriteOptions(); err != nil {
 		return nil, err
 	}
 	if q.name == "" {
@@ -49,6 +49,14 @@ func (q *request) putKey() (any, error) {
 	})
 }
 
+// checkWriteOptions refuses the parameters of a write of keys as if it were a read.
+func (q *request) checkWriteOptions() error {
+	if _, err := q.readOptions(); err != nil {
+		return err
+	}
+	return q.refuseEnterprise()
+}
+
 // lockKey acquires or releases a key, and puts an error in the agent's words.
 func (q *request) lockKey(change func(state.KVPair) (*state.KVPair, error), p state.KVPair) (any, error) {
 	now, err := change(p)
@@ -60,7 +68,7 @@ func (q *request) lockKey(change func(state.KVPair) (*state.KVPair, error), p st
 
 // deleteKey deletes a key, or all those with a prefix.
 func (q *request) deleteKey() (any, error) {
-	if _, err := q.readOptions(); err != nil {
+	if err := q.checkWriteOptions(); err != nil {
 		return nil, err
 	}
 	if err := q.conflictingFlags("recurse", "cas"); err != nil {

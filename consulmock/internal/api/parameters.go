@@ -21,7 +21,8 @@ type parameters struct {
 	header http.Header
 }
 
-// refuseEnterprise refuses parameters that only Consul Enterprise has.
+// refuseEnterprise refuses parameters that only Consul Enterprise has. Empty ones are
+// as if they were missing.
 func (p *parameters) refuseEnterprise() error {
 	if p.query.Get("ns") != "" {
 		return p.badRequest(`Invalid query parameter: "ns" - Namespaces are a Consul Enterprise feature`)
@@ -29,6 +30,11 @@ func (p *parameters) refuseEnterprise() error {
 	if p.header.Get("X-Consul-Namespace") != "" {
 		return p.badRequest(`Invalid header: "X-Consul-Namespace" - Namespaces are a Consul Enterprise feature`)
 	}
+	return p.refusePartition()
+}
+
+// refusePartition is refuseEnterprise for requests about all namespaces.
+func (p *parameters) refusePartition() error {
 	if p.v == release.V1_21_4 && p.query.Get("partition") != "" {
 		return p.badRequest(`Invalid query parameter: "partition" - Partitions are a Consul Enterprise feature`)
 	}
@@ -48,9 +54,15 @@ type readOptions struct {
 
 // readOptions reads and checks the parameters of a read, in the agent's order.
 func (p *parameters) readOptions() (o readOptions, err error) {
-	if err := p.refuseEnterprise(); err != nil {
+	if o, err = p.cacheOptions(); err != nil {
 		return o, err
 	}
+	o.wait, o.index, err = p.waitOptions()
+	return o, err
+}
+
+// cacheOptions reads how old a response may be.
+func (p *parameters) cacheOptions() (o readOptions, err error) {
 	if o.consistency, err = p.consistency(); err != nil {
 		return o, err
 	}
@@ -58,11 +70,7 @@ func (p *parameters) readOptions() (o readOptions, err error) {
 	if o.cached && o.consistency == "consistent" {
 		return o, refusal.BadRequest("Cannot specify ?cached with ?consistent, conflicting semantics.")
 	}
-	if err := p.checkCacheControl(); err != nil {
-		return o, err
-	}
-	o.wait, o.index, err = p.waitOptions()
-	return o, err
+	return o, p.checkCacheControl()
 }
 
 // waitOptions reads the parameters of a blocking query.
@@ -150,7 +158,7 @@ func (p *parameters) checkCacheControl() error {
 // readHashWait reads the wait of a query with hash, for which the agent's
 // defaults do not count.
 func (p *parameters) readHashWait() (time.Duration, error) {
-	wait, err := p.duration("wait")
+	wait, _, err := p.waitOptions()
 	if err == nil && wait <= 0 {
 		wait = 10 * time.Minute
 	}
@@ -203,10 +211,17 @@ func (p *parameters) hasNodeMeta(meta map[string]string) bool {
 	return true
 }
 
-// selected returns the instances with the tags and on the nodes that a query selects
-// for.
+// metaKeys are what agents watch for nodes with metadata: the first pair that is
+// requested.
+func (p *parameters) metaKeys() []string {
+	k, v, _ := strings.Cut(p.query.Get("node-meta"), ":")
+	return []string{state.MetaWatch(k, v)}
+}
+
+// selected returns the instances on the nodes that a query selects for. It changes the
+// list.
 func (p *parameters) selected(instances []*state.Service) []*state.Service {
-	return slices.DeleteFunc(instances, func(s *state.Service) bool { return !p.hasTags(s.Tags) || !p.hasNodeMeta(s.Node.Meta) })
+	return slices.DeleteFunc(instances, func(s *state.Service) bool { return !p.hasNodeMeta(s.Node.Meta) })
 }
 
 // tagged returns the instances with the tags that a query selects. It changes the

@@ -1,7 +1,9 @@
 package api
 
 import (
+	"cmp"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/lictor-go/consul/consulmock/internal/acl"
@@ -76,6 +78,13 @@ type query struct {
 
 // perform responds to a query.
 func (q *request) perform(r query) (any, error) {
+	refuse := q.refuseEnterprise
+	if r.target == filter.Node {
+		refuse = q.refusePartition
+	}
+	if err := refuse(); err != nil {
+		return nil, err
+	}
 	o, err := q.readOptions()
 	if err != nil {
 		return nil, err
@@ -106,6 +115,9 @@ func (q *request) perform(r query) (any, error) {
 	if e.err != nil {
 		return nil, q.failedQuery(&r, e.err)
 	}
+	if entries, ok := e.body.([]*serviceEntryJSON); ok && streaming {
+		streamed(entries)
+	}
 	q.setMeta(o, index, streaming)
 	if r.plain {
 		q.w.Header().Del("X-Consul-Effective-Consistency")
@@ -115,6 +127,26 @@ func (q *request) perform(r query) (any, error) {
 		q.setCache()
 	}
 	return e.body, nil
+}
+
+// streamed changes instances to what the streaming backend makes of them: it orders by
+// node and ID with regard to case, and does not tell empty from missing.
+func streamed(entries []*serviceEntryJSON) {
+	slices.SortStableFunc(entries, func(a, b *serviceEntryJSON) int {
+		return cmp.Or(strings.Compare(a.Node.Node, b.Node.Node), strings.Compare(a.Service.ID, b.Service.ID))
+	})
+	for _, e := range entries {
+		node := *e.Node
+		node.TaggedAddresses, node.Meta, e.Service.Meta = orNil(node.TaggedAddresses), orNil(node.Meta), orNil(e.Service.Meta)
+		e.Node = &node
+	}
+}
+
+func orNil(m map[string]string) map[string]string {
+	if len(m) == 0 {
+		return nil
+	}
+	return m
 }
 
 // evaluation is the result of a read at a moment.

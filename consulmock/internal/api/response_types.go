@@ -30,8 +30,8 @@ type agentServiceJSON struct {
 	ContentHash       string             `json:",omitempty"`
 	Proxy             *state.ProxyConfig `json:",omitempty"`
 	Connect           *connectJSON       `json:",omitempty"`
-	Locality          *localityJSON      `json:",omitempty"`
 	Datacenter        *string            `json:",omitempty"` // 1.21.4
+	Locality          *localityJSON      `json:",omitempty"`
 }
 
 // serviceJSON is a service of the catalog, in the health endpoints and those of
@@ -221,7 +221,7 @@ func newServiceJSON(v release.Version, s *state.ServiceRecord) *serviceJSON {
 func newCatalogServiceJSON(v release.Version, s *state.Service) *catalogServiceJSON {
 	n := s.Node
 	out := &catalogServiceJSON{
-		ID: n.ID, Node: n.Node, Address: n.Address, Datacenter: n.Datacenter, TaggedAddresses: n.TaggedAddresses, NodeMeta: n.Meta,
+		ID: n.ID, Node: s.OnNode, Address: n.Address, Datacenter: n.Datacenter, TaggedAddresses: n.TaggedAddresses, NodeMeta: n.Meta,
 		ServiceKind: s.Kind, ServiceID: s.ID, ServiceName: s.Name, ServiceTags: tags(s.Tags), ServiceAddress: s.Address,
 		ServiceTaggedAddresses: s.TaggedAddresses, ServiceWeights: s.Weights, ServiceMeta: object(s.Meta), ServicePort: s.Port,
 		ServiceEnableTagOverride: s.EnableTagOverride, ServiceProxy: s.Proxy.InCatalog(v), ServiceConnect: connectJSON{s.Native},

@@ -75,14 +75,14 @@ var uuidForm = regexp.MustCompile(`^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}
 
 // Validate returns why a registration is refused.
 func (r *CatalogRegistration) Validate(v release.Version) error {
-	switch {
-	case r.Node == "":
+	if r.Node == "" {
 		return errors.New("Must provide node")
-	case r.Address == "" && !r.SkipNodeUpdate:
-		return errors.New("Must provide address if SkipNodeUpdate is not set")
 	}
 	if err := validateNodeID(r.ID); err != nil {
 		return err
+	}
+	if r.Address == "" && !r.SkipNodeUpdate {
+		return errors.New("Must provide address if SkipNodeUpdate is not set")
 	}
 	if s := r.Service; s != nil {
 		d := Service{Kind: s.Kind, Port: s.Port, SocketPath: s.SocketPath, Proxy: s.Proxy, Connect: s.Connect, Locality: s.Locality}
@@ -145,6 +145,17 @@ func validateServiceName(v release.Version, id, name string) error {
 	return nil
 }
 
+// ValidateInStore returns why the store refuses the service of a registration.
+func (r *CatalogRegistration) ValidateInStore() error {
+	if r.Service == nil {
+		return nil
+	}
+	if err := validateMeta(r.Service.Meta); err != nil {
+		return fmt.Errorf("failed inserting service: Invalid Service Meta for node %s and serviceID %s: %v", r.Node, r.Service.ID, err)
+	}
+	return nil
+}
+
 // Record returns the service that the catalog then holds.
 func (s *catalogServiceBody) Record() state.ServiceRecord {
 	rec := state.ServiceRecord{
@@ -170,7 +181,7 @@ func (c *catalogCheckBody) Record() state.CheckRecord {
 		c.Type = kindOf(c.Definition)
 	}
 	return state.CheckRecord{
-		CheckID: c.CheckID, Name: c.Name, Status: c.Status, Notes: c.Notes, Output: c.Output, ServiceID: c.ServiceID,
+		Node: c.Node, CheckID: c.CheckID, Name: c.Name, Status: c.Status, Notes: c.Notes, Output: c.Output, ServiceID: c.ServiceID,
 		Type: c.Type, Interval: c.Interval, Timeout: c.Timeout, ExposedPort: c.ExposedPort, Definition: c.Definition,
 	}
 }

@@ -2,6 +2,7 @@ package definition
 
 import (
 	"errors"
+	"reflect"
 	"time"
 
 	"github.com/lictor-go/consul"
@@ -69,11 +70,34 @@ type ServiceCheck struct {
 	CheckType
 }
 
+// isEmpty reports whether nothing is in a check that counts: a duration of 0 does not,
+// nor does the service.
+func (c ServiceCheck) isEmpty() bool {
+	c.Interval.Set, c.Timeout.Set, c.TTL.Set = false, false, false
+	c.DeregisterCriticalServiceAfter = state.WireDuration{D: c.DeregisterAfter()}
+	c.DeregisterCriticalServiceAfterSnake = state.WireDuration{}
+	c.ServiceID, c.ServiceIDSnake = "", ""
+	if len(c.args()) == 0 {
+		c.Args, c.ScriptArgsSnake = nil, nil
+	}
+	return reflect.ValueOf(c).IsZero()
+}
+
 // Check is the body of check/register.
 type Check struct {
 	ID    string
 	Token string
 	CheckType
+}
+
+// durationError returns what is wrong with the first malformed duration.
+func (c *CheckType) durationError() error {
+	for _, d := range []state.WireDuration{c.Interval, c.Timeout, c.TTL, c.DeregisterCriticalServiceAfter, c.DeregisterCriticalServiceAfterSnake} {
+		if d.Err != nil {
+			return d.Err
+		}
+	}
+	return nil
 }
 
 // Runnable tells why the agent does not run a check that is valid in itself.
@@ -126,7 +150,7 @@ func (c *CheckType) Kind() string {
 		return "grpc"
 	case c.HTTP != "":
 		return "http"
-	case c.TTL.D != 0:
+	case c.TTL.D > 0:
 		return "ttl"
 	case c.TCP != "":
 		return "tcp"

@@ -183,7 +183,15 @@ func (k *bodyKind) read(ver release.Version, data []byte, v any) error {
 	case err != nil && k.catalog && err.Error() == `json: unknown field "Namespace"`:
 		return errors.New(err.Error() + " - Namespaces are a Consul Enterprise feature")
 	case err != nil:
-		return errors.New(strings.Replace(err.Error(), newMark+`"`, `"`, 1))
+		return unmark(err)
+	}
+	return durationError(v)
+}
+
+// durationError returns what is wrong with the durations of a check.
+func durationError(v any) error {
+	if c, ok := v.(interface{ durationError() error }); ok {
+		return c.durationError()
 	}
 	return nil
 }
@@ -256,6 +264,9 @@ func (k *bodyKind) decodeNested(part string, data []byte, v any, strict bool) er
 	}
 	err := dec.Decode(v)
 	var wrong *json.UnmarshalTypeError
+	if err == nil {
+		return durationError(v)
+	}
 	if !errors.As(err, &wrong) {
 		return err
 	}
@@ -300,6 +311,15 @@ func wrongCheck(data []byte) bool {
 // newMark is at the end of the name of a field that 1.8.7 does not know. It stands
 // there as strconv.Quote writes it.
 const newMark = `\x00`
+
+// unmark returns an error about a body that markNew has made, as it is about the body
+// that was sent.
+func unmark(err error) error {
+	if err == nil || !strings.Contains(err.Error(), newMark) {
+		return err
+	}
+	return errors.New(strings.Replace(err.Error(), newMark+`"`, `"`, 1))
+}
 
 // markNew returns a body in which the fields that 1.8.7 does not know have names that
 // are unknown here, too: so the decoder finds them in its own order. The names of

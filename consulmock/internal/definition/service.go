@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -53,7 +52,7 @@ type connectDefinition struct {
 // not in the list, where even a null is not.
 func (d *Service) AllChecks() []*ServiceCheck {
 	var list []*ServiceCheck
-	if d.Check != nil && !reflect.ValueOf(*d.Check).IsZero() {
+	if d.Check != nil && !d.Check.isEmpty() {
 		list = append(list, d.Check)
 	}
 	return append(list, d.Checks...)

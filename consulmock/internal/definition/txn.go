@@ -93,10 +93,14 @@ type AgentService struct {
 	Locality                       *consul.Locality
 }
 
+// What a service has of the mesh.
 type (
-	ServiceKind                    string
+	// ServiceKind is empty for a service that is no proxy and no gateway.
+	ServiceKind string
+	// AgentServiceConnectProxyConfig is the configuration of a proxy.
 	AgentServiceConnectProxyConfig state.ProxyConfig
-	AgentServiceConnect            struct {
+	// AgentServiceConnect is read and dropped.
+	AgentServiceConnect struct {
 		Native         bool
 		SidecarService json.RawMessage
 	}
@@ -146,7 +150,7 @@ func DecodeTxn(v release.Version, body []byte) (TxnOps, error) {
 	case errors.As(err, &wrong):
 		return nil, refusal.BadRequest("Failed to parse body: %s", strings.NewReplacer("definition.", "api.", "consul.", "api.").Replace(err.Error()))
 	case err != nil:
-		return nil, refusal.BadRequest("Failed to parse body: %s", strings.Replace(err.Error(), newMark+`"`, `"`, 1))
+		return nil, refusal.BadRequest("Failed to parse body: %v", unmark(err))
 	}
 	return ops, nil
 }

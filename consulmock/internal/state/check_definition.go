@@ -10,9 +10,11 @@ import (
 type WireDuration struct {
 	Set bool
 	D   time.Duration
+	Err error // it is malformed
 }
 
-// UnmarshalJSON implements [json.Unmarshaler].
+// UnmarshalJSON implements [json.Unmarshaler]. What is malformed is an error later,
+// because agents read durations when they have read everything else.
 func (w *WireDuration) UnmarshalJSON(data []byte) error {
 	var v any
 	if err := json.Unmarshal(data, &v); err != nil {
@@ -21,10 +23,7 @@ func (w *WireDuration) UnmarshalJSON(data []byte) error {
 	switch v := v.(type) {
 	case string:
 		d, err := time.ParseDuration(v)
-		if err != nil {
-			return err
-		}
-		*w = WireDuration{Set: true, D: d}
+		*w = WireDuration{Set: true, D: d, Err: err}
 	case float64:
 		*w = WireDuration{Set: true, D: time.Duration(v)}
 	}
@@ -42,9 +41,9 @@ func (w WireDuration) Or(other WireDuration) time.Duration {
 // CheckDefinition is what catalog/register said about how to run a check.
 type CheckDefinition struct {
 	Interval                       *durationJSON       `json:",omitempty"`
+	OutputMaxSize                  uint                `json:",omitempty"`
 	Timeout                        *durationJSON       `json:",omitempty"`
 	DeregisterCriticalServiceAfter *durationJSON       `json:",omitempty"`
-	TTL                            *durationJSON       `json:",omitempty"`
 	HTTP                           string              `json:",omitempty"`
 	TLSServerName                  string              `json:",omitempty"`
 	TLSSkipVerify                  bool                `json:",omitempty"`
@@ -58,7 +57,6 @@ type CheckDefinition struct {
 	H2PING                         string              `json:",omitempty"`
 	OSService                      string              `json:",omitempty"`
 	H2PingUseTLS                   bool                `json:",omitempty"`
-	OutputMaxSize                  uint                `json:",omitempty"`
 	ScriptArgs                     []string            `json:",omitempty"`
 	DockerContainerID              string              `json:",omitempty"`
 	Shell                          string              `json:",omitempty"`
@@ -66,14 +64,34 @@ type CheckDefinition struct {
 	GRPCUseTLS                     bool                `json:",omitempty"`
 	AliasNode                      string              `json:",omitempty"`
 	AliasService                   string              `json:",omitempty"`
+	TTL                            *nanosecondsJSON    `json:",omitempty"`
 	SessionName                    string              `json:",omitempty"`
 }
 
 // UnmarshalJSON implements [json.Unmarshaler]: fields that agents do not know are
-// ignored.
+// ignored, and a duration of 0 is none.
 func (d *CheckDefinition) UnmarshalJSON(data []byte) error {
 	type plain CheckDefinition
-	return json.Unmarshal(data, (*plain)(d))
+	if err := json.Unmarshal(data, (*plain)(d)); err != nil {
+		return err
+	}
+	for _, duration := range []**durationJSON{&d.Interval, &d.Timeout, &d.DeregisterCriticalServiceAfter} {
+		switch {
+		case *duration == nil:
+		case (*duration).Err != nil:
+			return (*duration).Err
+		case (*duration).D == 0:
+			*duration = nil
+		}
+	}
+	switch {
+	case d.TTL == nil:
+	case d.TTL.Err != nil:
+		return d.TTL.Err
+	case d.TTL.D == 0:
+		d.TTL = nil
+	}
+	return nil
 }
 
 // durationJSON is a duration that is read in every form and written as a string.
@@ -81,3 +99,9 @@ type durationJSON struct{ WireDuration }
 
 // MarshalJSON implements [json.Marshaler].
 func (d durationJSON) MarshalJSON() ([]byte, error) { return json.Marshal(d.D.String()) }
+
+// nanosecondsJSON is a duration that is read in every form and written as a number.
+type nanosecondsJSON struct{ WireDuration }
+
+// MarshalJSON implements [json.Marshaler].
+func (n nanosecondsJSON) MarshalJSON() ([]byte, error) { return json.Marshal(n.D) }

@@ -89,8 +89,7 @@ func (st *Store) PrefixIndex(prefix string) uint64 {
 	return index
 }
 
-// KeyWatch returns the key of waiters for a key, and PrefixWatch for all those with
-// a prefix.
+// KeyWatch returns the key of waiters for one key.
 func KeyWatch(key string) string { return PrefixWatch(key + keyEnd) }
 
 // PrefixWatch returns the key of waiters for the keys with a prefix.

@@ -3,6 +3,7 @@ package state
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 )
@@ -62,19 +63,14 @@ func (st *Store) UnlockKey(p KVPair) (*KVPair, error) {
 
 // LockDelayed reports whether nobody can hold a key yet because the session that
 // held it has ended a short time ago.
-func (st *Store) LockDelayed(key string) bool {
-	until, ok := st.lockDelays[key]
-	if ok && !time.Now().Before(until) {
-		delete(st.lockDelays, key)
-		return false
-	}
-	return ok
-}
+func (st *Store) LockDelayed(key string) bool { return time.Now().Before(st.lockDelays[key]) }
 
 // freeKeys releases or deletes the keys that a session holds, which ends. They cannot
 // be acquired for the time of its lock-delay, whatever becomes of them.
 func (st *Store) freeKeys(s *Session) {
 	delay := min(s.LockDelay, maxLockDelay)
+	now := time.Now()
+	maps.DeleteFunc(st.lockDelays, func(_ string, until time.Time) bool { return !now.Before(until) })
 	for _, p := range st.KeysWith("") {
 		if !strings.EqualFold(p.Session, s.ID) {
 			continue
@@ -87,7 +83,7 @@ func (st *Store) freeKeys(s *Session) {
 			st.put(free)
 		}
 		if delay > 0 {
-			st.lockDelays[p.Key] = time.Now().Add(delay)
+			st.lockDelays[p.Key] = now.Add(delay)
 		}
 	}
 }

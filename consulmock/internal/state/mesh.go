@@ -86,8 +86,13 @@ func (p *ProxyConfig) mapPaths(change func(path map[string]any)) {
 // InAgent returns the configuration as the agent shows it, which it does for
 // proxies and gateways only.
 func (p *ProxyConfig) InAgent(kind string) *ProxyConfig {
-	if p == nil || kind == "" || kind == "typical" {
+	switch kind {
+	case "connect-proxy", "mesh-gateway", "terminating-gateway", "ingress-gateway", "api-gateway":
+	default:
 		return nil
+	}
+	if p == nil {
+		p = &ProxyConfig{MeshGateway: map[string]any{}, Expose: map[string]any{}}
 	}
 	c := *p
 	if c.Mode != nil && *c.Mode == "" {

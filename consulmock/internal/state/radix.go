@@ -106,6 +106,7 @@ func (x *recordIndex) change(key string, what recordChange, prefixes []string, w
 // the same.
 const (
 	NodesByName     = "nodes by name"
+	nodesByMeta     = "nodes by metadata" // each pair of it
 	ServicesByName  = "services by name"
 	ServicesByNode  = "services by node"
 	ServicesByMesh  = "services by name in the mesh"
@@ -195,6 +196,23 @@ func (st *Store) recordChanged(before, after map[string]string) {
 		st.keyChanged(index, key, recordPut)
 	}
 }
+
+// metaChanged is recordChanged for the metadata of a node, each pair of which is in
+// one index. Case counts in it.
+func (st *Store) metaChanged(node string, before, after map[string]string) {
+	key := func(k, v string) string { return k + "\x00" + v + "\x00" + recordKey(node) }
+	for k, v := range before {
+		if now, ok := after[k]; !ok || now != v {
+			st.keyChanged(nodesByMeta, key(k, v), recordDeleted)
+		}
+	}
+	for k, v := range after {
+		st.keyChanged(nodesByMeta, key(k, v), recordPut)
+	}
+}
+
+// MetaWatch returns the key of waiters for the nodes with a pair of metadata.
+func MetaWatch(k, v string) string { return nodesByMeta + "\x00" + k + "\x00" + v + "\x00" }
 
 func (st *Store) keyChanged(index, key string, what recordChange) {
 	x := st.records[index]

@@ -20,6 +20,7 @@ type NodeRecord struct {
 
 // ServiceRecord is what the catalog holds of a service.
 type ServiceRecord struct {
+	OnNode            string // the name of the node, with the case that it was registered with
 	Kind              string
 	ID                string
 	Name              string

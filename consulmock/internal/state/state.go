@@ -120,6 +120,15 @@ func (st *Store) ServiceIndex(name string) uint64 {
 	return st.MissingIndex(name, NodesTable, ServicesTable, ChecksTable)
 }
 
+// PresentIndex is the index of a service for queries that do not look whether it has
+// instances.
+func (st *Store) PresentIndex(name string) uint64 {
+	if i, ok := st.Indexes[ServiceKey(name)]; ok {
+		return i
+	}
+	return st.MaxIndex(NodesTable, ServicesTable, ChecksTable)
+}
+
 // MissingIndex is the index of a query for a service that finds no instances:
 // that of the last removal of a whole service, else that of the service if it has
 // instances, which are then not what the query is for, or had some that are called
@@ -167,6 +176,21 @@ func (st *Store) touchServicesOf(n *Node) {
 // instance belongs to.
 func (st *Store) touchService(s *Service) {
 	st.touch(ServiceKey(s.Name))
+	if mesh := s.meshName(); mesh != "" {
+		st.touch(MeshKey(mesh))
+	}
+}
+
+// touchNamed is touchService for a service that a check knows by a name which may be a
+// former one: then that name's index moves.
+func (st *Store) touchNamed(s *Service, name string) {
+	if strings.EqualFold(name, s.Name) {
+		st.touchService(s)
+		return
+	}
+	st.Indexes[ServiceKey(name)] = st.Index
+	st.Notify(ServiceKey(name))
+	st.stream(ServiceKey(s.Name))
 	if mesh := s.meshName(); mesh != "" {
 		st.touch(MeshKey(mesh))
 	}

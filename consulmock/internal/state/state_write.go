@@ -29,7 +29,7 @@ func (st *Store) TakeOverID(id, name string) uint64 {
 func (st *Store) EnsureNode(rec NodeRecord) *Node {
 	key := strings.ToLower(rec.Node)
 	n := st.Nodes[key]
-	var before map[string]string
+	var before, meta map[string]string
 	if n == nil {
 		n = &Node{Services: make(map[string]*Service), Checks: make(map[string]*Check), NodeChecks: make(map[string]*Check)}
 		st.Nodes[key] = n
@@ -38,23 +38,38 @@ func (st *Store) EnsureNode(rec NodeRecord) *Node {
 		}
 	} else {
 		rec.CreateIndex, rec.ModifyIndex = n.CreateIndex, n.ModifyIndex
-		if reflect.DeepEqual(rec, *n.NodeRecord) {
+		same := rec
+		same.Node = st.sameNode(rec.Node, n.Node)
+		if reflect.DeepEqual(same, *n.NodeRecord) {
 			return n
 		}
-		before = n.NodeRecord.keys()
+		before, meta = n.NodeRecord.keys(), n.Meta
 	}
 	rec.ModifyIndex = st.Index
 	n.NodeRecord = &rec
 	st.touch(NodesTable, nodeKey(key))
 	st.Notify(NodeRecordKey(key))
 	st.recordChanged(before, rec.keys())
+	st.metaChanged(key, meta, rec.Meta)
 	st.touchServicesOf(n)
 	return n
+}
+
+// sameNode returns the name of a node for a comparison with the name that it has in
+// a record. Case is a change for 1.8.7 only.
+func (st *Store) sameNode(name, recorded string) string {
+	if st.Version == release.V1_21_4 && strings.EqualFold(name, recorded) {
+		return recorded
+	}
+	return name
 }
 
 // EnsureService inserts or changes a service of a node.
 func (st *Store) EnsureService(n *Node, rec ServiceRecord) *Service {
 	key := strings.ToLower(rec.ID)
+	if rec.OnNode == "" {
+		rec.OnNode = n.Node
+	}
 	s := n.Services[key]
 	var before map[string]string
 	if s == nil {
@@ -63,7 +78,9 @@ func (st *Store) EnsureService(n *Node, rec ServiceRecord) *Service {
 		rec.CreateIndex = st.Index
 	} else {
 		rec.CreateIndex, rec.ModifyIndex = s.CreateIndex, s.ModifyIndex
-		if reflect.DeepEqual(rec, *s.ServiceRecord) {
+		same := rec
+		same.OnNode = st.sameNode(rec.OnNode, s.OnNode)
+		if reflect.DeepEqual(same, *s.ServiceRecord) {
 			return s
 		}
 		st.rename(s, rec.Name)
@@ -160,7 +177,9 @@ func (st *Store) EnsureCheck(n *Node, rec CheckRecord) error {
 	rec.CreateIndex, rec.ModifyIndex = st.Index, st.Index
 	if old != nil {
 		rec.CreateIndex, rec.ModifyIndex = old.CreateIndex, old.ModifyIndex
-		if reflect.DeepEqual(rec, *old.CheckRecord) {
+		same := rec
+		same.Node = st.sameNode(rec.Node, old.Node)
+		if reflect.DeepEqual(same, *old.CheckRecord) {
 			if st.Version == release.V1_8_7 { // writes it again all the same
 				st.touch(ChecksTable)
 				st.recordChanged(nil, rec.keys())
@@ -193,7 +212,7 @@ func (st *Store) DeleteCheck(n *Node, id string) {
 		return
 	}
 	if s := n.unlink(key, c); s != nil {
-		st.touchService(s)
+		st.touchNamed(s, c.ServiceName)
 	} else {
 		st.touchServicesOf(n)
 		st.touch(ServicesTable)
@@ -253,4 +272,5 @@ func (st *Store) DeleteNode(name string) {
 	st.touch(NodesTable, lastNodeDeletion)
 	st.Notify(nodeKey(key), NodeRecordKey(key))
 	st.recordChanged(n.NodeRecord.keys(), nil)
+	st.metaChanged(key, n.Meta, nil)
 }

@@ -79,7 +79,9 @@ func (st *Store) performOnService(op *TxnOp) ([]TxnResult, error) {
 		case op.Service.ID == "": // only 1.8.7 has come this far
 			return nil, errors.New("failed inserting service: object missing primary index")
 		}
-		return []TxnResult{{Service: st.EnsureService(n, st.WithVirtualIP(*op.Service)).ServiceRecord}}, nil
+		rec := st.WithVirtualIP(*op.Service)
+		rec.OnNode = op.On
+		return []TxnResult{{Service: st.EnsureService(n, rec).ServiceRecord}}, nil
 	case "delete-cas":
 		if s == nil || !matches {
 			return nil, stale("delete", what)
@@ -115,18 +117,15 @@ func (st *Store) performOnCheck(op *TxnOp) ([]TxnResult, error) {
 		if !matches {
 			return nil, stale("set", what)
 		}
-		fallthrough
-	case "set":
-		switch {
-		case n == nil:
-			return nil, errMissingNode
-		case op.Check.CheckID == "":
-			return nil, errors.New("failed inserting check: object missing primary index")
+		if st.setCheck(n, op.Check) != nil {
+			break // a success all the same
 		}
-		if err := st.EnsureCheck(n, *op.Check); err != nil {
+		c = n.Checks[strings.ToLower(op.Check.CheckID)]
+	case "set":
+		if err := st.setCheck(n, op.Check); err != nil {
 			return nil, err
 		}
-		return []TxnResult{{Check: n.Checks[strings.ToLower(op.Check.CheckID)].CheckRecord}}, nil
+		c = n.Checks[strings.ToLower(op.Check.CheckID)]
 	case "delete-cas":
 		if c == nil || !matches {
 			return nil, stale("delete", what)
@@ -137,8 +136,24 @@ func (st *Store) performOnCheck(op *TxnOp) ([]TxnResult, error) {
 			st.DeleteCheck(n, c.CheckID)
 		}
 		return nil, nil
+	default:
+		return nil, fmt.Errorf("unknown Check verb %q", op.Verb)
 	}
-	return nil, fmt.Errorf("unknown Check verb %q", op.Verb)
+	if c == nil {
+		return nil, nil
+	}
+	return []TxnResult{{Check: c.CheckRecord}}, nil
+}
+
+// setCheck inserts or changes a check of a node, which may be nil.
+func (st *Store) setCheck(n *Node, rec *CheckRecord) error {
+	switch {
+	case n == nil:
+		return errMissingNode
+	case rec.CheckID == "":
+		return errors.New("failed inserting check: object missing primary index")
+	}
+	return st.EnsureCheck(n, *rec)
 }
 
 // checkLookupError returns what 1.21.4 reports of a check without an ID or a node.

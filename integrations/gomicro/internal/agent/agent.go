@@ -1,4 +1,6 @@
-package gomicro
+// Package agent makes clients from what go-micro's options, and the environment, have
+// for them. The registry and the other packages for go-micro share it.
+package agent
 
 import (
 	"cmp"
@@ -14,52 +16,58 @@ import (
 	"sync"
 	"time"
 
-	"go-micro.dev/v4/registry"
-
 	"github.com/lictor-go/consul"
 )
 
-// source is what a client is made from. As long as it is the same the client stays:
-// what is registered moves to a new one, and moving may take a node away for a
-// moment. What could hold a token is behind pointers, so that printing shows none.
-type source struct {
-	client *consul.Client // of the option Client
-	config *consul.Config // of the option Config
-	env    *consul.Config // of the environment; nil if the options have either of these
-	addrs  []string
-	secure bool
-	tls    *tls.Config
+// Options are what a package's options have for a client.
+type Options struct {
+	Client   *consul.Client
+	NoClient bool           // Client was given, and is nil
+	Config   *consul.Config // nil: that of the environment
+	Addrs    []string
+	Secure   bool
+	TLS      *tls.Config
 }
 
-// sourceOf returns what the options, and the environment, have for a client.
-func sourceOf(o *registry.Options, s *settings) (*source, error) {
-	src := &source{client: s.client, config: s.config, addrs: slices.Clone(o.Addrs), secure: o.Secure, tls: o.TLSConfig}
-	if s.noClient {
+// Source is what a client is made from. As long as it is the same the client stays:
+// what is registered moves to a new one, and moving may take a node away for a
+// moment. What could hold a token is behind pointers, so that printing shows none.
+type Source struct {
+	opts Options
+	env  *consul.Config // of the environment; nil if the options have a Client or a Config
+}
+
+// NewSource returns what the options, and the environment, have for a client.
+func NewSource(o Options) (*Source, error) {
+	o.Addrs = slices.Clone(o.Addrs)
+	s := &Source{opts: o}
+	if o.NoClient {
 		return nil, errors.New("gomicro: the client of the option Client is nil")
 	}
-	if s.client == nil && s.config == nil {
+	if o.Client == nil && o.Config == nil {
 		env, err := consul.ConfigFromEnv()
 		if err != nil {
 			return nil, fmt.Errorf("gomicro: %w", err)
 		}
-		src.env = &env
+		s.env = &env
 	}
-	return src, nil
+	return s, nil
 }
 
-// equal compares the identity of what options pass as pointers: an option that is
+// Equal compares the identity of what options pass as pointers: an option that is
 // given again also reads its files again.
-func (s *source) equal(o *source) bool {
-	return s.client == o.client && s.config == o.config && s.tls == o.tls && s.secure == o.secure &&
-		slices.Equal(s.addrs, o.addrs) && reflect.DeepEqual(s.env, o.env)
+func (s *Source) Equal(o *Source) bool {
+	a, b := &s.opts, &o.opts
+	return a.Client == b.Client && a.Config == b.Config && a.TLS == b.TLS && a.Secure == b.Secure &&
+		slices.Equal(a.Addrs, b.Addrs) && reflect.DeepEqual(s.env, o.env)
 }
 
-// newClient returns the client.
-func (s *source) newClient() (*consul.Client, error) {
-	if s.client != nil {
-		return s.client, nil
+// NewClient returns the client.
+func (s *Source) NewClient() (*consul.Client, error) {
+	if s.opts.Client != nil {
+		return s.opts.Client, nil
 	}
-	cfg, err := s.clientConfig()
+	cfg, err := s.ClientConfig()
 	if err != nil {
 		return nil, fmt.Errorf("gomicro: %w", err)
 	}
@@ -70,13 +78,14 @@ func (s *source) newClient() (*consul.Client, error) {
 	return c, nil
 }
 
-func (s *source) clientConfig() (consul.Config, error) {
-	cfg := *cmp.Or(s.config, s.env)
-	addrs, err := hostPorts(s.addrs)
+// ClientConfig returns the configuration of the client.
+func (s *Source) ClientConfig() (consul.Config, error) {
+	cfg := *cmp.Or(s.opts.Config, s.env)
+	addrs, err := hostPorts(s.opts.Addrs)
 	if err != nil {
 		return cfg, err
 	}
-	secure := s.secure || s.tls != nil || strings.HasPrefix(cfg.Address, "https://")
+	secure := s.opts.Secure || s.opts.TLS != nil || strings.HasPrefix(cfg.Address, "https://")
 	if len(addrs) > 0 {
 		cfg.Address = addrs[0]
 	}
@@ -85,8 +94,8 @@ func (s *source) clientConfig() (consul.Config, error) {
 			return cfg, err
 		}
 	}
-	if s.tls != nil {
-		cfg.TLS = consul.TLSConfig{Base: s.tls}
+	if s.opts.TLS != nil {
+		cfg.TLS = consul.TLSConfig{Base: s.opts.TLS}
 	}
 	switch {
 	case len(addrs) < 2:
@@ -120,12 +129,12 @@ func withTLS(address string) (string, error) {
 	case scheme == "http", scheme == "https":
 		return "https://" + rest, nil
 	case scheme == "unix":
-		return "", errors.New("TLS is not possible with a unix socket; it is demanded by registry.Secure, registry.TLSConfig, Config or CONSUL_HTTP_SSL")
+		return "", errors.New("TLS is not possible with a unix socket; it is demanded by the options for TLS, Config or CONSUL_HTTP_SSL")
 	}
 	return address, nil // which no client takes
 }
 
-// hostPorts returns what is in [registry.Addrs]. Empty addresses are left out, as an
+// hostPorts returns the addresses of the options. Empty addresses are left out, as an
 // empty flag becomes one. A single address is anything that a client takes. Of
 // several, each is host:port; ports may be missing.
 func hostPorts(addrs []string) ([]string, error) {
@@ -140,7 +149,7 @@ func hostPorts(addrs []string) ([]string, error) {
 	}
 	for i, addr := range list {
 		if strings.Contains(addr, "/") {
-			return nil, fmt.Errorf("address %d of several: want host or host:port; registry.Secure is for https", i+1)
+			return nil, fmt.Errorf("address %d of several: want host or host:port; the options for TLS are for https", i+1)
 		}
 		list[i] = withPort(addr)
 		if _, err := consul.NewClient(consul.Config{Address: list[i], Transport: http.DefaultTransport}); err != nil {
@@ -164,7 +173,7 @@ func withPort(host string) string {
 }
 
 // dialTimeout bounds the time for which one of several agents that does not
-// response is in the way of the next.
+// respond is in the way of the next.
 const dialTimeout = 3 * time.Second
 
 // newTransport returns a transport that connects to one of the addresses. It

@@ -1,0 +1,401 @@
+//go:build go1.25
+
+package coordination_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/consulmock"
+	"github.com/lictor-go/consul/coordination"
+)
+
+// TryLock reports who holds the lock, or that its lock-delay is not over, without
+// waiting, and leaves nothing behind.
+func TestTryLock(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		ctx := context.Background()
+		a, b := agent.host(), agent.host()
+		lease, err := a.mutex(&coordination.MutexOptions{Value: []byte("10.0.0.1")}).TryLock(ctx)
+		must(t, err)
+		start := time.Now()
+		_, err = b.mutex(nil).TryLock(ctx)
+		var held *coordination.HeldError
+		if !errors.Is(err, coordination.ErrHeld) || !errors.As(err, &held) ||
+			held.Key != key || held.Sessions[0] != agent.holder(t, key) || string(held.Value) != "10.0.0.1" {
+			t.Errorf("held: %v", err)
+		}
+		must(t, agent.client.Session().Destroy(ctx, agent.holder(t, key), nil))
+		_, err = b.mutex(nil).TryLock(ctx)
+		if !errors.Is(err, coordination.ErrDelayed) || !errors.Is(err, consul.ErrLockDelay) {
+			t.Errorf("during the lock-delay: %v", err)
+		}
+		must(t, lease.Release(ctx))
+		agent.Stop()
+		if _, err = b.mutex(nil).TryLock(ctx); err == nil {
+			t.Error("no agent: no error")
+		}
+		wantBetween(t, "everything has ended", start, 0, 0)
+		agent.Start()
+		agent.wantNothing(t)
+	})
+}
+
+// The end of a context ends the wait for a lock at that moment, and leaves nothing behind.
+func TestContextEndsWhileWaiting(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		a, b := agent.host(), agent.host()
+		holder := a.session(t, nil)
+		lease := lock(t, a.mutex(&coordination.MutexOptions{Session: holder}))
+		for _, m := range []*coordination.Mutex{
+			b.mutex(nil), b.mutex(&coordination.MutexOptions{Session: b.session(t, nil)}),
+			a.mutex(&coordination.MutexOptions{Session: holder}), // waits for the lease of its own session
+		} {
+			start := time.Now()
+			cause := errors.New("shutdown")
+			ctx, cancel := context.WithCancelCause(context.Background())
+			time.AfterFunc(100*time.Second, func() { cancel(cause) })
+			l, err := m.Lock(ctx)
+			if l != nil || !errors.Is(err, context.Canceled) || !errors.Is(err, cause) {
+				t.Errorf("Lock returned %v, %v", l, err)
+			}
+			wantBetween(t, "Lock has ended", start, 100*time.Second, 100*time.Second)
+		}
+		wantValid(t, lease)
+		if sessions, _, _ := agent.client.Session().List(context.Background(), nil); len(sessions) != 2 {
+			t.Errorf("%d sessions; want the two of the test", len(sessions))
+		}
+	})
+}
+
+// With an agent that cannot be reached Lock waits until it can, and an end of its context
+// comes with the last error.
+func TestLockWithoutAgent(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.Stop()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		_, err := agent.host().mutex(nil).Lock(ctx)
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "last error was: consul: GET") {
+			t.Errorf("Lock returned %v", err)
+		}
+		time.AfterFunc(time.Minute, agent.Start)
+		start := time.Now()
+		lease := lock(t, agent.host().mutex(nil))
+		wantBetween(t, "acquired", start, time.Minute, time.Minute+ttl/3)
+		must(t, lease.Release(context.Background()))
+	})
+}
+
+// What an agent refuses for good is an error at once.
+func TestLockRefused(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		for kinds, fault := range map[string]consulmock.Fault{
+			"read":   {Path: "/v1/kv/**", Status: 403, Body: "Permission denied"},
+			"create": {Path: "/v1/session/create", Status: 403, Body: "Permission denied"},
+			"TTL":    {Path: "/v1/session/create", Status: 500, Body: "Invalid Session TTL '5000000000', must be between [10s=24h0m0s]"},
+			"txn":    {Path: "/v1/txn", Status: 403, Body: "Permission denied"},
+		} {
+			remove := agent.Inject(fault)
+			start := time.Now()
+			if _, err := agent.host().mutex(nil).Lock(context.Background()); err == nil {
+				t.Errorf("%s: no error", kinds)
+			}
+			wantBetween(t, kinds+" is refused", start, 0, 0)
+			remove()
+			agent.wantNothing(t)
+		}
+		agent.SetKey(key, []byte("configuration"))
+		if _, err := agent.host().mutex(nil).Lock(context.Background()); !errors.Is(err, coordination.ErrConflict) {
+			t.Errorf("another use of the key: %v", err)
+		}
+	})
+}
+
+// A response that is lost, whichever, does not keep anybody from the lock.
+func TestLostResponses(t *testing.T) {
+	for _, tr := range []trouble{lostRequest, lostResponse, silent, mute} {
+		for _, k := range []string{"read", "create", "txn", "renew", "confirm", "wait", "destroy"} {
+			for _, shared := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%d/%s/%t", tr, k, shared), func(t *testing.T) {
+					bubble(t, func(t *testing.T, agent *fakeAgent) {
+						a, b := agent.host(), agent.host()
+						opts := &coordination.MutexOptions{}
+						if shared {
+							opts.Session = a.session(t, nil)
+						}
+						m := a.mutex(opts)
+						last := uint64(0)
+						for when := range 3 {
+							fail := func(moment int) {
+								if moment == when {
+									a.wire.failTimes(tr, 1, is(k))
+								}
+							}
+							fail(0)
+							start := time.Now()
+							lease := lock(t, m)
+							wantBetween(t, "acquired", start, 0, 2*ttl/3)
+							fail(1)
+							time.Sleep(7 * time.Second)
+							wantValid(t, lease)
+							if lease.Token() <= last {
+								t.Errorf("token %d follows %d", lease.Token(), last)
+							}
+							fail(2)
+							must(t, lease.Release(context.Background()))
+							a.wire.fail(none, nil)
+							start = time.Now()
+							next := lock(t, b.mutex(nil))
+							wantBetween(t, "another one has it", start, 0, 0)
+							last = next.Token()
+							must(t, next.Release(context.Background()))
+						}
+						if opts.Session != nil {
+							must(t, opts.Session.Close())
+						}
+						time.Sleep(2 * ttl) // of a session whose creation had no response
+						agent.wantNothing(t)
+					})
+				})
+			}
+		}
+	}
+}
+
+// A context that ends while a request is under way, whichever, leaves nothing held: the
+// agent may have carried it out.
+func TestContextEndsDuringAcquisition(t *testing.T) {
+	for _, k := range []string{"read", "create", "txn"} {
+		for _, shared := range []bool{false, true} {
+			bubble(t, func(t *testing.T, agent *fakeAgent) {
+				a, b := agent.host(), agent.host()
+				opts := &coordination.MutexOptions{}
+				if shared {
+					opts.Session = a.session(t, nil)
+				}
+				for _, try := range []bool{false, true} {
+					m := a.mutex(opts)
+					a.wire.failTimes(mute, 1, is(k))
+					ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+					start := time.Now()
+					acquire := m.Lock
+					if try {
+						acquire = m.TryLock
+					}
+					l, err := acquire(ctx)
+					cancel()
+					if k == "create" && shared {
+						must(t, err) // there is no such request
+						must(t, l.Release(context.Background()))
+						continue
+					}
+					if l != nil || !errors.Is(err, context.DeadlineExceeded) {
+						t.Fatalf("%s: Lock returned %v, %v", k, l, err)
+					}
+					wantBetween(t, "Lock has ended", start, time.Second, time.Second)
+					if h := agent.holder(t, key); h != "" {
+						t.Errorf("%s: %s holds the key", k, h)
+					}
+					next := lock(t, b.mutex(nil))
+					wantBetween(t, "another one has it", start, time.Second, time.Second)
+					must(t, next.Release(context.Background()))
+				}
+				if opts.Session != nil {
+					must(t, opts.Session.Close())
+				}
+				time.Sleep(2 * ttl) // of a session whose creation had no response
+				agent.wantNothing(t)
+			})
+		}
+	}
+}
+
+// An acquisition that reaches the servers only after it was given up is undone by the
+// session.
+func TestLateAcquisition(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		a := agent.host()
+		s := a.session(t, nil)
+		late := make(chan struct{})
+		remove := agent.Inject(consulmock.Fault{Path: "/v1/txn", Latency: 4 * time.Second, Observe: nil, Match: func(*http.Request) bool {
+			select {
+			case <-late:
+				return false
+			default:
+				close(late)
+				return true
+			}
+		}})
+		defer remove()
+		id := s.ID()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if l, err := a.mutex(&coordination.MutexOptions{Session: s}).Lock(ctx); err == nil {
+			t.Fatalf("Lock returned %v", l)
+		}
+		// What an agent does with a request that its client has given up:
+		_, err := agent.client.KV().Acquire(context.Background(), &consul.KVPair{Key: key, Session: id, Flags: 0x2ddccbc058a50c18}, nil)
+		must(t, err)
+		if agent.holder(t, key) != id {
+			t.Fatal("the key is not held")
+		}
+		time.Sleep(ttl / 3)
+		synctest.Wait()
+		if h := agent.holder(t, key); h != "" {
+			t.Errorf("%s holds the key", h)
+		}
+		wantOpen(t, s)
+	})
+}
+
+// Of two calls at once, on one mutex or two, with sessions of their own or a shared one,
+// one has the lock at a time.
+func TestTwoLocksAtOnce(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		bubble(t, func(t *testing.T, agent *fakeAgent) {
+			a := agent.host()
+			opts := &coordination.MutexOptions{}
+			if shared {
+				opts.Session = a.session(t, nil)
+			}
+			m := a.mutex(opts)
+			var (
+				wg     sync.WaitGroup
+				mu     sync.Mutex
+				inside int
+				last   uint64
+			)
+			for i := range 10 {
+				wg.Go(func() {
+					mine := m
+					if i%2 == 0 {
+						mine = a.mutex(opts)
+					}
+					for range 3 {
+						l := lock(t, mine)
+						mu.Lock()
+						if inside++; inside > 1 || l.Token() <= last {
+							t.Errorf("%d have the lock; token %d follows %d", inside, l.Token(), last)
+						}
+						last = l.Token()
+						mu.Unlock()
+						time.Sleep(time.Second)
+						wantValid := l.Valid()
+						mu.Lock()
+						inside--
+						mu.Unlock()
+						if !wantValid {
+							t.Errorf("lost: %v", context.Cause(l.Context()))
+						}
+						must(t, l.Release(context.Background()))
+					}
+				})
+			}
+			wg.Wait()
+			if shared {
+				if _, err := m.TryLock(context.Background()); err != nil {
+					t.Error(err)
+				}
+				_, err := m.TryLock(context.Background())
+				if !errors.Is(err, coordination.ErrHeld) {
+					t.Errorf("the lock of the same session: %v", err)
+				}
+				must(t, opts.Session.Close())
+			}
+			agent.wantNothing(t)
+		})
+	}
+}
+
+// When a lock is released, few of those who wait write to the servers.
+func TestNoHerd(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		a, b := agent.host(), agent.host()
+		lease := lock(t, a.mutex(nil))
+		ctx, cancel := context.WithCancel(context.Background())
+		got := make(chan *coordination.Lease, 100)
+		var wg sync.WaitGroup
+		for range 100 {
+			wg.Go(func() {
+				if l, err := b.mutex(nil).Lock(ctx); err == nil {
+					got <- l
+				}
+			})
+		}
+		time.Sleep(time.Minute)
+		before := b.wire.count("txn")
+		start := time.Now()
+		must(t, lease.Release(ctx))
+		lease = <-got
+		wantBetween(t, "handed over", start, 0, 50*time.Millisecond)
+		time.Sleep(time.Second)
+		if n := b.wire.count("txn") - before; n > 3 {
+			t.Errorf("%d of 100 tried to acquire the lock", n)
+		}
+		if n := b.wire.count("create"); n > 4 {
+			t.Errorf("%d sessions for 100 who wait", n)
+		}
+		cancel()
+		wg.Wait()
+		must(t, lease.Release(context.Background()))
+		agent.wantNothing(t)
+	})
+}
+
+// What is wrong with the parameters is an error that names it, and nothing is sent.
+func TestParameters(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		ctx := context.Background()
+		s := agent.host().session(t, nil)
+		before := len(agent.Requests())
+		mutex := func(key string, opts *coordination.MutexOptions) error {
+			_, err := coordination.NewMutex(agent.client, key, opts).TryLock(ctx)
+			return err
+		}
+		semaphore := func(prefix string, limit int) error {
+			_, err := coordination.NewSemaphore(agent.client, prefix, limit, nil).TryAcquire(ctx)
+			return err
+		}
+		_, noClient := coordination.NewMutex(nil, "k", nil).Lock(ctx)
+		_, noContext := coordination.NewMutex(agent.client, "k", nil).Lock(nil)
+		_, noSession := coordination.NewSession(nil, agent.client, nil)
+		_, noSessionClient := coordination.NewSession(ctx, nil, nil)
+		election := coordination.NewElection(agent.client, "k", nil)
+		_, leader := election.Leader(nil)
+		for want, err := range map[string]error{
+			`key "": it is empty`:                       mutex("", nil),
+			`key "/a": it starts`:                       mutex("/a", nil),
+			`key "a/": it starts or ends`:               mutex("a/", nil),
+			`key "a//b": it has an empty element`:       mutex("a//b", nil),
+			`key "a/../b": it has an element`:           mutex("a/../b", nil),
+			`key "a\nb": it has a character`:            mutex("a\nb", nil),
+			"both a Session and SessionOptions":         mutex("k", &coordination.MutexOptions{Session: s, SessionOptions: &coordination.SessionOptions{}}),
+			"TTL is -1ns":                               mutex("k", &coordination.MutexOptions{SessionOptions: &coordination.SessionOptions{TTL: -1}}),
+			`semaphore "k": limit is 0; want 1 or more`: semaphore("k", 0),
+			`semaphore "k": limit is -1`:                semaphore("k", -1),
+			"nil client":                                noClient,
+			"nil context":                               noContext,
+			"coordination: nil context":                 noSession,
+			"coordination: nil client":                  noSessionClient,
+			"nil function":                              election.Run(ctx, nil),
+			"coordination: nil contex":                  election.Run(nil, nil),
+			"coordination: nil conte":                   leader,
+		} {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("got %v; want %s", err, want)
+			}
+		}
+		if n := len(agent.Requests()) - before; n > 0 {
+			t.Errorf("%d requests were sent", n)
+		}
+	})
+}
