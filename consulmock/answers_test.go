@@ -266,6 +266,10 @@ func TestCatalogRegistration(t *testing.T) {
 		if got := text(t, ask(t, s, "GET", "/v1/health/node/n", "")); !strings.Contains(got, `"Definition":{"Interval":"1m0s","HTTP":"x","TTL":1000}`) {
 			t.Errorf("%s: got %s", version, got)
 		}
+		ask(t, s, "PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Check":{"CheckID":"c","Definition":{"HTTP":"x"}}}`)
+		if got := text(t, ask(t, s, "GET", "/v1/health/node/n", "")); !strings.Contains(got, `"Type":""`) {
+			t.Errorf("%s: a check without an interval has a kind: %s", version, got)
+		}
 		want := map[string]string{
 			"1.8.7":  `500 failed inserting check: failed inserting check: object missing primary index on node "m"`,
 			"1.21.4": `500 failed inserting check on node "m": failed health check lookup: index error: object is missing a value for this index`,
@@ -285,11 +289,13 @@ func TestCaseOfNodes(t *testing.T) {
 	for _, body := range []string{
 		`{"Node":"ext","Address":"a","Service":{"Service":"web"},"Check":{"CheckID":"c"}}`,
 		`{"Node":"EXT","Address":"b"}`,
+		`{"Node":"Ext","SkipNodeUpdate":true,"Check":{"CheckID":"d"}}`,
 	} {
 		ask(t, s, "PUT", "/v1/catalog/register", body)
 	}
 	for target, want := range map[string]string{
-		"/v1/catalog/nodes?filter=Address==b": `"Node":"EXT"`, "/v1/catalog/service/web": `"Node":"ext"`, "/v1/health/node/Ext": `"Node":"ext"`,
+		"/v1/catalog/nodes?filter=Address==b": `"Node":"EXT"`, "/v1/catalog/service/web": `"Node":"ext"`,
+		"/v1/health/node/ext?filter=CheckID==c": `"Node":"ext"`, "/v1/health/node/ext?filter=CheckID==d": `"Node":"Ext"`,
 	} {
 		if got := text(t, ask(t, s, "GET", target, "")); !strings.Contains(got, want) {
 			t.Errorf("%s: got %s, want %s", target, got, want)

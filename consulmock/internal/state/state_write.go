@@ -168,7 +168,9 @@ func (st *Store) EnsureCheck(n *Node, rec CheckRecord) error {
 		}
 		rec.ServiceName, rec.ServiceTags = of.Name, of.Tags
 	}
-	rec.Node = n.Node
+	if rec.Node == "" {
+		rec.Node = n.Node
+	}
 	if rec.Status == string(consul.HealthCritical) {
 		defer st.endSessionsOfCheck(n.Node, rec.CheckID)
 	}
