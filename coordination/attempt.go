@@ -179,6 +179,10 @@ func (a *attempt) once(ctx context.Context, stored []*consul.KVPair) (*Lease, er
 	switch {
 	case err == nil:
 		token := tokenOf(resp, f.key(s.id))
+		if token == 0 {
+			a.isUnsure = true
+			return nil, fmt.Errorf("the response to the transaction has no index of %q", f.key(s.id))
+		}
 		if l := s.newLease(ctx, f, token, sent, a.src.lock != nil && !a.src.keeps, a.lock.observe); l != nil {
 			a.isUnsure = false
 			a.session = nil // the lease has the claim
