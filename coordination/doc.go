@@ -36,7 +36,7 @@
 //     renewal that succeeded was sent, whatever the network, the agent and the servers
 //     do. The lock is free at 2T + L at the earliest. The clocks may run at different
 //     speeds, by a factor of up to 2T / D. (TestSilentPartition, TestSilentResponses,
-//     TestWallClock)
+//     TestWallClock, TestSleptTooLong)
 //   - When the session ends otherwise (it is destroyed, one of its checks turns
 //     critical, its node is deregistered) the context ends within a round trip, or at
 //     most D later. The lock is free after L, and L is not shorter than D, unless
@@ -53,9 +53,11 @@
 //   - Tokens grow from lease to lease of a lock, also over deletions of its key.
 //     (TestTokens, TestModel)
 //   - A transaction that begins with Guard changes nothing unless the lease holds at
-//     that moment. (TestGuard, TestModel, TestStoppedProcess)
+//     that moment. (TestGuard, TestAcquiredAnew, TestModel,
+//     TestStoppedProcess)
 //   - Requests whose responses are lost do no harm: what they may have done is found,
-//     used, or undone. (TestLostResponses, TestContextEndsDuringAcquisition)
+//     used, or undone. (TestLostResponses, TestContextEndsDuringAcquisition,
+//     TestLateAcquisition, TestLateRelease)
 //   - Lock and Acquire return a lease or an error, and soon after the end of ctx. Nothing
 //     stays held then. (TestContextEndsDuringAcquisition, TestContextEndsWhileWaiting)
 //   - Release and Close leave no session, no hold on a key, and no goroutine behind.
