@@ -366,6 +366,23 @@ func TestTagsOfTheMesh(t *testing.T) {
 	}
 }
 
+// To the streaming backend metadata of nodes is a filter, which looks for the value in
+// what a node has, and does not take every name.
+func TestStreamedNodeMeta(t *testing.T) {
+	s := New(t, WithCompactJSON(true), WithNodeMeta(map[string]string{"rack": "r12"}))
+	for query, want := range map[string]string{
+		"node-meta=rack:r12": "200 1", "node-meta=rack:r1": "200 0", "node-meta=rack:r12&index=1": "200 1", "node-meta=rack:r1&index=1": "200 1",
+		"node-meta=none&index=1": "200 0", "node-meta=a-b:c": "200 0", "node-meta=a-b:c&index=1": "500 0", "node-meta=&index=1": "500 0",
+	} {
+		r := ask(t, s, "GET", "/v1/health/service/consul?"+query, "")
+		var list []any
+		json.NewDecoder(r.Body).Decode(&list) // an error is no list
+		if got := fmt.Sprint(r.StatusCode, " ", len(list)); got != want {
+			t.Errorf("%s: got %s, want %s", query, got, want)
+		}
+	}
+}
+
 // The streaming backend does not tell empty from missing.
 func TestStreamedMaps(t *testing.T) {
 	s := New(t, WithCompactJSON(true))

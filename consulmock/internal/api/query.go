@@ -97,6 +97,7 @@ func (q *request) perform(r query) (any, error) {
 		return nil, err
 	}
 	streaming := r.stream != "" && q.streams(o)
+	q.streamed = streaming
 	keep, err := q.prepare(&r, o, streaming)
 	if err != nil {
 		return nil, q.failedQuery(&r, err)
@@ -180,13 +181,14 @@ func (q *request) prepare(r *query, o readOptions, streaming bool) (keep predica
 		return nil, errors.New("sameness groups are not supported in consul CE")
 	}
 	keep = matchAll
-	if !r.noFilter {
-		if keep, err = q.filter(r.target); err != nil && streaming {
-			err = errors.New(strings.TrimPrefix(err.Error(), filter.ErrorPrefix))
-		}
-		if err != nil {
-			return nil, err
-		}
+	switch {
+	case streaming:
+		keep, err = q.streamFilter(r.target)
+	case !r.noFilter:
+		keep, err = q.filter(r.target)
+	}
+	if err != nil {
+		return nil, err
 	}
 	authz, err := q.authorize()
 	if err == nil && r.permit != nil {
