@@ -30,7 +30,7 @@
 // T is the TTL of the session (15 s by default), D is T - Grace (12 s), and L is its
 // LockDelay (15 s). Servers end a session 2T after its last renewal, and allow nobody to
 // acquire what it held for L after its end. The tests named are in this package, or in
-// conformance/coordination if they need a real agent.
+// conformance if they need a real agent.
 //
 //   - The context of a lease ends, and Valid is false, at the latest D after the last
 //     renewal that succeeded was sent, whatever the network, the agent and the servers

@@ -50,7 +50,7 @@ func TestModel(t *testing.T) {
 	each, total := 20*time.Minute, 4*20*time.Minute
 	if *modelHours > 0 {
 		total = time.Duration(*modelHours * float64(time.Hour))
-		each = min(total, 100*time.Hour)
+		each = min(total, 10*time.Hour)
 	}
 	var sum modelCounts
 	began := time.Now()

@@ -65,10 +65,15 @@ func (a *Agent) AddService(d *definition.Service, token string, replace bool, si
 		if name == "" {
 			name = "Service '" + d.Name + "' check"
 		}
-		a.AddCheck(state.CheckRecord{
+		rec := state.CheckRecord{
 			CheckID: id, Name: name, Notes: c.Notes, ServiceID: d.ID,
 			Interval: definition.DurationText(c.Interval.D, ""), Timeout: definition.DurationText(c.Timeout.D, ""),
-		}, &c.CheckType, token)
+		}
+		def := c.CheckType
+		if old := a.Checks[id]; old != nil {
+			def.Status, rec.Output = old.Rec.Status, old.Rec.Output
+		}
+		a.AddCheck(rec, &def, token)
 	}
 	if replace {
 		for _, c := range a.ChecksOf(d.ID) {
