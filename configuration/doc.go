@@ -36,6 +36,9 @@
 // such as that of an agent without a leader. An agent that does not respond is
 // an error, too. With an error the last snapshot stays.
 //
+// What a program is given in each case, and the test that shows it, is in a table in
+// docs/configuration.md.
+//
 // # When a change is seen
 //
 // At once, as a rule: a query waits at the agent until something changes. There is

@@ -229,6 +229,49 @@ func TestViewWatchSlowLoop(t *testing.T) {
 	})
 }
 
+// TestViewConcurrently uses a View in many goroutines while the folder is edited.
+func TestViewConcurrently(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.set("app/a=0", "app/b=0")
+		v := viewOf(agent, "app", &configuration.Options{MinInterval: time.Millisecond})
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		for range 10 {
+			all.Add(2)
+			go func() {
+				defer all.Done()
+				for ctx.Err() == nil {
+					_, found := v.Get("a")
+					if s := v.Snapshot(); !found || len(s.Pairs) != 2 || v.Err() != nil || v.Answered().IsZero() {
+						t.Errorf("%t, %v, %v, %v", found, s, v.Err(), v.Answered())
+					}
+					time.Sleep(time.Millisecond)
+				}
+			}()
+			go func() {
+				defer all.Done()
+				last := ""
+				for s, err := range v.Watch(ctx) {
+					value, _ := s.Get("a")
+					if last = string(value); err != nil || last == "100" {
+						break
+					}
+				}
+				if last != "100" {
+					t.Errorf("the last value is %s", last)
+				}
+			}()
+		}
+		for n := range 101 {
+			agent.set(fmt.Sprint("app/a=", n))
+			time.Sleep(10 * time.Millisecond)
+		}
+		synctest.Wait()
+		cancel()
+		all.Wait()
+	})
+}
+
 // TestViewClose closes a View at any moment. What it was doing ends, and nothing is
 // left behind.
 func TestViewClose(t *testing.T) {

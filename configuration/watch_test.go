@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/lictor-go/consul"
@@ -419,6 +420,49 @@ func TestWatchSince(t *testing.T) {
 	})
 }
 
+// TestEvents lists the events of changes, an outage and a restart without data.
+func TestEvents(t *testing.T) {
+	bothVersions(t, func(t *testing.T, agent *fakeAgent) {
+		var log []string
+		opts := &configuration.Options{Query: consul.QueryOptions{Datacenter: "dc1"}, OnEvent: func(e configuration.Event) {
+			switch e := e.(type) {
+			case configuration.ChangedEvent:
+				log = append(log, fmt.Sprintf("changed %s %s +%v ~%v -%v %d", e.Watch, e.Datacenter, e.Added, e.Changed, e.Removed, e.Total))
+			case configuration.WatchErrorEvent:
+				log = append(log, fmt.Sprintf("failed %s %s %d %t", e.Watch, e.Datacenter, e.Failures, e.Err != nil))
+			case configuration.WatchRecoveredEvent:
+				log = append(log, fmt.Sprintf("recovered %s %s %d", e.Watch, e.Datacenter, e.Failures))
+			case configuration.IndexResetEvent:
+				log = append(log, fmt.Sprintf("reset %s %s %t", e.Watch, e.Datacenter, e.To < e.From))
+			}
+		}}
+		want := func(lines ...string) {
+			t.Helper()
+			synctest.Wait()
+			if !slices.Equal(log, lines) {
+				t.Errorf("got\n\t%s\nwant\n\t%s", strings.Join(log, "\n\t"), strings.Join(lines, "\n\t"))
+			}
+			log = nil
+		}
+		watchOf(agent, "app", opts)
+		want() // no keys
+		agent.set("app/a=1")
+		want("changed app/ dc1 +[a] ~[] -[] 1")
+		agent.set("app/a=2")
+		want("changed app/ dc1 +[] ~[a] -[] 1")
+		agent.Inject(consulmock.Fault{NoLeader: true, Times: 2})
+		agent.RemoveKey("app/a") // which is not certain before its own request has succeeded
+		time.Sleep(10 * time.Second)
+		want("failed app/ dc1 1 true", "failed app/ dc1 2 true", "recovered app/ dc1 2", "changed app/ dc1 +[] ~[] -[a] 0")
+		agent.Inject(consulmock.Fault{Index: 1})
+		agent.set("app/c=1")
+		time.Sleep(10 * time.Second)
+		agent.set("app/d=1")
+		time.Sleep(2 * time.Minute)
+		want("changed app/ dc1 +[c] ~[] -[] 1", "reset app/ dc1 true", "changed app/ dc1 +[d] ~[] -[] 2")
+	})
+}
+
 // TestLoad reads once, and repeats nothing.
 func TestLoad(t *testing.T) {
 	bothVersions(t, func(t *testing.T, agent *fakeAgent) {
@@ -426,6 +470,14 @@ func TestLoad(t *testing.T) {
 		s, err := configuration.Load(ctx, agent.client, "app", nil)
 		if err != nil || describe(s) != " (0)" {
 			t.Errorf("an empty folder: %v, %v", s, err)
+		}
+		agent.set("app/a=1")
+		before := len(agent.Requests())
+		if s, err := configuration.Load(ctx, agent.client, "app", nil); err != nil || describe(s) != " +a=1 (1)" {
+			t.Errorf("a key: %v, %v", s, err)
+		}
+		if n := len(agent.Requests()) - before; n != 1 {
+			t.Errorf("%d requests, want 1", n)
 		}
 		agent.Inject(consulmock.Fault{NoLeader: true})
 		if s, err := configuration.Load(ctx, agent.client, "app", nil); s != nil || !errors.Is(err, consul.ErrNoLeader) {

@@ -99,6 +99,9 @@ func TestAnswers(t *testing.T) {
 		{"GET", "/v1/catalog/nodes?dc=dc9", "", "500 No path to datacenter", both},
 		{"GET", "/v1/catalog/services?ns=x", "", `400 Invalid query parameter: "ns" - Namespaces are a Consul Enterprise feature`,
 			`400 Bad request: Invalid query parameter: "ns" - Namespaces are a Consul Enterprise feature`},
+		{"GET", "/v1/kv/x?ns=x&index=x", "", "400 Invalid index", both},
+		{"GET", "/v1/kv/?ns=x", "", "400 Missing key name", both},
+		{"GET", "/v1/session/list?ns=x&wait=x", "", "400 Invalid wait time", both},
 		{"GET", "/v1/catalog/node/none", "", "200 null", both},
 		{"GET", "/v1/catalog/node-services/none", "", `200 {"Node":null,"Services":null}`, both},
 		{"GET", "/v1/health/checks/none", "", "200 []", both},
@@ -362,6 +365,23 @@ func TestTagsOfTheMesh(t *testing.T) {
 			if err := json.NewDecoder(ask(t, s, "GET", target, "").Body).Decode(&list); err != nil || len(list) != want {
 				t.Errorf("%s: %s: got %v, %v, want %d", version, target, list, err, want)
 			}
+		}
+	}
+}
+
+// To the streaming backend metadata of nodes is a filter, which looks for the value in
+// what a node has, and does not take every name.
+func TestStreamedNodeMeta(t *testing.T) {
+	s := New(t, WithCompactJSON(true), WithNodeMeta(map[string]string{"rack": "r12"}))
+	for query, want := range map[string]string{
+		"node-meta=rack:r12": "200 1", "node-meta=rack:r1": "200 0", "node-meta=rack:r12&index=1": "200 1", "node-meta=rack:r1&index=1": "200 1",
+		"node-meta=none&index=1": "200 0", "node-meta=a-b:c": "200 0", "node-meta=a-b:c&index=1": "500 0", "node-meta=&index=1": "500 0",
+	} {
+		r := ask(t, s, "GET", "/v1/health/service/consul?"+query, "")
+		var list []any
+		json.NewDecoder(r.Body).Decode(&list) // an error is no list
+		if got := fmt.Sprint(r.StatusCode, " ", len(list)); got != want {
+			t.Errorf("%s: got %s, want %s", query, got, want)
 		}
 	}
 }

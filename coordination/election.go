@@ -69,7 +69,7 @@ const stepDownPause = time.Second
 // after that, so that there is one at a time. What it returns after a loss does not count
 // if it is the error of its context or the cause. When lead returns nil while it has the
 // lease, Run releases it, and lets others lead first. In the end Run releases what it
-// has, for which it takes at most 5 s longer.
+// has, for which it takes at most 10 s longer.
 func (e *Election) Run(ctx context.Context, lead func(ctx context.Context, l *Lease) error) error {
 	switch {
 	case ctx == nil:

@@ -51,8 +51,7 @@ var configSources = map[string]func(configOptions) source.Source{
 }
 
 // configScenarios are the bugs of go-micro's plugin config/source/consul v1.2.0. Each
-// returns what is wrong. TestConfigBugs runs them with both sources: ours has to
-// return nil, and theirs an error, or the bug is fixed and the scenario can go.
+// returns what is wrong.
 var configScenarios = []struct {
 	bug string
 	run func(t *testing.T, open func(configOptions) source.Source) error
@@ -68,19 +67,25 @@ var configScenarios = []struct {
 
 func TestConfigBugs(t *testing.T) {
 	for _, s := range configScenarios {
-		for name, open := range configSources {
-			t.Run(s.bug+"/"+name, func(t *testing.T) {
-				err := s.run(t, open)
-				switch {
-				case name == "ours" && err != nil:
-					t.Error(err)
-				case name == "theirs" && err == nil:
-					t.Error("go-micro's plugin has this bug no more")
-				case name == "theirs":
-					t.Log(err)
-				}
-			})
-		}
+		withBoth(t, s.bug, configSources, s.run)
+	}
+}
+
+// withBoth runs a scenario with ours, which has to return nil, and with theirs, if there
+// is one, which has to return an error, or the bug is fixed and the scenario can go.
+func withBoth[W any](t *testing.T, bug string, ways map[string]W, run func(*testing.T, W) error) {
+	for name, way := range ways {
+		t.Run(bug+"/"+name, func(t *testing.T) {
+			err := run(t, way)
+			switch {
+			case name == "ours" && err != nil:
+				t.Error(err)
+			case name == "theirs" && err == nil:
+				t.Error("go-micro's plugin has this bug no more")
+			case name == "theirs":
+				t.Log(err)
+			}
+		})
 	}
 }
 

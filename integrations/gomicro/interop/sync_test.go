@@ -37,19 +37,9 @@ var syncScenarios = []struct {
 
 func TestSyncBugs(t *testing.T) {
 	for _, s := range syncScenarios {
-		for name, open := range syncs {
-			t.Run(s.bug+"/"+name, func(t *testing.T) {
-				err := s.run(t, consulmock.New(t), open)
-				switch {
-				case name == "ours" && err != nil:
-					t.Error(err)
-				case name == "theirs" && err == nil:
-					t.Error("go-micro's plugin has this bug no more")
-				case name == "theirs":
-					t.Log(err)
-				}
-			})
-		}
+		withBoth(t, s.bug, syncs, func(t *testing.T, open func(addresses ...string) sync.Sync) error {
+			return s.run(t, consulmock.New(t), open)
+		})
 	}
 }
 
