@@ -337,6 +337,27 @@ func TestIndexOfFormerName(t *testing.T) {
 	}
 }
 
+// A registration with a check that the agent refuses to run changes what was there
+// before, and adds nothing.
+func TestRefusedCheckOfService(t *testing.T) {
+	s := New(t, WithCompactJSON(true))
+	const refused = `{"Name":"web","Port":2,"Check":{"CheckID":"script","Args":["true"],"Interval":"1h"},"Checks":[{"CheckID":"old","TTL":"2h","Notes":"new"},{"CheckID":"new","TTL":"1h"}]}`
+	for _, body := range []string{refused, `{"Name":"web","Port":1,"Check":{"CheckID":"old","TTL":"1h"}}`, refused} {
+		got := text(t, ask(t, s, "PUT", "/v1/agent/service/register", body))
+		if want := map[bool]string{true: "500", false: "200"}[body == refused]; !strings.HasPrefix(got, want) {
+			t.Errorf("%s: got %s", body, got)
+		}
+		got = text(t, ask(t, s, "GET", "/v1/health/service/web", ""))
+		if want := map[bool]string{true: `"Port":2`, false: `"Port":1`}[body == refused]; got != "200 []" && !strings.Contains(got, want) {
+			t.Errorf("%s: then %s", body, got)
+		}
+	}
+	got := text(t, ask(t, s, "GET", "/v1/agent/checks", ""))
+	if !strings.Contains(got, `"Notes":"new"`) || strings.Contains(got, `"CheckID":"new"`) || strings.Contains(got, `"CheckID":"script"`) {
+		t.Errorf("checks: %s", got)
+	}
+}
+
 // Nodes that differ in case only are the same for 1.21.4.
 func TestCaseOfNodesIsNoChange(t *testing.T) {
 	for version, want := range map[string]bool{"1.8.7": true, "1.21.4": false} {
