@@ -78,6 +78,13 @@ func level(ctx context.Context, client *consul.Client) (string, error) {
 	return string(value), nil
 }
 
+func lead(ctx context.Context, client *consul.Client, work func(context.Context) error) error {
+	election := coordination.NewElection(client, "app/leader", nil)
+	return election.Run(ctx, func(ctx context.Context, lease *coordination.Lease) error {
+		return work(ctx) // until ctx ends: the lease is lost, or may be
+	})
+}
+
 func TestDatabaseGoesAway(t *testing.T) {
 	agent := consulmock.New(t) // in memory; ends with the test
 	agent.AddService(&consul.AgentServiceRegistration{Name: "db", Port: 5432})
@@ -120,6 +127,17 @@ func TestReadme(t *testing.T) {
 	err = serve(ctx, client, func(context.Context) error { during = services(); return io.EOF })
 	if err != io.EOF || during != 1 || services() != 0 {
 		t.Errorf("serve: %v with %d services, %d after it", err, during, services())
+	}
+
+	holder := ""
+	err = lead(ctx, client, func(ctx context.Context) error {
+		if pair, _, err := client.KV().Get(ctx, "app/leader", nil); err == nil {
+			holder = pair.Session
+		}
+		return io.EOF
+	})
+	if err != io.EOF || holder == "" {
+		t.Errorf("lead: %v, the key was held by %q", err, holder)
 	}
 
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "well") }))

@@ -38,49 +38,54 @@ func (a *attempt) run(ctx context.Context) (l *Lease, err error) {
 			}
 		}()
 	}
-	if a.try {
-		stored, err := a.read(ctx, new(consul.QueryOptions))
-		if err != nil {
-			return nil, err
-		}
-		return a.contend(ctx, stored, false)
+	if !a.try {
+		return a.wait(ctx)
 	}
-	wait, backoff := min(a.lock.options.TTL, maxWait), a.lock.options.backoff()
+	stored, err := a.read(ctx, new(consul.QueryOptions))
+	if err != nil {
+		return nil, err
+	}
+	return a.contend(ctx, stored, false)
+}
+
+// wait acquires the lock when it is free. It returns nothing if ctx has ended.
+func (a *attempt) wait(ctx context.Context) (l *Lease, err error) {
+	backoff := a.lock.options.backoff()
 	loop := &watch.Loop[[]*consul.KVPair]{
+		Query: a.query,
 		Options: watch.Options{
-			Query: consul.QueryOptions{WaitTime: wait}, MinInterval: spacing, Burst: burst,
+			Query: consul.QueryOptions{WaitTime: min(a.lock.options.TTL, maxWait)}, MinInterval: spacing, Burst: burst,
 			MinBackoff: backoff.Min, MaxBackoff: backoff.Max, OnEvent: a.report,
 		}.WithDefaults(),
-		Query: func(ctx context.Context, q *consul.QueryOptions) ([]*consul.KVPair, *consul.QueryMeta, error) {
-			timeout := a.lock.options.callTimeout()
-			if q.WaitIndex > 0 {
-				timeout += wait + wait/16
-			}
-			ctx, cancel := context.WithTimeout(ctx, timeout)
-			defer cancel()
-			q.Previous = nil
-			return a.lock.form.read(ctx, q)
-		},
 	}
-	waited := false
+	hasWaited := false
 	loop.Run(ctx, func(r watch.Result[[]*consul.KVPair]) bool {
-		if err = r.Err; err != nil {
-			a.last = err
-			if isPermanent(err) {
-				return false
+		if r.Err != nil {
+			a.last = r.Err
+			if isPermanent(r.Err) {
+				err = r.Err
 			}
-			err = nil
-			return true
+			return err == nil
 		}
-		l, err = a.contend(ctx, r.Value, waited)
-		waited = true
-		if held := (*HeldError)(nil); errors.As(err, &held) {
+		l, err = a.contend(ctx, r.Value, hasWaited)
+		hasWaited = true
+		if errors.Is(err, ErrHeld) {
 			err = nil
-			return true
 		}
-		return l == nil && err == nil && ctx.Err() == nil
+		return l == nil && err == nil
 	})
 	return l, err
+}
+
+// query is a query of the loop. It ends sooner than the loop would end it.
+func (a *attempt) query(ctx context.Context, q *consul.QueryOptions) ([]*consul.KVPair, *consul.QueryMeta, error) {
+	timeout := a.lock.options.callTimeout()
+	if q.WaitIndex > 0 {
+		timeout += q.WaitTime + q.WaitTime/16
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return a.lock.form.read(ctx, q)
 }
 
 // report passes on that a read of the loop failed.
@@ -174,6 +179,10 @@ func (a *attempt) once(ctx context.Context, stored []*consul.KVPair) (*Lease, er
 	switch {
 	case err == nil:
 		token := tokenOf(resp, f.key(s.id))
+		if token == 0 {
+			a.isUnsure = true
+			return nil, fmt.Errorf("the response to the transaction has no index of %q", f.key(s.id))
+		}
 		if l := s.newLease(ctx, f, token, sent, a.src.lock != nil && !a.src.keeps, a.lock.observe); l != nil {
 			a.isUnsure = false
 			a.session = nil // the lease has the claim
@@ -211,7 +220,7 @@ func (a *attempt) prepare(ctx context.Context) (*Session, error) {
 		key := a.lock.form.key(s.id)
 		if a.try {
 			if s.tryClaim(key) != nil {
-				return nil, &HeldError{Key: key, Sessions: []string{s.id}}
+				return nil, &HeldError{Key: a.lock.name, Sessions: []string{s.id}}
 			}
 		} else if err := s.claim(ctx, key); err != nil {
 			return nil, err

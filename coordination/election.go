@@ -138,8 +138,8 @@ func (e *Election) Leader(ctx context.Context) (Leader, error) {
 }
 
 func (e *Election) leader(ctx context.Context, q *consul.QueryOptions) (Leader, *consul.QueryMeta, error) {
-	if e.lock.err != nil {
-		return Leader{}, nil, e.lock.err
+	if err := e.lock.check(); err != nil {
+		return Leader{}, nil, err
 	}
 	stored, meta, err := e.lock.form.read(ctx, q)
 	if err != nil || len(stored) == 0 || stored[0].Session == "" {
@@ -157,8 +157,8 @@ func (e *Election) Observe(ctx context.Context) iter.Seq2[Leader, error] {
 	if ctx == nil {
 		return watch.Failing[Leader](errNilContext)
 	}
-	if e.lock.err != nil {
-		return watch.Failing[Leader](e.lock.err)
+	if err := e.lock.check(); err != nil {
+		return watch.Failing[Leader](err)
 	}
 	loop := &watch.Loop[Leader]{
 		Query:   e.leader,

@@ -64,6 +64,14 @@ func checkKey(key string) error {
 	return nil
 }
 
+// check returns what is wrong with the parameters.
+func (k *lock) check() error {
+	if k.form == nil {
+		return errors.New("coordination: the lock was not made by NewMutex, NewSemaphore or NewElection")
+	}
+	return k.err
+}
+
 // acquire acquires the lock for a lease with a session of its own, or with the caller's.
 func (k *lock) acquire(ctx context.Context, try bool) (*Lease, error) {
 	src := k.source()
@@ -81,8 +89,8 @@ func (k *lock) acquireWith(ctx context.Context, src *source, try bool) (*Lease, 
 	if ctx == nil {
 		return nil, errNilContext
 	}
-	if k.err != nil {
-		return nil, k.err
+	if err := k.check(); err != nil {
+		return nil, err
 	}
 	a := &attempt{lock: k, src: src, try: try, start: time.Now()}
 	l, err := a.run(ctx)

@@ -354,6 +354,24 @@ func TestNoHerd(t *testing.T) {
 	})
 }
 
+// A response without the key is an error, and what the agent has done is found.
+func TestOddResponse(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		for _, body := range []string{"{}", `{"Results":[]}`, `{"Results":[null]}`, `{"Results":[{"KV":null}]}`, "[]", "true", "x"} {
+			agent.Inject(consulmock.Fault{Path: "/v1/txn", Status: 200, Body: body})
+			start := time.Now()
+			lease := lock(t, agent.host().mutex(nil))
+			wantBetween(t, "acquired", start, 0, time.Second)
+			must(t, lease.Release(context.Background()))
+			agent.Inject(consulmock.Fault{Path: "/v1/txn", Status: 200, Body: body})
+			if l, err := agent.host().mutex(nil).TryLock(context.Background()); err == nil {
+				t.Errorf("%s: TryLock returned %v", body, l)
+			}
+			agent.wantNothing(t)
+		}
+	})
+}
+
 // What is wrong with the parameters is an error that names it, and nothing is sent.
 func TestParameters(t *testing.T) {
 	bubble(t, func(t *testing.T, agent *fakeAgent) {
@@ -374,6 +392,8 @@ func TestParameters(t *testing.T) {
 		_, noSessionClient := coordination.NewSession(ctx, nil, nil)
 		election := coordination.NewElection(agent.client, "k", nil)
 		_, leader := election.Leader(nil)
+		_, zeroMutex := new(coordination.Mutex).Lock(ctx)
+		_, zeroLeader := new(coordination.Election).Leader(ctx)
 		for want, err := range map[string]error{
 			`key "": it is empty`:                       mutex("", nil),
 			`key "/a": it starts`:                       mutex("/a", nil),
@@ -391,6 +411,8 @@ func TestParameters(t *testing.T) {
 			"nil function":                              election.Run(ctx, nil),
 			"coordination: nil contex":                  election.Run(nil, nil),
 			"coordination: nil conte":                   leader,
+			"not made by NewMutex":                      zeroMutex,
+			"or NewElection":                            zeroLeader,
 		} {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("got %v; want %s", err, want)
