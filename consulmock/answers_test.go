@@ -358,6 +358,23 @@ func TestRefusedCheckOfService(t *testing.T) {
 	}
 }
 
+// How a check is run is no change of it in the catalog. 1.8.7 shows it all the same.
+func TestTypeOfCheckIsNoChange(t *testing.T) {
+	for version, want := range map[string]string{"1.8.7": `"Type":"b"`, "1.21.4": `"Type":"a"`} {
+		s := New(t, WithVersion(version), WithCompactJSON(true))
+		register := func(typ string) string {
+			ask(t, s, "PUT", "/v1/catalog/register", `{"Node":"ext","Address":"a","Service":{"Service":"web"},"Check":{"CheckID":"c","Type":"`+typ+`"}}`)
+			return ask(t, s, "GET", "/v1/health/service/web", "").Header.Get("X-Consul-Index")
+		}
+		if before, after := register("a"), register("b"); before != after {
+			t.Errorf("%s: the index moves from %s to %s", version, before, after)
+		}
+		if got := text(t, ask(t, s, "GET", "/v1/health/node/ext", "")); !strings.Contains(got, want) {
+			t.Errorf("%s: got %s, want %s", version, got, want)
+		}
+	}
+}
+
 // Nodes that differ in case only are the same for 1.21.4.
 func TestCaseOfNodesIsNoChange(t *testing.T) {
 	for version, want := range map[string]bool{"1.8.7": true, "1.21.4": false} {
