@@ -102,6 +102,8 @@ func TestAnswers(t *testing.T) {
 		{"GET", "/v1/kv/x?ns=x&index=x", "", "400 Invalid index", both},
 		{"GET", "/v1/kv/?ns=x", "", "400 Missing key name", both},
 		{"GET", "/v1/session/list?ns=x&wait=x", "", "400 Invalid wait time", both},
+		{"PUT", "/v1/session/renew/?ns=x", "", `400 Invalid query parameter: "ns" - Namespaces are a Consul Enterprise feature`,
+			`400 Bad request: Invalid query parameter: "ns" - Namespaces are a Consul Enterprise feature`},
 		{"GET", "/v1/catalog/node/none", "", "200 null", both},
 		{"GET", "/v1/catalog/node-services/none", "", `200 {"Node":null,"Services":null}`, both},
 		{"GET", "/v1/health/checks/none", "", "200 []", both},
