@@ -319,7 +319,7 @@ func (l *Lease) await(index uint64) error {
 		pace.Sleep(l.ctx, min(o.TTL/3, time.Second))
 		return nil
 	}
-	wait := o.TTL / 3 * 16 / 17 // to which agents add a sixteenth
+	wait := min(o.TTL/3*16/17, maxWait) // to which agents add a sixteenth
 	ctx, cancel := context.WithTimeout(l.ctx, wait+wait/16+o.callTimeout())
 	defer cancel()
 	_, _, err := l.form.read(ctx, &consul.QueryOptions{WaitIndex: index, WaitTime: wait})

@@ -236,13 +236,13 @@ func (m *model) fault() {
 		m.tamper()
 		switch m.intN(4) {
 		case 0:
-			m.agent.RemoveKey(modelMutex)
+			must(m.t, m.agent.client.KV().Delete(ctx, modelMutex, nil))
 		case 1:
 			must(m.t, m.agent.client.KV().Put(ctx, &consul.KVPair{Key: modelMutex, Value: []byte("operator"), Flags: 0x2ddccbc058a50c18}, nil))
 		case 2:
 			must(m.t, m.agent.client.KV().DeleteTree(ctx, modelSemaphore, nil))
 		case 3:
-			m.agent.RemoveKey(modelMutex)
+			must(m.t, m.agent.client.KV().Delete(ctx, modelMutex, nil))
 			id, err := m.agent.client.Session().Create(ctx, &consul.SessionEntry{TTL: m.options.TTL, LockDelay: consul.NoLockDelay, NodeChecks: []string{}}, nil)
 			must(m.t, err)
 			_, err = m.agent.client.KV().Acquire(ctx, &consul.KVPair{Key: modelMutex, Session: id, Flags: 0x2ddccbc058a50c18}, nil)
