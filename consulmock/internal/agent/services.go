@@ -3,11 +3,13 @@ package agent
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"hash/fnv"
 	"reflect"
 	"strconv"
 
 	"github.com/lictor-go/consul/consulmock/internal/definition"
+	"github.com/lictor-go/consul/consulmock/internal/release"
 	"github.com/lictor-go/consul/consulmock/internal/state"
 )
 
@@ -28,6 +30,9 @@ func (a *Agent) AddService(d *definition.Service, token string, replace bool, si
 	var refused error
 	for _, c := range checks {
 		refused = cmp.Or(refused, c.Runnable(a.Config.Version))
+	}
+	if refused != nil && a.Config.Version == release.V1_21_4 && state.IsMeshKind(d.Kind) {
+		refused = fmt.Errorf("error updating service registration: %w", refused)
 	}
 	if refused != nil && a.Services[d.ID] == nil {
 		return refused
