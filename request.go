@@ -3,10 +3,12 @@ package consul
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -292,8 +294,13 @@ func sendOnce(ctx context.Context, cancel func(), lost *atomic.Bool) context.Con
 	}
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn: func(string) { stop() },
-		GotConn: func(httptrace.GotConnInfo) { // sometimes without GetConn, over HTTP/2
+		GotConn: func(info httptrace.GotConnInfo) { // sometimes without GetConn, over HTTP/2
 			stop()
+			if lost.Load() && info.Conn != nil && !speaksHTTP2(info.Conn) {
+				// Over HTTP/1 the request is written although its context has ended, if there
+				// was an idle connection.
+				info.Conn.Close()
+			}
 			state.CompareAndSwap(0, begun)
 			state.CompareAndSwap(responded, begun) // a redirect is followed
 		},
@@ -304,6 +311,12 @@ func sendOnce(ctx context.Context, cancel func(), lost *atomic.Bool) context.Con
 		},
 		GotFirstResponseByte: func() { state.Store(responded) },
 	})
+}
+
+// speaksHTTP2 reports whether a connection may have other requests, too.
+func speaksHTTP2(conn net.Conn) bool {
+	secure, ok := conn.(interface{ ConnectionState() tls.ConnectionState })
+	return ok && secure.ConnectionState().NegotiatedProtocol == "h2"
 }
 
 // requestBody returns the body for a call's in.

@@ -2,12 +2,14 @@ package consul
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -148,6 +150,50 @@ func TestLostConnection(t *testing.T) {
 	if n := asked.Load(); n != 1 {
 		t.Errorf("sent %d times", n)
 	}
+}
+
+// TestSendOnceClosesTheOtherConnection gives a query that was sent another connection.
+// Over HTTP/1 package net/http may write it although its context has ended. A
+// connection of HTTP/2 has other queries, too.
+func TestSendOnceClosesTheOtherConnection(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		ctx, cancel := context.WithCancel(context.Background())
+		var lost atomic.Bool
+		trace := httptrace.ContextClientTrace(sendOnce(ctx, cancel, &lost))
+		conns := [2]closable{{shared: shared}, {shared: shared}}
+		for i := range conns {
+			if i > 0 && (lost.Load() || ctx.Err() != nil) {
+				t.Error("it is lost before it has another connection")
+			}
+			trace.GetConn("")
+			trace.GotConn(httptrace.GotConnInfo{Conn: &conns[i]})
+			trace.WroteRequest(httptrace.WroteRequestInfo{})
+		}
+		if !lost.Load() || ctx.Err() == nil {
+			t.Error("it is not lost")
+		}
+		if conns[0].closed || conns[1].closed == shared {
+			t.Errorf("shared %t: closed %t, %t", shared, conns[0].closed, conns[1].closed)
+		}
+	}
+}
+
+// closable is a connection that notes that it is closed.
+type closable struct {
+	net.Conn
+	shared, closed bool
+}
+
+func (c *closable) Close() error {
+	c.closed = true
+	return nil
+}
+
+func (c *closable) ConnectionState() (s tls.ConnectionState) {
+	if c.shared {
+		s.NegotiatedProtocol = "h2"
+	}
+	return s
 }
 
 func TestRedirects(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 )
 
@@ -58,4 +59,39 @@ func TestProbeGoesOn(t *testing.T) {
 	}()
 	defer close(runs)
 	s.Close()
+}
+
+// What is registered again is written to the servers again: checks of 1.8.7 always, one of
+// 1.21.4 if it is defined with another status or output than it has by now. Those in the
+// definition of a service are not.
+func TestCheckWrittenAgain(t *testing.T) {
+	const (
+		check   = `/v1/agent/check/register {"Name":"c","TTL":"1h","Status":"passing"}`
+		service = `/v1/agent/service/register {"Name":"web","Check":{"TTL":"1h","Status":"passing"}}`
+	)
+	for version, column := range map[string]int{"1.21.4": 0, "1.8.7": 1} {
+		s := New(t, WithVersion(version))
+		for i, step := range []struct {
+			request string
+			writes  [2]uint64
+		}{
+			{check, [2]uint64{1, 1}},
+			{check, [2]uint64{0, 1}},
+			{`/v1/agent/check/register {"Name":"c","TTL":"1h"}`, [2]uint64{1, 1}},
+			{`/v1/agent/check/pass/c?note=hello {}`, [2]uint64{0, 0}},
+			{check, [2]uint64{1, 1}},
+			{service, [2]uint64{1, 1}},
+			{service, [2]uint64{0, 1}},
+			{`/v1/agent/service/register {"Name":"web","Check":{"TTL":"1h"}}`, [2]uint64{0, 1}},
+		} {
+			before := s.agent.Store.Index
+			path, body, _ := strings.Cut(step.request, " ")
+			if r := ask(t, s, "PUT", path, body); r.StatusCode != http.StatusOK {
+				t.Fatal(text(t, r))
+			}
+			if got := s.agent.Store.Index - before; got != step.writes[column] {
+				t.Errorf("%s: step %d, %s: %d writes, want %d", version, i, step.request, got, step.writes[column])
+			}
+		}
+	}
 }

@@ -114,10 +114,10 @@
 //
 // Prepared queries, coordinates, snapshots, the operator's endpoints except for the
 // peers of raft, configuration entries, intentions, peering, the certificates of the
-// mesh, and the rest of the access control respond with 501 and a body that names the fake as the reason.
-// Gateways, DNS, gRPC and TLS do not exist. Script and Docker checks are refused
-// as agents do by default. agent/self has a fraction of an agent's debugging
-// information, and the hashes of policies and tokens are empty.
+// mesh, and the rest of the access control respond with 501 and a body that names the
+// fake as the reason. Gateways, DNS, gRPC and TLS do not exist. Script and Docker
+// checks are refused as agents do by default. agent/self has a fraction of an agent's
+// debugging information, and the hashes of policies and tokens are empty.
 //
 // An agent allows a client 200 connections; the fake has no limit unless
 // [WithMaxConnsPerClient] sets one. A request's body is read up to 64 MiB.

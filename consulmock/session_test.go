@@ -36,3 +36,19 @@ func TestSessionDefinition(t *testing.T) {
 		}
 	}
 }
+
+// 1.8.7 writes the end of a session to its log also if there is none of that ID, and so
+// moves the index.
+func TestSessionThatIsNone(t *testing.T) {
+	for version, writes := range map[string]uint64{"1.21.4": 0, "1.8.7": 1} {
+		s := New(t, WithVersion(version))
+		for _, id := range []string{"adf4238a-882b-9ddc-4a9d-5b6758e4159e", "nope"} {
+			before := s.agent.Store.Index
+			text(t, ask(t, s, "PUT", "/v1/session/destroy/"+id, ""))
+			text(t, ask(t, s, "PUT", "/v1/session/renew/"+id, ""))
+			if got := s.agent.Store.Index - before; got != writes {
+				t.Errorf("%s: %s: %d writes, want %d", version, id, got, writes)
+			}
+		}
+	}
+}

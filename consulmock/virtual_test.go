@@ -360,6 +360,7 @@ func TestRestartWithoutState(t *testing.T) {
 		must(t, err)
 		must(t, c.Agent().ServiceRegister(ctx, ttlService("web", time.Minute)))
 		s.Restart(false)
+		synctest.Wait() // the client has noticed that its connections are gone
 		if err := c.Agent().PassTTL(ctx, "service:web", ""); !errors.Is(err, consul.ErrUnknownCheck) {
 			t.Errorf("PassTTL: %v, want ErrUnknownCheck", err)
 		}

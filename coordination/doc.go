@@ -30,7 +30,7 @@
 // T is the TTL of the session (15 s by default), D is T - Grace (12 s), and L is its
 // LockDelay (15 s). Servers end a session 2T after its last renewal, and allow nobody to
 // acquire what it held for L after its end. The tests named are in this package, or in
-// conformance/coordination if they need a real agent.
+// conformance if they need a real agent.
 //
 //   - The context of a lease ends, and Valid is false, at the latest D after the last
 //     renewal that succeeded was sent, whatever the network, the agent and the servers
@@ -41,14 +41,15 @@
 //     critical, its node is deregistered) the context ends within a round trip, or at
 //     most D later. The lock is free after L, and L is not shorter than D, unless
 //     AllowOverlap is set: there are no two leases at a time. (TestLosses,
-//     TestSessionOptions, TestModel)
+//     TestUnseenEndOfSession, TestSessionOptions, TestModel)
 //   - When somebody deletes the key or writes to it, the context ends within a round
 //     trip, or at most D later. There is no lock-delay then: until the holder notices,
 //     somebody else may have a lease too. (TestLosses, TestUnseenDeletion)
 //   - An outage, of the agent or of the servers' leader, that is shorter than D - T/3
-//     loses nothing. After a longer one the context has ended, although the servers may
-//     have kept the session; then Lock and Run acquire the lock again without waiting
-//     for L, if the session is shared or Run's. (TestShortOutage, TestLongOutage)
+//     loses nothing, or shorter than D - 2T/3 if requests vanish without an error. After
+//     a longer one the context has ended, although the servers may have kept the
+//     session; then Lock and Run acquire the lock again without waiting for L, if the
+//     session is shared or Run's. (TestShortOutage, TestLongOutage, TestRunAfterOutage)
 //   - Tokens grow from lease to lease of a lock, also over deletions of its key.
 //     (TestTokens, TestModel)
 //   - A transaction that begins with Guard changes nothing unless the lease holds at
@@ -80,5 +81,6 @@
 // two writes more.
 //
 // Tokens need session:write for the node, and key:read and key:write for the key (for
-// a semaphore, for its prefix).
+// a semaphore, for its prefix). On Consul Enterprise locks are in the default namespace:
+// their transactions name none.
 package coordination

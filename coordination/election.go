@@ -69,7 +69,7 @@ const stepDownPause = time.Second
 // after that, so that there is one at a time. What it returns after a loss does not count
 // if it is the error of its context or the cause. When lead returns nil while it has the
 // lease, Run releases it, and lets others lead first. In the end Run releases what it
-// has, for which it takes at most 5 s longer.
+// has, for which it takes at most 10 s longer.
 func (e *Election) Run(ctx context.Context, lead func(ctx context.Context, l *Lease) error) error {
 	switch {
 	case ctx == nil:
@@ -138,8 +138,8 @@ func (e *Election) Leader(ctx context.Context) (Leader, error) {
 }
 
 func (e *Election) leader(ctx context.Context, q *consul.QueryOptions) (Leader, *consul.QueryMeta, error) {
-	if e.lock.err != nil {
-		return Leader{}, nil, e.lock.err
+	if err := e.lock.check(); err != nil {
+		return Leader{}, nil, err
 	}
 	stored, meta, err := e.lock.form.read(ctx, q)
 	if err != nil || len(stored) == 0 || stored[0].Session == "" {
@@ -157,8 +157,8 @@ func (e *Election) Observe(ctx context.Context) iter.Seq2[Leader, error] {
 	if ctx == nil {
 		return watch.Failing[Leader](errNilContext)
 	}
-	if e.lock.err != nil {
-		return watch.Failing[Leader](e.lock.err)
+	if err := e.lock.check(); err != nil {
+		return watch.Failing[Leader](err)
 	}
 	loop := &watch.Loop[Leader]{
 		Query:   e.leader,

@@ -263,7 +263,7 @@ func TestRunWithSession(t *testing.T) {
 		}
 		wantOpen(t, s)
 		err = e.Run(context.Background(), func(ctx context.Context, _ *coordination.Lease) error {
-			must(t, agent.client.Session().Destroy(ctx, s.ID(), nil))
+			must(t, agent.client.Session().Destroy(context.Background(), s.ID(), nil))
 			<-ctx.Done()
 			return ctx.Err()
 		})

@@ -114,7 +114,8 @@ func (l *Lease) Valid() bool {
 
 // Release ends the lease, so that others can acquire the lock at once, and returns when
 // the servers have carried that out. A session of the lease's own is destroyed. It tries
-// again if requests fail, until ctx ends. If ctx has ended before, it has a second.
+// again if requests fail, until ctx ends, but not longer than one TTL. If ctx has ended
+// before the call, it has a second.
 //
 // After a loss, Release gives back what the servers may still have, which lets others
 // acquire the lock sooner. A lease that was released is released without an error. After
@@ -124,11 +125,12 @@ func (l *Lease) Release(ctx context.Context) error {
 	if ctx == nil {
 		return errNilContext
 	}
+	timeout := l.session.opts.TTL
 	if ctx.Err() != nil {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
-		defer cancel()
+		ctx, timeout = context.WithoutCancel(ctx), cleanupTimeout
 	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	err := l.release(ctx)
 	if err != nil {
 		err = fmt.Errorf("coordination: releasing %q: %w", l.key, err)
@@ -317,7 +319,7 @@ func (l *Lease) await(index uint64) error {
 		pace.Sleep(l.ctx, min(o.TTL/3, time.Second))
 		return nil
 	}
-	wait := o.TTL / 3 * 16 / 17 // to which agents add a sixteenth
+	wait := min(o.TTL/3*16/17, maxWait) // to which agents add a sixteenth
 	ctx, cancel := context.WithTimeout(l.ctx, wait+wait/16+o.callTimeout())
 	defer cancel()
 	_, _, err := l.form.read(ctx, &consul.QueryOptions{WaitIndex: index, WaitTime: wait})

@@ -189,6 +189,32 @@ func TestOverwritten(t *testing.T) {
 	}
 }
 
+// When the session ends while the holder's network is silent, the lease ends before the
+// lock-delay is over, whenever that is.
+func TestUnseenEndOfSession(t *testing.T) {
+	for _, age := range []time.Duration{0, time.Second, 3 * time.Second, 100 * time.Second} {
+		bubble(t, func(t *testing.T, agent *fakeAgent) {
+			a := agent.host()
+			lease := lock(t, a.mutex(nil))
+			time.Sleep(age)
+			synctest.Wait()
+			a.wire.fail(silent, nil)
+			start := time.Now()
+			agent.InvalidateSession(agent.holder(t, key))
+			next := lock(t, agent.host().mutex(nil))
+			if lease.Valid() {
+				t.Error("two leases are valid")
+			}
+			wantLost(t, lease, coordination.LossExpired)
+			wantBetween(t, "another one has the lock", start, lockDelay, lockDelay+jitter)
+			a.wire.fail(none, nil)
+			must(t, next.Release(context.Background()))
+			must(t, lease.Release(context.Background()))
+			agent.wantNothing(t)
+		})
+	}
+}
+
 // Without responses to reads the holder cannot see that its key was deleted. The lease
 // ends D after the last read that succeeded.
 func TestUnseenDeletion(t *testing.T) {
@@ -228,10 +254,16 @@ func TestShortOutage(t *testing.T) {
 			time.Sleep(short)
 			remove()
 		},
+		"election": func(agent *fakeAgent, _ *host) { agent.ElectLeader(); time.Sleep(short) },
 		"rate limit": func(agent *fakeAgent, _ *host) {
 			remove := agent.Inject(consulmock.Fault{Always: true, RateLimit: time.Second})
 			time.Sleep(short)
 			remove()
+		},
+		"requests lost in silence": func(_ *fakeAgent, a *host) {
+			a.wire.fail(silent, nil)
+			time.Sleep(lifetime - 2*ttl/3 - time.Second)
+			a.wire.fail(none, nil)
 		},
 		"responses lost": func(_ *fakeAgent, a *host) {
 			a.wire.fail(lostResponse, nil)
@@ -444,13 +476,15 @@ func TestReleaseFails(t *testing.T) {
 			}
 			lease := lock(t, a.mutex(opts))
 			agent.Stop()
-			ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
-			start := time.Now()
-			if err := lease.Release(ctx); !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("Release returned %v", err)
+			for timeout, want := range map[time.Duration]time.Duration{0: time.Second, 3 * time.Second: 3 * time.Second, time.Hour: ttl} {
+				ctx, cancel := context.WithTimeout(context.Background(), timeout)
+				start := time.Now()
+				if err := lease.Release(ctx); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("Release returned %v", err)
+				}
+				cancel()
+				wantBetween(t, "Release has ended", start, want, want)
 			}
-			cancel()
-			wantBetween(t, "Release has ended", start, 3*time.Second, 3*time.Second)
 			if lease.Valid() {
 				t.Error("the lease is valid")
 			}

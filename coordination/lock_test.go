@@ -87,11 +87,14 @@ func TestLockWithoutAgent(t *testing.T) {
 		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "last error was: consul: GET") {
 			t.Errorf("Lock returned %v", err)
 		}
-		time.AfterFunc(time.Minute, agent.Start)
-		start := time.Now()
-		lease := lock(t, agent.host().mutex(nil))
-		wantBetween(t, "acquired", start, time.Minute, time.Minute+ttl/3)
-		must(t, lease.Release(context.Background()))
+		for _, o := range []coordination.SessionOptions{{}, {TTL: time.Hour, AllowOverlap: true}} {
+			agent.Stop()
+			time.AfterFunc(time.Minute, agent.Start)
+			start := time.Now()
+			lease := lock(t, agent.host().mutex(&coordination.MutexOptions{SessionOptions: &o}))
+			wantBetween(t, "acquired", start, time.Minute, time.Minute+ttl/3)
+			must(t, lease.Release(context.Background()))
+		}
 	})
 }
 
@@ -351,6 +354,24 @@ func TestNoHerd(t *testing.T) {
 	})
 }
 
+// A response without the key is an error, and what the agent has done is found.
+func TestOddResponse(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		for _, body := range []string{"{}", `{"Results":[]}`, `{"Results":[null]}`, `{"Results":[{"KV":null}]}`, "[]", "true", "x"} {
+			agent.Inject(consulmock.Fault{Path: "/v1/txn", Status: 200, Body: body})
+			start := time.Now()
+			lease := lock(t, agent.host().mutex(nil))
+			wantBetween(t, "acquired", start, 0, time.Second)
+			must(t, lease.Release(context.Background()))
+			agent.Inject(consulmock.Fault{Path: "/v1/txn", Status: 200, Body: body})
+			if l, err := agent.host().mutex(nil).TryLock(context.Background()); err == nil {
+				t.Errorf("%s: TryLock returned %v", body, l)
+			}
+			agent.wantNothing(t)
+		}
+	})
+}
+
 // What is wrong with the parameters is an error that names it, and nothing is sent.
 func TestParameters(t *testing.T) {
 	bubble(t, func(t *testing.T, agent *fakeAgent) {
@@ -371,10 +392,11 @@ func TestParameters(t *testing.T) {
 		_, noSessionClient := coordination.NewSession(ctx, nil, nil)
 		election := coordination.NewElection(agent.client, "k", nil)
 		_, leader := election.Leader(nil)
+		_, zeroMutex := new(coordination.Mutex).Lock(ctx)
+		_, zeroLeader := new(coordination.Election).Leader(ctx)
 		for want, err := range map[string]error{
 			`key "": it is empty`:                       mutex("", nil),
 			`key "/a": it starts`:                       mutex("/a", nil),
-			`key "a/": it starts or ends`:               mutex("a/", nil),
 			`key "a//b": it has an empty element`:       mutex("a//b", nil),
 			`key "a/../b": it has an element`:           mutex("a/../b", nil),
 			`key "a\nb": it has a character`:            mutex("a\nb", nil),
@@ -389,6 +411,8 @@ func TestParameters(t *testing.T) {
 			"nil function":                              election.Run(ctx, nil),
 			"coordination: nil contex":                  election.Run(nil, nil),
 			"coordination: nil conte":                   leader,
+			"not made by NewMutex":                      zeroMutex,
+			"or NewElection":                            zeroLeader,
 		} {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("got %v; want %s", err, want)

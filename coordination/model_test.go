@@ -50,7 +50,7 @@ func TestModel(t *testing.T) {
 	each, total := 20*time.Minute, 4*20*time.Minute
 	if *modelHours > 0 {
 		total = time.Duration(*modelHours * float64(time.Hour))
-		each = min(total, 100*time.Hour)
+		each = min(total, 10*time.Hour)
 	}
 	var sum modelCounts
 	began := time.Now()
@@ -236,13 +236,13 @@ func (m *model) fault() {
 		m.tamper()
 		switch m.intN(4) {
 		case 0:
-			m.agent.RemoveKey(modelMutex)
+			must(m.t, m.agent.client.KV().Delete(ctx, modelMutex, nil))
 		case 1:
 			must(m.t, m.agent.client.KV().Put(ctx, &consul.KVPair{Key: modelMutex, Value: []byte("operator"), Flags: 0x2ddccbc058a50c18}, nil))
 		case 2:
 			must(m.t, m.agent.client.KV().DeleteTree(ctx, modelSemaphore, nil))
 		case 3:
-			m.agent.RemoveKey(modelMutex)
+			must(m.t, m.agent.client.KV().Delete(ctx, modelMutex, nil))
 			id, err := m.agent.client.Session().Create(ctx, &consul.SessionEntry{TTL: m.options.TTL, LockDelay: consul.NoLockDelay, NodeChecks: []string{}}, nil)
 			must(m.t, err)
 			_, err = m.agent.client.KV().Acquire(ctx, &consul.KVPair{Key: modelMutex, Session: id, Flags: 0x2ddccbc058a50c18}, nil)

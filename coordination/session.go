@@ -192,14 +192,20 @@ func (s *Session) renew(ctx context.Context) error {
 			s.renewed = sent
 		}
 	case errors.Is(err, consul.ErrUnknownSession):
-		s.isGone = true
-		s.end(&LostError{Reason: LossSession, Err: err})
+		s.vanish(err)
 	}
 	return err
 }
 
+// vanish ends the session because of an error that tells that there is none. s.mu must
+// be held.
+func (s *Session) vanish(err error) {
+	s.isGone = true
+	s.end(&LostError{Reason: LossSession, Err: err})
+}
+
 // left returns how much is left, at the moment m, of a time that began with the last
-// renewal. s.mu must be held, here and below.
+// renewal. s.mu must be held.
 func (s *Session) left(m moment, d time.Duration) time.Duration { return d - m.since(s.renewed) }
 
 // isOverdue reports whether the session should have been renewed by now.
@@ -222,7 +228,8 @@ func (s *Session) expire() {
 	}
 }
 
-// expireNow ends what has expired, whether or not its timer has noticed.
+// expireNow ends what has expired, whether or not its timer has noticed. s.mu must be
+// held, here and below.
 func (s *Session) expireNow() {
 	m := now()
 	for _, p := range s.places {
@@ -292,12 +299,4 @@ func (s *Session) retry(ctx context.Context, key string, request func(context.Co
 			return ended(ctx, last)
 		}
 	}
-}
-
-// lost ends the session because of an error that tells that there is none.
-func (s *Session) lost(err error) {
-	s.mu.Lock()
-	defer s.unlock()
-	s.isGone = true
-	s.end(&LostError{Reason: LossSession, Err: err})
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/internal/pace"
 )
 
 // SessionOptions are the options of a session. Nil and the zero SessionOptions mean the
@@ -111,7 +112,7 @@ func (o *SessionOptions) lifetime() time.Duration { return o.TTL - o.Grace }
 
 // callTimeout returns how long one request may take, so that one which hangs leaves
 // time for another.
-func (o *SessionOptions) callTimeout() time.Duration { return o.TTL / 3 }
+func (o *SessionOptions) callTimeout() time.Duration { return min(o.TTL/3, maxCallTimeout) }
 
 // renewInterval returns the time from one successful renewal to the next: a third of
 // the TTL, less up to a fifth of that.
@@ -124,7 +125,16 @@ func (o *SessionOptions) retryPause(random float64) time.Duration {
 	return time.Duration((0.5 + 0.5*random) * float64(min(o.TTL/30, maxRetryPause)))
 }
 
-const maxRetryPause = 2 * time.Second
+// backoff returns the pauses of those who have no lease to lose.
+func (o *SessionOptions) backoff() pace.Backoff {
+	return pace.Backoff{Min: min(o.TTL/15, time.Second), Max: min(o.TTL/3, 5*time.Second)}
+}
+
+const (
+	maxRetryPause  = 2 * time.Second
+	maxCallTimeout = 10 * time.Second
+	maxWait        = time.Minute // of a blocking query
+)
 
 // definition returns the session to be created.
 func (o *SessionOptions) definition() *consul.SessionEntry {

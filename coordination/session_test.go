@@ -90,7 +90,7 @@ func TestRenewal(t *testing.T) {
 	bubble(t, func(t *testing.T, agent *fakeAgent) {
 		a := agent.host()
 		s := a.session(t, nil)
-		const long = 3 * time.Hour
+		const long = 30 * time.Minute
 		time.Sleep(long)
 		wantOpen(t, s)
 		if n := a.wire.count("renew"); n < int(long/(ttl/3)) || n > int(long/(ttl/3)*10/8) {

@@ -143,6 +143,59 @@ func ExampleWatch() {
 	// web [v1]
 }
 
+// A key can be watched before it exists: it is nil then.
+func ExampleWatch_key() {
+	agent := consulmock.NewServer()
+	defer agent.Close()
+	client := agent.Client()
+
+	feature := func(ctx context.Context, q *consul.QueryOptions) (*consul.KVPair, *consul.QueryMeta, error) {
+		return client.KV().Get(ctx, "features/search", q)
+	}
+	for pair, err := range discovery.Watch(context.Background(), feature, nil) {
+		if err != nil {
+			fmt.Println(err)
+			continue
+		}
+		if pair != nil {
+			fmt.Printf("search is %s\n", pair.Value)
+			break
+		}
+		fmt.Println("no such key yet")
+		agent.SetKey("features/search", []byte("on"))
+	}
+	// Output:
+	// no such key yet
+	// search is on
+}
+
+// And so can all keys that start with a prefix, before there are any.
+func ExampleWatch_prefix() {
+	agent := consulmock.NewServer()
+	defer agent.Close()
+	client := agent.Client()
+
+	features := func(ctx context.Context, q *consul.QueryOptions) ([]*consul.KVPair, *consul.QueryMeta, error) {
+		return client.KV().List(ctx, "features/", q)
+	}
+	for pairs, err := range discovery.Watch(context.Background(), features, nil) {
+		if err != nil {
+			fmt.Println(err)
+			continue
+		}
+		fmt.Println(len(pairs), "keys")
+		if len(pairs) > 0 {
+			fmt.Printf("%s is %s\n", pairs[0].Key, pairs[0].Value)
+			break
+		}
+		agent.SetKey("features/search", []byte("on"))
+	}
+	// Output:
+	// 0 keys
+	// 1 keys
+	// features/search is on
+}
+
 // The nodes are watched in the same way.
 func ExampleWatch_nodes() {
 	agent := consulmock.NewServer()

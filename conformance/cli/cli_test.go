@@ -1,5 +1,6 @@
 // Package cli runs other people's programs against the fake agent: Consul's own
-// command line tool, consul-template, and a client in another language.
+// command line tool, consul-template, and a client in another language. What they do
+// with keys, sessions and events they do against a real agent as well.
 package cli
 
 import (
@@ -15,7 +16,10 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul/consulmock"
+	"github.com/lictor-go/consul/internal/agenttest"
 )
+
+func TestMain(m *testing.M) { os.Exit(agenttest.Main(m)) }
 
 // tool returns the program, which the variable CONSUL_BIN names, or which is
 // consul in PATH. Where there is none, the test is skipped.
@@ -32,19 +36,35 @@ func tool(t *testing.T) string {
 	return path
 }
 
-// command returns a run of the tool with the fake for an agent.
-func command(t *testing.T, s *consulmock.Server, args ...string) *exec.Cmd {
+// onAgents runs f at the fake of every release, and at a real agent if there is one.
+// The URL is the agent's.
+func onAgents(t *testing.T, f func(t *testing.T, url string)) {
+	t.Parallel()
+	for _, version := range []string{"1.21.4", "1.8.7"} {
+		t.Run("fake "+version, func(t *testing.T) {
+			t.Parallel()
+			f(t, consulmock.New(t, consulmock.WithVersion(version)).URL())
+		})
+	}
+	t.Run("agent", func(t *testing.T) {
+		t.Parallel()
+		f(t, "http://"+agenttest.Start(t, agenttest.Options{}).Addr)
+	})
+}
+
+// command returns a run of the tool with the agent at a URL.
+func command(t *testing.T, url string, args ...string) *exec.Cmd {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, tool(t), args...)
-	cmd.Env = append(os.Environ(), "CONSUL_HTTP_ADDR="+s.URL(), "CONSUL_HTTP_TOKEN=")
+	cmd.Env = append(os.Environ(), "CONSUL_HTTP_ADDR="+url, "CONSUL_HTTP_TOKEN=")
 	return cmd
 }
 
-func run(t *testing.T, s *consulmock.Server, args ...string) string {
+func run(t *testing.T, url string, args ...string) string {
 	t.Helper()
-	out, err := command(t, s, args...).CombinedOutput()
+	out, err := command(t, url, args...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("consul %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
@@ -81,12 +101,12 @@ func TestCommands(t *testing.T) {
 				{"maint -disable -service=web-1", "now disabled"},
 				{"services deregister -id=web-1", "Deregistered service: web-1"},
 			} {
-				out := run(t, s, strings.Fields(tt[0])...)
+				out := run(t, s.URL(), strings.Fields(tt[0])...)
 				if got := strings.Join(strings.Fields(out), " ") + " "; !strings.Contains(got, tt[1]) {
 					t.Errorf("consul %s: got %s\nwant %s", tt[0], out, tt[1])
 				}
 			}
-			out, err := command(t, s, "catalog", "nodes", "-filter=Bogus==1").CombinedOutput()
+			out, err := command(t, s.URL(), "catalog", "nodes", "-filter=Bogus==1").CombinedOutput()
 			var exit *exec.ExitError
 			if !errors.As(err, &exit) || !strings.Contains(string(out), `Selector "Bogus" is not valid`) {
 				t.Errorf("got %s, %v", out, err)
@@ -98,7 +118,7 @@ func TestCommands(t *testing.T) {
 // The tool's watch runs its handler for what is there, and for each change.
 func TestWatch(t *testing.T) {
 	s := consulmock.New(t)
-	lines := output(t, command(t, s, "watch", "-type=service", "-service=web", "cat"))
+	lines := output(t, command(t, s.URL(), "watch", "-type=service", "-service=web", "cat"))
 	want := func(ids ...string) {
 		t.Helper()
 		for lines.Scan() {
@@ -113,9 +133,9 @@ func TestWatch(t *testing.T) {
 		t.Fatalf("the watch ended before it saw %q: %v", ids, lines.Err())
 	}
 	want()
-	run(t, s, "services", "register", "-name=web", "-id=web-1")
+	run(t, s.URL(), "services", "register", "-name=web", "-id=web-1")
 	want("web-1")
-	run(t, s, "services", "deregister", "-id=web-1")
+	run(t, s.URL(), "services", "deregister", "-id=web-1")
 	want()
 }
 

@@ -1,5 +1,6 @@
 // Package officialclient drives the official Go client over the fake agent, as
-// programs that use it do.
+// programs that use it do. What it does with keys, sessions and locks it does over a
+// real agent as well.
 package officialclient
 
 import (
@@ -8,6 +9,7 @@ import (
 	"io"
 	"log"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -17,12 +19,18 @@ import (
 	"github.com/hashicorp/consul/api/watch"
 
 	"github.com/lictor-go/consul/consulmock"
+	"github.com/lictor-go/consul/internal/agenttest"
 )
 
 func newClient(t *testing.T, s *consulmock.Server, change func(*api.Config)) *api.Client {
 	t.Helper()
+	return newClientAt(t, strings.TrimPrefix(s.URL(), "http://"), change)
+}
+
+func newClientAt(t *testing.T, addr string, change func(*api.Config)) *api.Client {
+	t.Helper()
 	cfg := api.DefaultConfig()
-	cfg.Address, cfg.Transport, cfg.Token = strings.TrimPrefix(s.URL(), "http://"), &http.Transport{}, ""
+	cfg.Address, cfg.Transport, cfg.Token = addr, &http.Transport{}, ""
 	if change != nil {
 		change(cfg)
 	}
@@ -340,5 +348,5 @@ func TestFaults(t *testing.T) {
 
 func TestMain(m *testing.M) {
 	log.SetOutput(io.Discard) // watch plans log to it
-	m.Run()
+	os.Exit(agenttest.Main(m))
 }

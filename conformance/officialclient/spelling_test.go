@@ -286,6 +286,21 @@ func TestReplay(t *testing.T) {
 	must(nil, err)
 	_, err = theirs.Catalog().Register(&api.CatalogRegistration{Node: "ext", Address: "10.0.0.9", Service: &api.AgentService{ID: "db", Service: "db", Port: 1}}, nil)
 	must(nil, err)
+	session, _, err := theirs.Session().CreateNoChecks(&api.SessionEntry{Name: "s", TTL: "90s", LockDelay: time.Second, Behavior: "delete"}, nil)
+	must(nil, err)
+	_, _, err = theirs.KV().Acquire(&api.KVPair{Key: "lock", Value: []byte("me"), Session: session}, nil)
+	must(nil, err)
+	pair, _, err := theirs.KV().Get("lock", nil)
+	must(nil, err)
+	_, _, _, err = theirs.Txn().Txn(api.TxnOps{
+		{KV: &api.KVTxnOp{Verb: api.KVCheckSession, Key: "lock", Session: session}},
+		{KV: &api.KVTxnOp{Verb: api.KVCAS, Key: "lock", Value: []byte("still me"), Index: pair.ModifyIndex}},
+	}, nil)
+	must(nil, err)
+	_, _, err = theirs.KV().List("lo", nil)
+	must(nil, err)
+	_, err = theirs.Session().Destroy(session, nil)
+	must(nil, err)
 	if err := recorder.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -305,6 +320,18 @@ func TestReplay(t *testing.T) {
 	_, _, err = ours.Health().Service(ctx, "web", q)
 	must(nil, err)
 	must(nil, ours.Catalog().Register(ctx, &consul.CatalogRegistration{Node: "ext", Address: "10.0.0.9", Service: &consul.AgentService{ID: "db", Service: "db", Port: 1}}))
+	id, err := ours.Session().Create(ctx, &consul.SessionEntry{Name: "s", TTL: 90 * time.Second, LockDelay: time.Second, NodeChecks: []string{}, Behavior: consul.SessionDelete}, nil)
+	must(nil, err)
+	must(ours.KV().Acquire(ctx, &consul.KVPair{Key: "lock", Value: []byte("me"), Session: id}, nil))
+	held, _, err := ours.KV().Get(ctx, "lock", nil)
+	must(nil, err)
+	must(ours.Txn().Apply(ctx, []consul.TxnOp{
+		{KV: &consul.KVTxnOp{Verb: consul.KVCheckSession, Key: "lock", Session: held.Session}},
+		{KV: &consul.KVTxnOp{Verb: consul.KVCAS, Key: "lock", Value: []byte("still me"), Index: held.ModifyIndex}},
+	}, nil))
+	_, _, err = ours.KV().List(ctx, "lo", nil)
+	must(nil, err)
+	must(nil, ours.Session().Destroy(ctx, id, nil))
 	if left := replay.Leftovers(); len(left) > 0 {
 		t.Errorf("left over: %q", left)
 	}

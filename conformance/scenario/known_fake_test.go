@@ -24,6 +24,8 @@ var knownOfFake = []knownDifference{
 	{target: "fake", scenario: "check-kinds", entries: "e046", field: "body [].CreateIndex", reason: chance, bychance: true},
 	{target: "fake", scenario: "check-kinds", entries: "e034 e035", field: "body service:http*", reason: chance, bychance: true},
 	{target: "fake", scenario: "check-kinds", entries: "e034 e035", field: "body service:alias*", reason: chance, bychance: true},
+	{target: "fake", scenario: "check-kinds", entries: "e034 e035", field: "body service:tcp*", reason: chance, bychance: true},
+	{target: "fake", scenario: "check-kinds", entries: "e034 e035", field: "body service:udp*", reason: chance, bychance: true},
 	{target: "fake", scenario: "check-kinds", field: "X-Consul-Index", reason: chance, bychance: true},
 
 	{target: "fake", version: "1.21.4", scenario: "check-alias-first", entries: "e003", field: "body follows*", reason: alias, bychance: true},

@@ -15,6 +15,7 @@ type Relay struct {
 	to string
 
 	mu     sync.Mutex
+	gate   chan struct{}     // closed when data pass; nil if they do
 	conns  map[net.Conn]bool // open, both sides
 	dialed int
 	open   int
@@ -47,6 +48,7 @@ func NewRelay(tb testing.TB, to string) *Relay {
 	}()
 	tb.Cleanup(func() {
 		l.Close()
+		r.Pass()
 		r.Cut()
 		wg.Wait()
 	})
@@ -55,6 +57,7 @@ func NewRelay(tb testing.TB, to string) *Relay {
 
 func (r *Relay) pass(client net.Conn) {
 	defer client.Close()
+	r.wait()
 	server, err := net.Dial("tcp", r.to)
 	if err != nil {
 		return
@@ -69,7 +72,7 @@ func (r *Relay) pass(client net.Conn) {
 	done := make(chan struct{}, 2)
 	for _, way := range [][2]net.Conn{{client, server}, {server, client}} {
 		go func() {
-			io.Copy(way[0], way[1])
+			io.Copy(gated{way[0], r}, way[1])
 			way[0].Close()
 			done <- struct{}{}
 		}()
@@ -83,6 +86,47 @@ func (r *Relay) pass(client net.Conn) {
 	r.open--
 	delete(r.conns, client)
 	delete(r.conns, server)
+}
+
+// gated is a connection to which nothing is written while the relay holds.
+type gated struct {
+	net.Conn
+	r *Relay
+}
+
+func (g gated) Write(p []byte) (int, error) {
+	g.r.wait()
+	return g.Conn.Write(p)
+}
+
+// wait waits until data pass.
+func (r *Relay) wait() {
+	r.mu.Lock()
+	gate := r.gate
+	r.mu.Unlock()
+	if gate != nil {
+		<-gate
+	}
+}
+
+// Hold passes nothing on in either direction, as a network that loses everything.
+// Connections stay open, and new ones are accepted.
+func (r *Relay) Hold() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.gate == nil {
+		r.gate = make(chan struct{})
+	}
+}
+
+// Pass ends Hold. What has arrived meanwhile is passed on.
+func (r *Relay) Pass() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.gate != nil {
+		close(r.gate)
+		r.gate = nil
+	}
 }
 
 // Cut closes all connections.

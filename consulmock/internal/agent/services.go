@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"encoding/json"
 	"hash/fnv"
 	"reflect"
@@ -20,13 +21,16 @@ type Service struct {
 	Hash      string // of the definition
 }
 
-// AddService adds a service with its checks, or changes it.
+// AddService adds a service with its checks, or changes it. If the agent refuses to
+// run one of the checks, what was there before is changed all the same.
 func (a *Agent) AddService(d *definition.Service, token string, replace bool, sidecarOf string) error {
 	checks := d.AllChecks()
+	var refused error
 	for _, c := range checks {
-		if err := c.Runnable(a.Config.Version); err != nil {
-			return err
-		}
+		refused = cmp.Or(refused, c.Runnable(a.Config.Version))
+	}
+	if refused != nil && a.Services[d.ID] == nil {
+		return refused
 	}
 	if sidecarOf != "" && d.Port == 0 {
 		d.Port = a.sidecarPort(d.ID)
@@ -51,6 +55,20 @@ func (a *Agent) AddService(d *definition.Service, token string, replace bool, si
 	if isNew {
 		a.serviceChanged(d.ID)
 	}
+	stay := a.addChecksOf(d, checks, token, refused == nil)
+	if replace && refused == nil {
+		for _, c := range a.ChecksOf(d.ID) {
+			if !stay[c.Rec.CheckID] {
+				a.RemoveCheck(c)
+			}
+		}
+	}
+	return refused
+}
+
+// addChecksOf adds the checks of a service, or changes them, and returns their IDs. The
+// new ones are left out on request.
+func (a *Agent) addChecksOf(d *definition.Service, checks []*definition.ServiceCheck, token string, withNew bool) map[string]bool {
 	stay := make(map[string]bool)
 	for i, c := range checks {
 		id := c.CheckID
@@ -61,23 +79,24 @@ func (a *Agent) AddService(d *definition.Service, token string, replace bool, si
 			}
 		}
 		stay[id] = true
+		if !withNew && a.Checks[id] == nil {
+			continue
+		}
 		name := c.Name
 		if name == "" {
 			name = "Service '" + d.Name + "' check"
 		}
-		a.AddCheck(state.CheckRecord{
+		rec := state.CheckRecord{
 			CheckID: id, Name: name, Notes: c.Notes, ServiceID: d.ID,
 			Interval: definition.DurationText(c.Interval.D, ""), Timeout: definition.DurationText(c.Timeout.D, ""),
-		}, &c.CheckType, token)
-	}
-	if replace {
-		for _, c := range a.ChecksOf(d.ID) {
-			if !stay[c.Rec.CheckID] {
-				a.RemoveCheck(c)
-			}
 		}
+		def := c.CheckType
+		if old := a.Checks[id]; old != nil {
+			def.Status, rec.Output = old.Rec.Status, old.Rec.Output
+		}
+		a.AddCheck(rec, &def, token)
 	}
-	return nil
+	return stay
 }
 
 // RemoveService removes a service with its checks and its sidecar.

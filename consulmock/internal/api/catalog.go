@@ -106,16 +106,18 @@ func addTags(have, more []string) []string {
 
 // catalogService serves GET /v1/catalog/service/{service}.
 func catalogService(q *request) (any, error) {
-	return q.readCatalogService(state.ServicesByName, func() []*state.Service { return q.a.Store.Instances(q.name) })
+	return q.readCatalogService(state.ServicesByName, func() []*state.Service { return q.a.Store.Instances(q.name) }, q.tagged)
 }
 
 // catalogConnect serves GET /v1/catalog/connect/{service}.
 func catalogConnect(q *request) (any, error) {
-	return q.readCatalogService(state.ServicesByMesh, func() []*state.Service { return q.a.Store.ConnectInstances(q.name) })
+	all := func(list []*state.Service) []*state.Service { return list } // it ignores tags
+	return q.readCatalogService(state.ServicesByMesh, func() []*state.Service { return q.a.Store.ConnectInstances(q.name) }, all)
 }
 
-// readCatalogService is a read of the instances that an index has for a name.
-func (q *request) readCatalogService(byName string, instances func() []*state.Service) (any, error) {
+// readCatalogService is a read of those of the instances that an index has for a name
+// that tagged returns.
+func (q *request) readCatalogService(byName string, instances func() []*state.Service, tagged func([]*state.Service) []*state.Service) (any, error) {
 	st := q.a.Store
 	return q.perform(query{
 		missing: "Missing service name", target: filter.CatalogService, cache: true,
@@ -127,13 +129,13 @@ func (q *request) readCatalogService(byName string, instances func() []*state.Se
 		},
 		keys: func() []string {
 			keys := []string{state.RecordWatch(byName, q.name)}
-			for _, s := range q.tagged(instances()) {
+			for _, s := range tagged(instances()) {
 				keys = append(keys, state.RecordWatch(state.ServicesByName, s.Name), state.NodeRecordKey(s.Node.Node))
 			}
 			return keys
 		},
 		result: func(authz *acl.Authorizer, keep predicate) (any, bool, error) {
-			return collectAny(q.selected(instances()), authz.AllowsInstance, func(s *state.Service) *catalogServiceJSON { return newCatalogServiceJSON(q.v, s) }, keep)
+			return collectAny(q.selected(tagged(instances())), authz.AllowsInstance, func(s *state.Service) *catalogServiceJSON { return newCatalogServiceJSON(q.v, s) }, keep)
 		},
 	})
 }

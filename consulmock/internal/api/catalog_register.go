@@ -80,7 +80,7 @@ func writeRegistration(st *state.Store, r *definition.CatalogRegistration, datac
 		return errors.New("failed inserting service: failed inserting service: object missing primary index")
 	}
 	for _, c := range r.Checks {
-		if !strings.EqualFold(c.Node, r.Node) {
+		if c.Node != r.Node && st.Version == release.V1_8_7 {
 			return fmt.Errorf("check node %q does not match node %q", c.Node, r.Node)
 		}
 		modern := st.Version == release.V1_21_4

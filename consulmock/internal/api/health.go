@@ -21,7 +21,7 @@ func healthService(q *request) (any, error) {
 		missing: "Missing service name", target: filter.ServiceEntry, cache: true, stream: state.ServiceKey(name),
 		index:  func() uint64 { return st.ServiceIndex(q.name) },
 		keys:   func() []string { return q.instanceKeys(name) },
-		result: q.entries(func() []*state.Service { return st.Instances(q.name) }),
+		result: q.entries(func() []*state.Service { return q.tagged(st.Instances(q.name)) }),
 
 		keepsLast: !q.query.Has("tag"),
 	})
@@ -96,7 +96,12 @@ func healthConnect(q *request) (any, error) {
 			}
 			return keys
 		},
-		result: q.entries(func() []*state.Service { return st.ConnectInstances(q.name) }),
+		result: q.entries(func() []*state.Service {
+			if q.streamed { // the classic backend ignores tags
+				return q.tagged(st.ConnectInstances(q.name))
+			}
+			return st.ConnectInstances(q.name)
+		}),
 	})
 }
 

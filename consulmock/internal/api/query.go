@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strings"
@@ -77,25 +78,16 @@ type query struct {
 
 // perform responds to a query.
 func (q *request) perform(r query) (any, error) {
-	refuse := q.refuseEnterprise
-	if r.target == filter.Node {
-		refuse = q.refusePartition
-	}
-	if err := refuse(); err != nil {
-		return nil, err
-	}
-	o, err := q.readOptions()
+	o, err := q.queryOptions(&r)
 	if err != nil {
 		return nil, err
-	}
-	if r.missing != "" && q.name == "" {
-		return nil, refusal.BadRequest("%s", r.missing)
 	}
 	passing, err := q.passing(r.target)
 	if err != nil {
 		return nil, err
 	}
 	streaming := r.stream != "" && q.streams(o)
+	q.streamed = streaming
 	keep, err := q.prepare(&r, o, streaming)
 	if err != nil {
 		return nil, q.failedQuery(&r, err)
@@ -115,7 +107,7 @@ func (q *request) perform(r query) (any, error) {
 		return nil, q.failedQuery(&r, e.err)
 	}
 	if entries, ok := e.body.([]*serviceEntryJSON); ok && streaming {
-		slices.SortStableFunc(entries, inStreamOrder)
+		streamed(entries)
 	}
 	q.setMeta(o, index, streaming)
 	if r.plain {
@@ -128,13 +120,54 @@ func (q *request) perform(r query) (any, error) {
 	return e.body, nil
 }
 
-// inStreamOrder compares instances as the streaming backend does, which orders by node
-// and ID with regard to case.
-func inStreamOrder(a, b *serviceEntryJSON) int {
-	if n := strings.Compare(a.Node.Node, b.Node.Node); n != 0 {
-		return n
+// queryOptions reads and checks the parameters of a query. What only Consul Enterprise
+// has is refused first, except by sessions, which look at the other parameters before,
+// and by keys, which look for the name as well.
+func (q *request) queryOptions(r *query) (o readOptions, err error) {
+	refuse := q.refuseEnterprise
+	if r.target == filter.Node {
+		refuse = q.refusePartition
 	}
-	return strings.Compare(a.Service.ID, b.Service.ID)
+	read := func() error { o, err = q.readOptions(); return err }
+	named := func() error {
+		if r.missing != "" && q.name == "" {
+			return refusal.BadRequest("%s", r.missing)
+		}
+		return nil
+	}
+	order := []func() error{refuse, read, named}
+	switch {
+	case r.bare:
+		order = []func() error{read, named, refuse}
+	case r.plain:
+		order = []func() error{read, refuse, named}
+	}
+	for _, check := range order {
+		if err := check(); err != nil {
+			return o, err
+		}
+	}
+	return o, nil
+}
+
+// streamed changes instances to what the streaming backend makes of them: it orders by
+// node and ID with regard to case, and does not tell empty from missing.
+func streamed(entries []*serviceEntryJSON) {
+	slices.SortStableFunc(entries, func(a, b *serviceEntryJSON) int {
+		return cmp.Or(strings.Compare(a.Node.Node, b.Node.Node), strings.Compare(a.Service.ID, b.Service.ID))
+	})
+	for _, e := range entries {
+		node := *e.Node
+		node.TaggedAddresses, node.Meta, e.Service.Meta = orNil(node.TaggedAddresses), orNil(node.Meta), orNil(e.Service.Meta)
+		e.Node = &node
+	}
+}
+
+func orNil(m map[string]string) map[string]string {
+	if len(m) == 0 {
+		return nil
+	}
+	return m
 }
 
 // evaluation is the result of a read at a moment.
@@ -168,13 +201,14 @@ func (q *request) prepare(r *query, o readOptions, streaming bool) (keep predica
 		return nil, errors.New("sameness groups are not supported in consul CE")
 	}
 	keep = matchAll
-	if !r.noFilter {
-		if keep, err = q.filter(r.target); err != nil && streaming {
-			err = errors.New(strings.TrimPrefix(err.Error(), filter.ErrorPrefix))
-		}
-		if err != nil {
-			return nil, err
-		}
+	switch {
+	case streaming:
+		keep, err = q.streamFilter(r.target)
+	case !r.noFilter:
+		keep, err = q.filter(r.target)
+	}
+	if err != nil {
+		return nil, err
 	}
 	authz, err := q.authorize()
 	if err == nil && r.permit != nil {

@@ -49,6 +49,9 @@ func renewSession(q *request) (any, error) {
 		return nil, err
 	}
 	if s == nil {
+		if err := q.a.Store.CheckSessionID(q.name); err != nil {
+			return nil, err
+		}
 		return nil, refusal.New(http.StatusNotFound, fmt.Sprintf("Session id '%s' not found", q.name))
 	}
 	q.a.RenewSession(s)
@@ -66,8 +69,12 @@ func destroySession(q *request) (any, error) {
 	}
 	if s != nil {
 		q.a.DestroySession(s)
+		return true, nil
 	}
-	return true, nil
+	if q.v == release.V1_8_7 { // it is in the servers' log all the same
+		q.a.Store.Index++
+	}
+	return true, q.a.Store.CheckSessionID(q.name)
 }
 
 // sessionToWrite returns the session that the path names, if the token may change it,
@@ -81,9 +88,6 @@ func (q *request) sessionToWrite(stale bool) (*state.Session, error) {
 	}
 	authz, err := q.authorize()
 	if err != nil {
-		return nil, err
-	}
-	if err := q.a.Store.CheckSessionID(q.name); err != nil {
 		return nil, err
 	}
 	s := q.a.Store.Session(q.name)

@@ -186,11 +186,13 @@ func (c *catalogCheckBody) Record() state.CheckRecord {
 	}
 }
 
-// kindOf returns the word for the kind of check that a definition describes.
+// kindOf returns the word for the kind of check that a definition describes. What has no
+// interval is never run, and so of no kind.
 func kindOf(d *state.CheckDefinition) string {
-	t := CheckType{
-		HTTP: d.HTTP, TCP: d.TCP, UDP: d.UDP, GRPC: d.GRPC, H2PING: d.H2PING, OSService: d.OSService, ScriptArgs: d.ScriptArgs,
-		DockerContainerID: d.DockerContainerID, AliasNode: d.AliasNode, AliasService: d.AliasService,
+	t := CheckType{AliasNode: d.AliasNode, AliasService: d.AliasService}
+	if d.Interval != nil && d.Interval.D > 0 {
+		t.HTTP, t.TCP, t.UDP, t.GRPC, t.H2PING, t.OSService = d.HTTP, d.TCP, d.UDP, d.GRPC, d.H2PING, d.OSService
+		t.ScriptArgs, t.DockerContainerID = d.ScriptArgs, d.DockerContainerID
 	}
 	if d.TTL != nil {
 		t.TTL = d.TTL.WireDuration

@@ -181,6 +181,21 @@ func (st *Store) touchService(s *Service) {
 	}
 }
 
+// touchNamed is touchService for a service that a check knows by a name which may be a
+// former one: then that name's index moves.
+func (st *Store) touchNamed(s *Service, name string) {
+	if strings.EqualFold(name, s.Name) {
+		st.touchService(s)
+		return
+	}
+	st.Indexes[ServiceKey(name)] = st.Index
+	st.Notify(ServiceKey(name))
+	st.stream(ServiceKey(s.Name))
+	if mesh := s.meshName(); mesh != "" {
+		st.touch(MeshKey(mesh))
+	}
+}
+
 // Node returns the node of that name, or nil.
 func (st *Store) Node(name string) *Node { return st.Nodes[strings.ToLower(name)] }
 

@@ -38,7 +38,9 @@ func (st *Store) EnsureNode(rec NodeRecord) *Node {
 		}
 	} else {
 		rec.CreateIndex, rec.ModifyIndex = n.CreateIndex, n.ModifyIndex
-		if reflect.DeepEqual(rec, *n.NodeRecord) {
+		same := rec
+		same.Node = st.sameNode(rec.Node, n.Node)
+		if reflect.DeepEqual(same, *n.NodeRecord) {
 			return n
 		}
 		before, meta = n.NodeRecord.keys(), n.Meta
@@ -51,6 +53,15 @@ func (st *Store) EnsureNode(rec NodeRecord) *Node {
 	st.metaChanged(key, meta, rec.Meta)
 	st.touchServicesOf(n)
 	return n
+}
+
+// sameNode returns the name of a node for a comparison with the name that it has in
+// a record. Case is a change for 1.8.7 only.
+func (st *Store) sameNode(name, recorded string) string {
+	if st.Version == release.V1_21_4 && strings.EqualFold(name, recorded) {
+		return recorded
+	}
+	return name
 }
 
 // EnsureService inserts or changes a service of a node.
@@ -67,7 +78,9 @@ func (st *Store) EnsureService(n *Node, rec ServiceRecord) *Service {
 		rec.CreateIndex = st.Index
 	} else {
 		rec.CreateIndex, rec.ModifyIndex = s.CreateIndex, s.ModifyIndex
-		if reflect.DeepEqual(rec, *s.ServiceRecord) {
+		same := rec
+		same.OnNode = st.sameNode(rec.OnNode, s.OnNode)
+		if reflect.DeepEqual(same, *s.ServiceRecord) {
 			return s
 		}
 		st.rename(s, rec.Name)
@@ -155,7 +168,9 @@ func (st *Store) EnsureCheck(n *Node, rec CheckRecord) error {
 		}
 		rec.ServiceName, rec.ServiceTags = of.Name, of.Tags
 	}
-	rec.Node = n.Node
+	if rec.Node == "" {
+		rec.Node = n.Node
+	}
 	if rec.Status == string(consul.HealthCritical) {
 		defer st.endSessionsOfCheck(n.Node, rec.CheckID)
 	}
@@ -164,7 +179,9 @@ func (st *Store) EnsureCheck(n *Node, rec CheckRecord) error {
 	rec.CreateIndex, rec.ModifyIndex = st.Index, st.Index
 	if old != nil {
 		rec.CreateIndex, rec.ModifyIndex = old.CreateIndex, old.ModifyIndex
-		if reflect.DeepEqual(rec, *old.CheckRecord) {
+		same := rec
+		same.Node = st.sameNode(rec.Node, old.Node)
+		if reflect.DeepEqual(same, *old.CheckRecord) {
 			if st.Version == release.V1_8_7 { // writes it again all the same
 				st.touch(ChecksTable)
 				st.recordChanged(nil, rec.keys())
@@ -197,7 +214,7 @@ func (st *Store) DeleteCheck(n *Node, id string) {
 		return
 	}
 	if s := n.unlink(key, c); s != nil {
-		st.touchService(s)
+		st.touchNamed(s, c.ServiceName)
 	} else {
 		st.touchServicesOf(n)
 		st.touch(ServicesTable)

@@ -21,9 +21,6 @@ type TxnOp struct {
 	Check   *CheckRecord
 }
 
-// isOfCatalog reports whether the operation is on something else than a key.
-func (op *TxnOp) isOfCatalog() bool { return op.KV == nil }
-
 // TxnResult is what one operation found or has written. One of the pointers is set.
 type TxnResult struct {
 	KV      *KVPair
@@ -40,15 +37,19 @@ type TxnError struct {
 
 // Txn performs all of the operations, or none if one of them fails.
 func (st *Store) Txn(ops []TxnOp) ([]TxnResult, []TxnError) {
-	if _, failed := st.trial(slices.ContainsFunc(ops, func(op TxnOp) bool { return op.isOfCatalog() })).ReadTxn(ops); len(failed) > 0 {
+	trial := st.trial(slices.ContainsFunc(ops, func(op TxnOp) bool { return op.KV == nil }))
+	if _, failed := trial.performAll(ops); len(failed) > 0 {
 		return nil, failed
 	}
-	return st.ReadTxn(ops)
+	return st.performAll(ops)
 }
 
-// ReadTxn performs operations that only read. One that fails does not keep those after
-// it from being performed.
-func (st *Store) ReadTxn(ops []TxnOp) (results []TxnResult, failed []TxnError) {
+// ReadTxn performs operations that only read.
+func (st *Store) ReadTxn(ops []TxnOp) ([]TxnResult, []TxnError) { return st.performAll(ops) }
+
+// performAll performs operations one after the other. One that fails does not keep those
+// after it from being performed.
+func (st *Store) performAll(ops []TxnOp) (results []TxnResult, failed []TxnError) {
 	results = []TxnResult{}
 	for i := range ops {
 		found, err := st.perform(&ops[i])
