@@ -78,13 +78,6 @@ func level(ctx context.Context, client *consul.Client) (string, error) {
 	return string(value), nil
 }
 
-func lead(ctx context.Context, client *consul.Client, work func(context.Context) error) error {
-	election := coordination.NewElection(client, "app/leader", nil)
-	return election.Run(ctx, func(ctx context.Context, lease *coordination.Lease) error {
-		return work(ctx) // until ctx ends: the lease is lost, or may be
-	})
-}
-
 func TestDatabaseGoesAway(t *testing.T) {
 	agent := consulmock.New(t) // in memory; ends with the test
 	agent.AddService(&consul.AgentServiceRegistration{Name: "db", Port: 5432})
@@ -131,7 +124,7 @@ func TestReadme(t *testing.T) {
 
 	holder := ""
 	err = lead(ctx, client, func(ctx context.Context) error {
-		if pair, _, err := client.KV().Get(ctx, "app/leader", nil); err == nil {
+		if pair, _, err := client.KV().Get(ctx, "web/leader", nil); err == nil {
 			holder = pair.Session
 		}
 		return io.EOF
@@ -172,10 +165,6 @@ func TestReadme(t *testing.T) {
 	}
 	http.DefaultClient.CloseIdleConnections()
 
-	led := 0
-	if err := lead(ctx, client, func(context.Context) error { led++; return io.EOF }); err != io.EOF || led != 1 {
-		t.Errorf("lead: %v, %d times", err, led)
-	}
 	agent.SetKey("web/log/level", []byte("debug"))
 	if got, err := level(ctx, client); got != "debug" || err != nil {
 		t.Errorf("level: %q, %v", got, err)
