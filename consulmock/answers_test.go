@@ -365,6 +365,18 @@ func TestRefusedCheckOfService(t *testing.T) {
 	}
 }
 
+// The catalog loses what is called as a refused registration in another case.
+func TestRefusedServiceInAnotherCase(t *testing.T) {
+	for _, version := range []string{"1.8.7", "1.21.4"} {
+		s := New(t, WithVersion(version), WithCompactJSON(true))
+		ask(t, s, "PUT", "/v1/agent/service/register", `{"Name":"WEB"}`)
+		ask(t, s, "PUT", "/v1/agent/service/register", `{"Name":"web","Check":{"Args":["true"],"Interval":"1h"}}`)
+		if got := text(t, ask(t, s, "GET", "/v1/health/service/web", "")); got != "200 []" {
+			t.Errorf("%s: got %s", version, got)
+		}
+	}
+}
+
 // How a check is run is no change of it in the catalog. 1.8.7 shows it all the same.
 func TestTypeOfCheckIsNoChange(t *testing.T) {
 	for version, want := range map[string]string{"1.8.7": `"Type":"b"`, "1.21.4": `"Type":"a"`} {
