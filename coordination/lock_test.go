@@ -123,6 +123,25 @@ func TestLockRefused(t *testing.T) {
 	})
 }
 
+// What passes does not keep anybody from the lock.
+func TestLockRetries(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		for _, path := range []string{"/v1/kv/**", "/v1/session/create", "/v1/txn"} {
+			for _, fault := range []consulmock.Fault{
+				{NoLeader: true}, {RateLimit: -1}, {Status: 503, Body: "rate limit exceeded for operation"}, {Status: 500, Body: "rpc error"},
+				{Status: 502}, {Status: 408}, {Drop: consulmock.ResetRequest}, {Drop: consulmock.DropAnswer}, {TruncateAt: 3}, {Body: "<html>"},
+			} {
+				fault.Path = path
+				agent.Inject(fault)
+				start := time.Now()
+				lease := lock(t, agent.host().mutex(nil))
+				wantBetween(t, fmt.Sprintf("%+v: acquired", fault), start, 0, ttl/15+100*time.Millisecond)
+				must(t, lease.Release(context.Background()))
+			}
+		}
+	})
+}
+
 // A response that is lost, whichever, does not keep anybody from the lock.
 func TestLostResponses(t *testing.T) {
 	for _, tr := range []trouble{lostRequest, lostResponse, silent, mute} {

@@ -83,6 +83,7 @@ type wire struct {
 	base http.RoundTripper
 
 	mu      sync.Mutex
+	slow    time.Duration // how long responses take
 	trouble trouble
 	only    func(*http.Request) bool // nil means all
 	times   int                      // negative means without end
@@ -168,6 +169,14 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		<-r.Context().Done()
 		return nil, r.Context().Err()
+	}
+	w.mu.Lock()
+	slow := w.slow
+	w.mu.Unlock()
+	time.Sleep(slow)
+	if err := r.Context().Err(); err != nil {
+		resp.Body.Close()
+		return nil, err
 	}
 	if resp.StatusCode == http.StatusOK {
 		w.mu.Lock()
