@@ -173,13 +173,16 @@ func (a *attempt) once(ctx context.Context, stored []*consul.KVPair) (*Lease, er
 	var refused *consul.TxnError
 	switch {
 	case err == nil:
+		a.isUnsure = true
 		token := tokenOf(resp, f.key(s.id))
+		if token == 0 {
+			return nil, fmt.Errorf("the response to the transaction does not show the key %q", f.key(s.id))
+		}
 		if l := s.newLease(ctx, f, token, sent, a.src.lock != nil && !a.src.keeps, a.lock.observe); l != nil {
 			a.isUnsure = false
 			a.session = nil // the lease has the claim
 			return l, nil
 		}
-		a.isUnsure = true
 		return nil, errChanged // the response took too long
 	case !errors.As(err, &refused):
 		a.isUnsure = a.isUnsure || !isPermanent(err)
