@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/lictor-go/consul"
+	"github.com/lictor-go/consul/configuration"
 	"github.com/lictor-go/consul/consulmock"
 	"github.com/lictor-go/consul/coordination"
 	"github.com/lictor-go/consul/discovery"
@@ -60,16 +61,21 @@ func dial(ctx context.Context, resolver *discovery.Resolver) (net.Conn, error) {
 	return net.Dial("tcp", instance.HostPort())
 }
 
-func status(resolver *discovery.Resolver) (*http.Response, error) {
-	client := &http.Client{Transport: discovery.NewTransport(resolver, nil), Timeout: 10 * time.Second}
-	return client.Get("http://api/status")
+func lead(ctx context.Context, client *consul.Client, work func(context.Context) error) error {
+	election := coordination.NewElection(client, "web/leader", nil)
+	return election.Run(ctx, func(ctx context.Context, lease *coordination.Lease) error {
+		return work(ctx) // ctx ends before another instance can lead
+	})
 }
 
-func lead(ctx context.Context, client *consul.Client, work func(context.Context) error) error {
-	election := coordination.NewElection(client, "app/leader", nil)
-	return election.Run(ctx, func(ctx context.Context, lease *coordination.Lease) error {
-		return work(ctx) // until ctx ends: the lease is lost, or may be
-	})
+func level(ctx context.Context, client *consul.Client) (string, error) {
+	view, err := configuration.NewView(ctx, client, "web", nil) // a program has one, for as long as it runs
+	if err != nil {
+		return "", err
+	}
+	defer view.Close()
+	value, _ := view.Get("log/level") // the key web/log/level, from memory
+	return string(value), nil
 }
 
 func TestDatabaseGoesAway(t *testing.T) {
@@ -118,7 +124,7 @@ func TestReadme(t *testing.T) {
 
 	holder := ""
 	err = lead(ctx, client, func(ctx context.Context) error {
-		if pair, _, err := client.KV().Get(ctx, "app/leader", nil); err == nil {
+		if pair, _, err := client.KV().Get(ctx, "web/leader", nil); err == nil {
 			holder = pair.Session
 		}
 		return io.EOF
@@ -148,13 +154,19 @@ func TestReadme(t *testing.T) {
 		t.Fatal(err)
 	}
 	conn.Close()
-	resp, err := status(resolver)
+	web := &http.Client{Transport: discovery.NewTransport(resolver, nil)}
+	resp, err := web.Get("http://api/status")
 	if err != nil {
 		t.Fatal(err)
 	}
 	body, err := io.ReadAll(resp.Body)
 	if err = errors.Join(err, resp.Body.Close()); err != nil || string(body) != "well" {
-		t.Errorf("status: %q, %v", body, err)
+		t.Errorf("http://api/status: %q, %v", body, err)
 	}
 	http.DefaultClient.CloseIdleConnections()
+
+	agent.SetKey("web/log/level", []byte("debug"))
+	if got, err := level(ctx, client); got != "debug" || err != nil {
+		t.Errorf("level: %q, %v", got, err)
+	}
 }

@@ -99,6 +99,11 @@ func TestAnswers(t *testing.T) {
 		{"GET", "/v1/catalog/nodes?dc=dc9", "", "500 No path to datacenter", both},
 		{"GET", "/v1/catalog/services?ns=x", "", `400 Invalid query parameter: "ns" - Namespaces are a Consul Enterprise feature`,
 			`400 Bad request: Invalid query parameter: "ns" - Namespaces are a Consul Enterprise feature`},
+		{"GET", "/v1/kv/x?ns=x&index=x", "", "400 Invalid index", both},
+		{"GET", "/v1/kv/?ns=x", "", "400 Missing key name", both},
+		{"GET", "/v1/session/list?ns=x&wait=x", "", "400 Invalid wait time", both},
+		{"PUT", "/v1/session/renew/?ns=x", "", `400 Invalid query parameter: "ns" - Namespaces are a Consul Enterprise feature`,
+			`400 Bad request: Invalid query parameter: "ns" - Namespaces are a Consul Enterprise feature`},
 		{"GET", "/v1/catalog/node/none", "", "200 null", both},
 		{"GET", "/v1/catalog/node-services/none", "", `200 {"Node":null,"Services":null}`, both},
 		{"GET", "/v1/health/checks/none", "", "200 []", both},
@@ -163,6 +168,11 @@ func TestAnswers(t *testing.T) {
 		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Service":{"Service":"x","Address":"::"}}`, "500 Invalid service address", both},
 		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Service":{"ID":"x","Locality":{"Zone":"z"}}}`,
 			"500 1 error occurred:\n\t* zone cannot be set without region", `400 Request decode failed: json: unknown field "Locality"`},
+		{"PUT", "/v1/agent/service/register", `{"Name":"x","Kind":"ingress-gateway","Check":{"Args":["true"],"Interval":"1s"}}`,
+			"500 error updating service registration: Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true",
+			"500 Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true"},
+		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Service":{"Service":"x"},"Check":{"CheckID":"c","ServiceID":"X"}}`,
+			"500 Unknown service ID 'X' for check ID 'c'", "200 true"},
 		{"PUT", "/v1/catalog/register", `{"Node":"n","ID":"x"}`, "500 Bad node ID: uuid string is wrong length", both},
 		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Service":{"Service":"x","Meta":{"a b":"c"}}}`,
 			"500 failed inserting service: Invalid Service Meta for node n and serviceID x: Couldn't load metadata pair ('a b', 'c'): Key contains invalid characters", both},
@@ -334,6 +344,56 @@ func TestIndexOfFormerName(t *testing.T) {
 	}
 }
 
+// A registration with a check that the agent refuses to run changes what was there
+// before, and adds nothing.
+func TestRefusedCheckOfService(t *testing.T) {
+	s := New(t, WithCompactJSON(true))
+	const refused = `{"Name":"web","Port":2,"Check":{"CheckID":"script","Args":["true"],"Interval":"1h"},"Checks":[{"CheckID":"old","TTL":"2h","Notes":"new"},{"CheckID":"new","TTL":"1h"}]}`
+	for _, body := range []string{refused, `{"Name":"web","Port":1,"Check":{"CheckID":"old","TTL":"1h"}}`, refused} {
+		got := text(t, ask(t, s, "PUT", "/v1/agent/service/register", body))
+		if want := map[bool]string{true: "500", false: "200"}[body == refused]; !strings.HasPrefix(got, want) {
+			t.Errorf("%s: got %s", body, got)
+		}
+		got = text(t, ask(t, s, "GET", "/v1/health/service/web", ""))
+		if want := map[bool]string{true: `"Port":2`, false: `"Port":1`}[body == refused]; got != "200 []" && !strings.Contains(got, want) {
+			t.Errorf("%s: then %s", body, got)
+		}
+	}
+	got := text(t, ask(t, s, "GET", "/v1/agent/checks", ""))
+	if !strings.Contains(got, `"Notes":"new"`) || strings.Contains(got, `"CheckID":"new"`) || strings.Contains(got, `"CheckID":"script"`) {
+		t.Errorf("checks: %s", got)
+	}
+}
+
+// The catalog loses what is called as a refused registration in another case.
+func TestRefusedServiceInAnotherCase(t *testing.T) {
+	for _, version := range []string{"1.8.7", "1.21.4"} {
+		s := New(t, WithVersion(version), WithCompactJSON(true))
+		ask(t, s, "PUT", "/v1/agent/service/register", `{"Name":"WEB"}`)
+		ask(t, s, "PUT", "/v1/agent/service/register", `{"Name":"web","Check":{"Args":["true"],"Interval":"1h"}}`)
+		if got := text(t, ask(t, s, "GET", "/v1/health/service/web", "")); got != "200 []" {
+			t.Errorf("%s: got %s", version, got)
+		}
+	}
+}
+
+// How a check is run is no change of it in the catalog. 1.8.7 shows it all the same.
+func TestTypeOfCheckIsNoChange(t *testing.T) {
+	for version, want := range map[string]string{"1.8.7": `"Type":"b"`, "1.21.4": `"Type":"a"`} {
+		s := New(t, WithVersion(version), WithCompactJSON(true))
+		register := func(typ string) string {
+			ask(t, s, "PUT", "/v1/catalog/register", `{"Node":"ext","Address":"a","Service":{"Service":"web"},"Check":{"CheckID":"c","Type":"`+typ+`"}}`)
+			return ask(t, s, "GET", "/v1/health/service/web", "").Header.Get("X-Consul-Index")
+		}
+		if before, after := register("a"), register("b"); before != after {
+			t.Errorf("%s: the index moves from %s to %s", version, before, after)
+		}
+		if got := text(t, ask(t, s, "GET", "/v1/health/node/ext", "")); !strings.Contains(got, want) {
+			t.Errorf("%s: got %s, want %s", version, got, want)
+		}
+	}
+}
+
 // Nodes that differ in case only are the same for 1.21.4.
 func TestCaseOfNodesIsNoChange(t *testing.T) {
 	for version, want := range map[string]bool{"1.8.7": true, "1.21.4": false} {
@@ -362,6 +422,23 @@ func TestTagsOfTheMesh(t *testing.T) {
 			if err := json.NewDecoder(ask(t, s, "GET", target, "").Body).Decode(&list); err != nil || len(list) != want {
 				t.Errorf("%s: %s: got %v, %v, want %d", version, target, list, err, want)
 			}
+		}
+	}
+}
+
+// To the streaming backend metadata of nodes is a filter, which looks for the value in
+// what a node has, and does not take every name.
+func TestStreamedNodeMeta(t *testing.T) {
+	s := New(t, WithCompactJSON(true), WithNodeMeta(map[string]string{"rack": "r12"}))
+	for query, want := range map[string]string{
+		"node-meta=rack:r12": "200 1", "node-meta=rack:r1": "200 0", "node-meta=rack:r12&index=1": "200 1", "node-meta=rack:r1&index=1": "200 1",
+		"node-meta=none&index=1": "200 0", "node-meta=a-b:c": "200 0", "node-meta=a-b:c&index=1": "500 0", "node-meta=&index=1": "500 0",
+	} {
+		r := ask(t, s, "GET", "/v1/health/service/consul?"+query, "")
+		var list []any
+		json.NewDecoder(r.Body).Decode(&list) // an error is no list
+		if got := fmt.Sprint(r.StatusCode, " ", len(list)); got != want {
+			t.Errorf("%s: got %s, want %s", query, got, want)
 		}
 	}
 }

@@ -295,6 +295,64 @@ func TestLateAcquisition(t *testing.T) {
 	})
 }
 
+// A request to acquire that reaches the servers after the one that was sent in its place
+// acquires nothing: the session would hold the key for nobody.
+func TestLateRequest(t *testing.T) {
+	for _, exists := range []bool{false, true} {
+		bubble(t, func(t *testing.T, agent *fakeAgent) {
+			a := agent.host()
+			m := a.mutex(&coordination.MutexOptions{Session: a.session(t, nil)})
+			if exists {
+				must(t, lock(t, m).Release(context.Background()))
+			}
+			a.wire.failTimes(lateRequest, 1, is("txn"))
+			must(t, lock(t, m).Release(context.Background()))
+			time.Sleep(late)
+			synctest.Wait()
+			if h := agent.holder(t, key); h != "" {
+				t.Errorf("the key exists: %t: %s holds it", exists, h)
+			}
+		})
+	}
+}
+
+// Somebody who writes to the key after it was read as free is not overwritten.
+func TestOtherUseOfKey(t *testing.T) {
+	for _, exists := range []bool{false, true} {
+		bubble(t, func(t *testing.T, agent *fakeAgent) {
+			a := agent.host()
+			if exists {
+				must(t, lock(t, a.mutex(nil)).Release(context.Background()))
+			}
+			remove := agent.Inject(consulmock.Fault{Path: "/v1/session/create", Latency: time.Second})
+			defer remove()
+			time.AfterFunc(time.Second/2, func() { agent.SetKey(key, []byte("configuration")) })
+			if _, err := a.mutex(nil).Lock(context.Background()); !errors.Is(err, coordination.ErrConflict) {
+				t.Errorf("the key exists: %t: Lock returned %v", exists, err)
+			}
+			if p, _, err := agent.client.KV().Get(context.Background(), key, nil); err != nil || string(p.Value) != "configuration" {
+				t.Errorf("the key exists: %t: it has %+v, %v", exists, p, err)
+			}
+		})
+	}
+}
+
+// A response that does not show the key that was acquired, as from something else than
+// an agent, is no lease.
+func TestForeignResponse(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		remove := agent.Inject(consulmock.Fault{Path: "/v1/txn", Times: 3, Status: 200, Body: "{}"})
+		defer remove()
+		lease := lock(t, agent.host().mutex(nil))
+		if lease.Token() == 0 {
+			t.Error("the token is 0")
+		}
+		wantValid(t, lease)
+		must(t, lease.Release(context.Background()))
+		agent.wantNothing(t)
+	})
+}
+
 // Of two calls at once, on one mutex or two, with sessions of their own or a shared one,
 // one has the lock at a time.
 func TestTwoLocksAtOnce(t *testing.T) {

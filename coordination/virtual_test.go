@@ -76,7 +76,11 @@ const (
 	mute                 // the response never arrives
 	lostRequest          // the connection ends before the request has arrived
 	lostResponse         // the connection ends before the response has arrived
+	lateRequest          // the connection ends, and the request arrives late
 )
+
+// late is how late.
+const late = 3 * time.Second
 
 // wire is a network that can be in trouble, and that notes when requests are sent.
 type wire struct {
@@ -155,6 +159,9 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, r.Context().Err()
 	case lostRequest:
 		return nil, errConnection
+	case lateRequest:
+		w.deliverLate(r)
+		return nil, errConnection
 	}
 	resp, err := w.base.RoundTrip(r)
 	if err != nil {
@@ -184,6 +191,19 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 		w.mu.Unlock()
 	}
 	return resp, nil
+}
+
+// deliverLate delivers a request that its client has given up.
+func (w *wire) deliverLate(r *http.Request) {
+	r = r.Clone(context.Background())
+	if r.GetBody != nil {
+		r.Body, _ = r.GetBody()
+	}
+	time.AfterFunc(late, func() {
+		if resp, err := w.base.RoundTrip(r); err == nil {
+			resp.Body.Close()
+		}
+	})
 }
 
 // lastSent returns when the last request of a kind was sent that has succeeded.

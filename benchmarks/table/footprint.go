@@ -45,13 +45,16 @@ func footprint(s scale) error {
 			all = append(all, p)
 		}
 	}
-	none := &program{name: "none", dir: filepath.Join(dir, "none")}
-	if err := none.prepare(); err != nil {
-		return err
-	}
-	library := filepath.Join(dir, "library")
-	if err := none.build(library, &none.cold); err != nil {
-		return err
+	library := ""
+	if s.coldBuilds > 0 {
+		none := &program{name: "none", dir: filepath.Join(dir, "none")}
+		if err := none.prepare(); err != nil {
+			return err
+		}
+		library = filepath.Join(dir, "library")
+		if err := none.build(library, &none.cold); err != nil {
+			return err
+		}
 	}
 	if err := warmBuilds(s, all, library); err != nil {
 		return err

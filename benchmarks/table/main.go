@@ -68,7 +68,7 @@ var full = scale{
 	zipped:    []int{10, 100, 1000},
 
 	coldBuilds: 3,
-	warmBuilds: 5,
+	warmBuilds: 3,
 
 	loads:        []load{{10, 1}, {100, 1}, {1000, 1}, {100, 10}, {100, 100}},
 	quiet:        time.Minute,

@@ -77,10 +77,6 @@ func healthConnect(q *request) (any, error) {
 		q.w.Header().Set("X-Consul-Effective-Consistency", o.consistency)
 		return []struct{}{}, err
 	}
-	instances := func() []*state.Service { return st.ConnectInstances(q.name) }
-	if o, err := q.readOptions(); err == nil && q.streams(o) { // the classic backend ignores tags
-		instances = func() []*state.Service { return q.tagged(st.ConnectInstances(q.name)) }
-	}
 	return q.perform(query{
 		missing: "Missing service name", target: filter.ServiceEntry, cache: true, stream: state.MeshKey(q.name),
 		index: func() uint64 {
@@ -100,7 +96,12 @@ func healthConnect(q *request) (any, error) {
 			}
 			return keys
 		},
-		result: q.entries(instances),
+		result: q.entries(func() []*state.Service {
+			if q.streamed { // the classic backend ignores tags
+				return q.tagged(st.ConnectInstances(q.name))
+			}
+			return st.ConnectInstances(q.name)
+		}),
 	})
 }
 

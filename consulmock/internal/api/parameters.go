@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -19,6 +20,8 @@ type parameters struct {
 	v      release.Version
 	query  url.Values
 	header http.Header
+
+	streamed bool // the streaming backend serves the request
 }
 
 // refuseEnterprise refuses parameters that only Consul Enterprise has. Empty ones are
@@ -190,6 +193,35 @@ func (p *parameters) filter(of filter.Target) (predicate, error) {
 	return filter.Compile(expression, of, p.v)
 }
 
+// streamFilter returns the predicate of a query for the streaming backend, to which
+// metadata is another filter: it looks for the value in what a node has.
+func (p *parameters) streamFilter(of filter.Target) (predicate, error) {
+	keep, err := p.filter(of)
+	for _, want := range p.query["node-meta"] {
+		if err != nil {
+			break
+		}
+		k, v, _ := strings.Cut(want, ":")
+		var on predicate
+		on, err = filter.Compile(`"`+v+`" in Node.Meta.`+k, of, p.v)
+		keep = bothOf(keep, on)
+	}
+	if err != nil {
+		return nil, errors.New(strings.TrimPrefix(err.Error(), filter.ErrorPrefix))
+	}
+	return keep, nil
+}
+
+// bothOf returns what two predicates have in common.
+func bothOf(one, other predicate) predicate {
+	return func(v any) (bool, error) {
+		if ok, err := one(v); !ok || err != nil {
+			return false, err
+		}
+		return other(v)
+	}
+}
+
 // hasTags reports whether a list has all the tags that a query selects.
 func (p *parameters) hasTags(have []string) bool {
 	for _, want := range p.query["tag"] {
@@ -219,8 +251,11 @@ func (p *parameters) metaKeys() []string {
 }
 
 // selected returns the instances on the nodes that a query selects for. It changes the
-// list.
+// list. For the streaming backend that is a filter.
 func (p *parameters) selected(instances []*state.Service) []*state.Service {
+	if p.streamed {
+		return instances
+	}
 	return slices.DeleteFunc(instances, func(s *state.Service) bool { return !p.hasNodeMeta(s.Node.Meta) })
 }
 

@@ -78,25 +78,16 @@ type query struct {
 
 // perform responds to a query.
 func (q *request) perform(r query) (any, error) {
-	refuse := q.refuseEnterprise
-	if r.target == filter.Node {
-		refuse = q.refusePartition
-	}
-	if err := refuse(); err != nil {
-		return nil, err
-	}
-	o, err := q.readOptions()
+	o, err := q.queryOptions(&r)
 	if err != nil {
 		return nil, err
-	}
-	if r.missing != "" && q.name == "" {
-		return nil, refusal.BadRequest("%s", r.missing)
 	}
 	passing, err := q.passing(r.target)
 	if err != nil {
 		return nil, err
 	}
 	streaming := r.stream != "" && q.streams(o)
+	q.streamed = streaming
 	keep, err := q.prepare(&r, o, streaming)
 	if err != nil {
 		return nil, q.failedQuery(&r, err)
@@ -127,6 +118,36 @@ func (q *request) perform(r query) (any, error) {
 		q.setCache()
 	}
 	return e.body, nil
+}
+
+// queryOptions reads and checks the parameters of a query. What only Consul Enterprise
+// has is refused first, except by sessions, which look at the other parameters before,
+// and by keys, which look for the name as well.
+func (q *request) queryOptions(r *query) (o readOptions, err error) {
+	refuse := q.refuseEnterprise
+	if r.target == filter.Node {
+		refuse = q.refusePartition
+	}
+	read := func() error { o, err = q.readOptions(); return err }
+	named := func() error {
+		if r.missing != "" && q.name == "" {
+			return refusal.BadRequest("%s", r.missing)
+		}
+		return nil
+	}
+	order := []func() error{refuse, read, named}
+	switch {
+	case r.bare:
+		order = []func() error{read, named, refuse}
+	case r.plain:
+		order = []func() error{read, refuse, named}
+	}
+	for _, check := range order {
+		if err := check(); err != nil {
+			return o, err
+		}
+	}
+	return o, nil
 }
 
 // streamed changes instances to what the streaming backend makes of them: it orders by
@@ -180,13 +201,14 @@ func (q *request) prepare(r *query, o readOptions, streaming bool) (keep predica
 		return nil, errors.New("sameness groups are not supported in consul CE")
 	}
 	keep = matchAll
-	if !r.noFilter {
-		if keep, err = q.filter(r.target); err != nil && streaming {
-			err = errors.New(strings.TrimPrefix(err.Error(), filter.ErrorPrefix))
-		}
-		if err != nil {
-			return nil, err
-		}
+	switch {
+	case streaming:
+		keep, err = q.streamFilter(r.target)
+	case !r.noFilter:
+		keep, err = q.filter(r.target)
+	}
+	if err != nil {
+		return nil, err
 	}
 	authz, err := q.authorize()
 	if err == nil && r.permit != nil {
