@@ -291,7 +291,9 @@ func TestAcquiredAnew(t *testing.T) {
 			t.Fatal("the session has released the key")
 		}
 		a.wire.fail(none, nil)
+		start := time.Now()
 		next, nextPlace := lock(t, m), acquire(t, pool)
+		wantBetween(t, "acquired anew", start, 0, 0)
 		for _, pair := range [][2]*coordination.Lease{{old, next}, {oldPlace, nextPlace}} {
 			if pair[1].Token() <= pair[0].Token() {
 				t.Errorf("token %d follows %d", pair[1].Token(), pair[0].Token())

@@ -142,6 +142,22 @@ func TestLockRetries(t *testing.T) {
 	})
 }
 
+// With a long TTL no request takes longer than 10 s.
+func TestLongTTL(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		for _, k := range []string{"read", "create", "txn"} {
+			a := agent.host()
+			a.wire.failTimes(silent, 1, is(k))
+			start := time.Now()
+			lease := lock(t, a.mutex(&coordination.MutexOptions{SessionOptions: &coordination.SessionOptions{TTL: 24 * time.Hour, AllowOverlap: true}}))
+			wantBetween(t, k+": acquired", start, 10*time.Second, 11*time.Second)
+			time.Sleep(time.Hour)
+			wantValid(t, lease)
+			must(t, lease.Release(context.Background()))
+		}
+	})
+}
+
 // A response that is lost, whichever, does not keep anybody from the lock.
 func TestLostResponses(t *testing.T) {
 	for _, tr := range []trouble{lostRequest, lostResponse, silent, mute} {
