@@ -480,11 +480,11 @@ func TestParameters(t *testing.T) {
 			return err
 		}
 		_, noClient := coordination.NewMutex(nil, "k", nil).Lock(ctx)
-		_, noContext := coordination.NewMutex(agent.client, "k", nil).Lock(nil)
-		_, noSession := coordination.NewSession(nil, agent.client, nil)
+		_, noContext := coordination.NewMutex(agent.client, "k", nil).Lock(nilContext)
+		_, noSession := coordination.NewSession(nilContext, agent.client, nil)
 		_, noSessionClient := coordination.NewSession(ctx, nil, nil)
 		election := coordination.NewElection(agent.client, "k", nil)
-		_, leader := election.Leader(nil)
+		_, leader := election.Leader(nilContext)
 		_, zeroMutex := new(coordination.Mutex).Lock(ctx)
 		_, zeroLeader := new(coordination.Election).Leader(ctx)
 		for want, err := range map[string]error{
@@ -502,7 +502,7 @@ func TestParameters(t *testing.T) {
 			"coordination: nil context":                 noSession,
 			"coordination: nil client":                  noSessionClient,
 			"nil function":                              election.Run(ctx, nil),
-			"coordination: nil contex":                  election.Run(nil, nil),
+			"coordination: nil contex":                  election.Run(nilContext, nil),
 			"coordination: nil conte":                   leader,
 			"not made by NewMutex":                      zeroMutex,
 			"or NewElection":                            zeroLeader,

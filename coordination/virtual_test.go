@@ -26,6 +26,9 @@ const (
 	jitter    = 1500 * time.Millisecond // at most, of those who wait for the end of a lock-delay
 )
 
+// nilContext is what a caller must not give.
+var nilContext context.Context
+
 // bubble runs a test in virtual time with a fake agent. A goroutine that is left behind
 // fails the test.
 func bubble(t *testing.T, test func(t *testing.T, agent *fakeAgent), opts ...consulmock.Option) {
