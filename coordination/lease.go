@@ -274,8 +274,10 @@ func (l *Lease) watch() {
 		case err == nil:
 			failures, pause = 0, 0
 		default:
+			if pause = spread(); failures > 0 { // after the first one at once: much may have changed
+				pause = l.session.opts.retryPause(rand.Float64())
+			}
 			failures++
-			pause = l.session.opts.retryPause(rand.Float64())
 			l.observe.emit(FailedEvent{l.key, l.session.id, err, failures, pause})
 		}
 	}
