@@ -143,6 +143,12 @@ func (l *Lease) Release(ctx context.Context) error {
 const cleanupTimeout = time.Second
 
 func (l *Lease) release(ctx context.Context) error {
+	select {
+	case l.slot <- struct{}{}:
+		defer func() { <-l.slot }()
+	case <-ctx.Done(): // another call is at work
+		return ctx.Err()
+	}
 	s := l.session
 	s.mu.Lock()
 	held := l.endedAt.IsZero()
@@ -152,14 +158,8 @@ func (l *Lease) release(ctx context.Context) error {
 	case <-l.done:
 	case <-ctx.Done(): // something does not obey its context
 	}
-	select {
-	case l.slot <- struct{}{}:
-		defer func() { <-l.slot }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 	if !held && s.tryClaim(l.key) != nil {
-		return nil // it is another lease's, or is being released
+		return nil // another lease has it, or the session releases it
 	}
 	var err error
 	switch {
