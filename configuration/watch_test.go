@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/lictor-go/consul"
@@ -277,6 +278,35 @@ func TestWatchLosesPermissionForKey(t *testing.T) {
 	))
 }
 
+// TestWatchPermissionComesBack takes a permission away for a single response. When it is
+// found out whether the key that is missing exists, the token may read it again.
+func TestWatchPermissionComesBack(t *testing.T) {
+	bothVersions(t, func(t *testing.T, agent *fakeAgent) {
+		agent.use("all")
+		agent.set("app/a=1", "app/secret/x=1")
+		d := watchOf(agent, "app", nil)
+		d.want("0s +a=1 +secret/x=1 (2)")
+		defer agent.Inject(consulmock.Fault{Always: true, Match: func(r *http.Request) bool {
+			agent.use("all") // from the next request on
+			return false
+		}})()
+		agent.use("public")
+		agent.set("app/a=2") // is seen by the query that was under way; the next one has the other token
+		d.want("0s ~a=2 (2)")
+		agent.set("app/a=3")
+		d.after(2 * time.Second)
+		if n := len(d.lines); n != 2 || d.lines[0] != "0s permission denied" || !strings.HasSuffix(d.lines[1], " ~a=3 (2)") {
+			t.Errorf("got %q", d.lines)
+		}
+		d.lines = nil
+		agent.RemoveKey("app/secret/x")
+		d.want("2s -secret/x (1)")
+	}, consulmock.WithACLDefaultDeny(), consulmock.WithTokens(
+		consulmock.Token{SecretID: "all", Rules: `key_prefix "app/" { policy = "read" }`},
+		consulmock.Token{SecretID: "public", Rules: `key_prefix "app/" { policy = "read" } key_prefix "app/secret/" { policy = "deny" }`},
+	))
+}
+
 // TestWatchWithFewPermissions has a token that may read a part of the folder, and has
 // never had more. Deletions in that part are reported.
 func TestWatchWithFewPermissions(t *testing.T) {
@@ -290,6 +320,9 @@ func TestWatchWithFewPermissions(t *testing.T) {
 		d.want("0s +a=1 +b=1 (2)")
 		agent.RemoveKey("app/b")
 		d.want("0s -b (1)")
+		agent.RemoveKey("app/a") // the last one that the token may read
+		d.want("0s -a (0)")
+		watchOf(agent, "app", nil).want("0s (0)")
 		agent.RemoveKey("app/secret/x")
 		d.want()
 	}, tokens, consulmock.WithACLDefaultDeny())
@@ -313,6 +346,19 @@ func TestWatchAnyName(t *testing.T) {
 		d.want("0s +/odd= (1)")
 		agent.RemoveKey("app//odd")
 		d.want("0s -/odd (0)")
+	})
+}
+
+// TestWatchRefusedName deletes a key whose name the agent takes for one that no path can
+// have, as old agents do with characters that are newer than they are.
+func TestWatchRefusedName(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.set("app/a=1", "app/\U0001FAE8=1")
+		d := watchOf(agent, "app", nil)
+		d.want("0s +a=1 +\U0001FAE8=1 (2)")
+		agent.Inject(consulmock.Fault{Path: "/v1/kv/app/\U0001FAE8", Status: 400, Body: "Invalid URL path: not decodable or contains non-printable characters", Always: true})
+		agent.RemoveKey("app/\U0001FAE8")
+		d.want("0s -\U0001FAE8 (1)")
 	})
 }
 
@@ -385,6 +431,48 @@ func TestWatchStale(t *testing.T) {
 		d.want("0s ~a=2 (1)")
 		agent.RemoveKey("app/a")
 		d.want("10s -a (0)")
+	})
+}
+
+// TestWatchStaleKeepsPairs reads keys from the leader that another server does not have.
+// The pairs are those from before.
+func TestWatchStaleKeepsPairs(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.set("app/a=1", "app/b=1")
+		d := watchOf(agent, "app", &configuration.Options{Query: consul.QueryOptions{AllowStale: true}})
+		first := d.last()
+		remove := agent.Inject(consulmock.Fault{
+			Match:  func(r *http.Request) bool { return r.URL.Query().Has("stale") },
+			Status: 404, Index: 1, Times: 3,
+		})
+		agent.set("app/a=2") // ends the query that waits; those that follow find nothing
+		d.after(10 * time.Second)
+		remove()
+		agent.set("app/a=3")
+		d.after(20 * time.Second)
+		if next := d.last(); describe(next) != " ~a=3 (2)" || next.Pairs[1] != first.Pairs[1] {
+			t.Errorf("%s; the pair that has not changed is %p, before %p", describe(next), next.Pairs[1], first.Pairs[1])
+		}
+	})
+}
+
+// TestWatchNotAnAgent gets responses that have no keys and are none of an agent, which
+// always has an index. They do not empty a configuration.
+func TestWatchNotAnAgent(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.set("app/a=1")
+		v := viewOf(agent, "app", nil)
+		for _, body := range []string{"null", "[]", "[null]", `[{"Key": "other"}]`} {
+			synctest.Wait()
+			remove := agent.Inject(consulmock.Fault{Status: 200, Body: body, Always: true})
+			agent.set("app/a=" + body) // ends the query that waits
+			synctest.Wait()
+			if got := value(v, "a"); got != body || v.Err() == nil || !strings.Contains(v.Err().Error(), "no X-Consul-Index") {
+				t.Errorf("%s: the value is %s, the error %v", body, got, v.Err())
+			}
+			remove()
+			time.Sleep(time.Minute)
+		}
 	})
 }
 
@@ -574,6 +662,9 @@ func TestInvalidArguments(t *testing.T) {
 	agent := consulmock.New(t)
 	c, ctx := agent.Client(), context.Background()
 	var none context.Context
+	since := func(pairs ...*consul.KVPair) *configuration.Options {
+		return &configuration.Options{Since: &configuration.Snapshot{Prefix: "app/", Pairs: pairs}}
+	}
 	for _, test := range []struct {
 		ctx    context.Context
 		client *consul.Client
@@ -589,9 +680,13 @@ func TestInvalidArguments(t *testing.T) {
 		{ctx, c, "a//b", nil, `prefix "a//b" is not the name of a folder: it has an empty element; want one such as app/web`},
 		{ctx, c, "a/../b", nil, `prefix "a/../b" is not the name of a folder: it has an element . or ..; want one such as app/web`},
 		{ctx, c, "a\n", nil, `prefix "a\n" is not the name of a folder: it has a character that is not printable; want one such as app/web`},
+		{ctx, c, "caf\xe9", nil, `prefix "caf\xe9" is not the name of a folder: it is not valid UTF-8; want one such as app/web`},
 		{ctx, c, "app", &configuration.Options{Query: consul.QueryOptions{MaxAge: -1}}, "Options.Query.MaxAge is -1ns; want 0 or more"},
 		{ctx, c, "app", &configuration.Options{Query: consul.QueryOptions{StaleIfError: -1}}, "Options.Query.StaleIfError is -1ns; want 0 or more"},
 		{ctx, c, "app", &configuration.Options{Since: &configuration.Snapshot{Prefix: "b/"}}, `Options.Since is of folder "b/"; want one of "app/"`},
+		{ctx, c, "app", since(nil), "Options.Since: pair 0 is nil"},
+		{ctx, c, "app", since(&consul.KVPair{Key: "b"}, &consul.KVPair{Key: "a"}), `Options.Since: pair 1 has key "a" after "b"; want the order of their bytes`},
+		{ctx, c, "app", since(&consul.KVPair{Key: "a"}, &consul.KVPair{Key: "a"}), `Options.Since: pair 1 has key "a" after "a"; want the order of their bytes`},
 	} {
 		want := "configuration: " + test.want
 		if s, err := configuration.Load(test.ctx, test.client, test.prefix, test.opts); s != nil || err == nil || err.Error() != want {
