@@ -102,6 +102,8 @@ func TestAnswers(t *testing.T) {
 		{"GET", "/v1/kv/x?ns=x&index=x", "", "400 Invalid index", both},
 		{"GET", "/v1/kv/?ns=x", "", "400 Missing key name", both},
 		{"GET", "/v1/session/list?ns=x&wait=x", "", "400 Invalid wait time", both},
+		{"PUT", "/v1/session/renew/?ns=x", "", `400 Invalid query parameter: "ns" - Namespaces are a Consul Enterprise feature`,
+			`400 Bad request: Invalid query parameter: "ns" - Namespaces are a Consul Enterprise feature`},
 		{"GET", "/v1/catalog/node/none", "", "200 null", both},
 		{"GET", "/v1/catalog/node-services/none", "", `200 {"Node":null,"Services":null}`, both},
 		{"GET", "/v1/health/checks/none", "", "200 []", both},
@@ -166,6 +168,11 @@ func TestAnswers(t *testing.T) {
 		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Service":{"Service":"x","Address":"::"}}`, "500 Invalid service address", both},
 		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Service":{"ID":"x","Locality":{"Zone":"z"}}}`,
 			"500 1 error occurred:\n\t* zone cannot be set without region", `400 Request decode failed: json: unknown field "Locality"`},
+		{"PUT", "/v1/agent/service/register", `{"Name":"x","Kind":"ingress-gateway","Check":{"Args":["true"],"Interval":"1s"}}`,
+			"500 error updating service registration: Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true",
+			"500 Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true"},
+		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Service":{"Service":"x"},"Check":{"CheckID":"c","ServiceID":"X"}}`,
+			"500 Unknown service ID 'X' for check ID 'c'", "200 true"},
 		{"PUT", "/v1/catalog/register", `{"Node":"n","ID":"x"}`, "500 Bad node ID: uuid string is wrong length", both},
 		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Service":{"Service":"x","Meta":{"a b":"c"}}}`,
 			"500 failed inserting service: Invalid Service Meta for node n and serviceID x: Couldn't load metadata pair ('a b', 'c'): Key contains invalid characters", both},
@@ -355,6 +362,51 @@ func TestRefusedCheckOfService(t *testing.T) {
 	got := text(t, ask(t, s, "GET", "/v1/agent/checks", ""))
 	if !strings.Contains(got, `"Notes":"new"`) || strings.Contains(got, `"CheckID":"new"`) || strings.Contains(got, `"CheckID":"script"`) {
 		t.Errorf("checks: %s", got)
+	}
+}
+
+// Reads of instances of a peer find none. Other reads do not know peers.
+func TestPeers(t *testing.T) {
+	for target, isKnown := range map[string]bool{
+		"/v1/catalog/service/consul": true, "/v1/catalog/connect/consul": true, "/v1/health/service/consul": true, "/v1/health/connect/consul": true,
+		"/v1/catalog/nodes": false, "/v1/catalog/node/node1": false, "/v1/health/state/any": false,
+	} {
+		for _, version := range []string{"1.8.7", "1.21.4"} {
+			r := ask(t, New(t, WithVersion(version), WithCompactJSON(true)), "GET", target+"?peer=x", "")
+			isEmpty := text(t, r) == "200 []" && r.Header.Get("X-Consul-Index") == "1"
+			if want := isKnown && version == "1.21.4"; isEmpty != want {
+				t.Errorf("%s: %s: empty: %t, want %t", version, target, isEmpty, want)
+			}
+		}
+	}
+}
+
+// The catalog loses what is called as a refused registration in another case.
+func TestRefusedServiceInAnotherCase(t *testing.T) {
+	for _, version := range []string{"1.8.7", "1.21.4"} {
+		s := New(t, WithVersion(version), WithCompactJSON(true))
+		ask(t, s, "PUT", "/v1/agent/service/register", `{"Name":"WEB"}`)
+		ask(t, s, "PUT", "/v1/agent/service/register", `{"Name":"web","Check":{"Args":["true"],"Interval":"1h"}}`)
+		if got := text(t, ask(t, s, "GET", "/v1/health/service/web", "")); got != "200 []" {
+			t.Errorf("%s: got %s", version, got)
+		}
+	}
+}
+
+// How a check is run is no change of it in the catalog. 1.8.7 shows it all the same.
+func TestTypeOfCheckIsNoChange(t *testing.T) {
+	for version, want := range map[string]string{"1.8.7": `"Type":"b"`, "1.21.4": `"Type":"a"`} {
+		s := New(t, WithVersion(version), WithCompactJSON(true))
+		register := func(typ string) string {
+			ask(t, s, "PUT", "/v1/catalog/register", `{"Node":"ext","Address":"a","Service":{"Service":"web"},"Check":{"CheckID":"c","Type":"`+typ+`"}}`)
+			return ask(t, s, "GET", "/v1/health/service/web", "").Header.Get("X-Consul-Index")
+		}
+		if before, after := register("a"), register("b"); before != after {
+			t.Errorf("%s: the index moves from %s to %s", version, before, after)
+		}
+		if got := text(t, ask(t, s, "GET", "/v1/health/node/ext", "")); !strings.Contains(got, want) {
+			t.Errorf("%s: got %s, want %s", version, got, want)
+		}
 	}
 }
 

@@ -3,11 +3,13 @@ package agent
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"hash/fnv"
 	"reflect"
 	"strconv"
 
 	"github.com/lictor-go/consul/consulmock/internal/definition"
+	"github.com/lictor-go/consul/consulmock/internal/release"
 	"github.com/lictor-go/consul/consulmock/internal/state"
 )
 
@@ -29,7 +31,13 @@ func (a *Agent) AddService(d *definition.Service, token string, replace bool, si
 	for _, c := range checks {
 		refused = cmp.Or(refused, c.Runnable(a.Config.Version))
 	}
+	if refused != nil && a.Config.Version == release.V1_21_4 && state.IsMeshKind(d.Kind) {
+		refused = fmt.Errorf("error updating service registration: %w", refused)
+	}
 	if refused != nil && a.Services[d.ID] == nil {
+		// It was there for a moment, and is taken off the catalog, which may have one under
+		// the same ID in another case.
+		a.sync.gone(d.ID, &Service{Rec: d.Record(), token: token})
 		return refused
 	}
 	if sidecarOf != "" && d.Port == 0 {
@@ -80,6 +88,7 @@ func (a *Agent) addChecksOf(d *definition.Service, checks []*definition.ServiceC
 		}
 		stay[id] = true
 		if !withNew && a.Checks[id] == nil {
+			a.sync.goneCheck(&Check{Rec: state.CheckRecord{CheckID: id, ServiceID: d.ID, ServiceName: d.Name}, token: token})
 			continue
 		}
 		name := c.Name
