@@ -100,6 +100,21 @@ func TestWatchWithFewPermissions(t *testing.T) {
 	}, tokens, consulmock.WithACLDefaultDeny())
 }
 
+// TestWatchHiddenContent has tokens that may read nothing of what there is, though they
+// may read the folder's own name, or there is none. Modern agents report that.
+func TestWatchHiddenContent(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.set("app/secret/x=1")
+		agent.use("public")
+		watchOf(agent, "app", nil).want("0s permission denied")
+		agent.use("other")
+		watchOf(agent, "", nil).want("0s permission denied")
+	}, consulmock.WithACLDefaultDeny(), consulmock.WithTokens(
+		consulmock.Token{SecretID: "public", Rules: `key_prefix "app/" { policy = "read" } key_prefix "app/secret/" { policy = "deny" }`},
+		consulmock.Token{SecretID: "other", Rules: `key_prefix "other/" { policy = "read" }`},
+	))
+}
+
 // TestWatchWithoutToken follows a folder of keys without a token that may see any.
 // The folder does not look empty.
 func TestWatchWithoutToken(t *testing.T) {
