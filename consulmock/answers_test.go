@@ -365,6 +365,17 @@ func TestRefusedCheckOfService(t *testing.T) {
 	}
 }
 
+// The agent's own health shows tags as they were registered.
+func TestTagsInLocalHealth(t *testing.T) {
+	for tags, want := range map[string]string{"null": "null", "[]": "[]", `["a"]`: `["a"]`} {
+		s := New(t, WithCompactJSON(true))
+		ask(t, s, "PUT", "/v1/agent/service/register", `{"Name":"web","Tags":`+tags+`,"Check":{"TTL":"1h"}}`)
+		if got := text(t, ask(t, s, "GET", "/v1/agent/health/service/id/web", "")); !strings.Contains(got, `"ServiceTags":`+want+`,`) {
+			t.Errorf("%s: got %s", tags, got)
+		}
+	}
+}
+
 // Reads of instances of a peer find none. Other reads do not know peers.
 func TestPeers(t *testing.T) {
 	for target, isKnown := range map[string]bool{
