@@ -20,6 +20,8 @@ type Options struct {
 	// query waits for a change, 1 minute by default, which bounds how late is noticed
 	// what ends no query, such as the deletion of a folder above this one. [consul.Config.WaitTime] is not used.
 	//
+	// A negative MaxAge or StaleIfError is an error.
+	//
 	// With AllowStale a response without keys is confirmed by the leader, since a
 	// server that has just lost it may have lost the keys, too.
 	Query consul.QueryOptions
