@@ -163,6 +163,7 @@ func (r *reader) checkMissing(ctx context.Context, s *Snapshot, meta *consul.Que
 		return nil
 	}
 	q = withoutWait(q)
+	q.AllowStale = false // another server may be behind, and still have what was deleted
 	for _, key := range probes {
 		p, _, err := r.client.KV().Get(ctx, key, q)
 		var status *consul.StatusError

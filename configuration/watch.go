@@ -23,7 +23,8 @@ type Options struct {
 	// A negative MaxAge or StaleIfError is an error.
 	//
 	// With AllowStale a response without keys is confirmed by the leader, since a
-	// server that has just lost it may have lost the keys, too.
+	// server that has just lost it may have lost the keys, too. So is what becomes of
+	// keys that have disappeared.
 	Query consul.QueryOptions
 
 	// Since is a snapshot that the program already has, of the same folder: the first

@@ -434,6 +434,23 @@ func TestWatchStale(t *testing.T) {
 	})
 }
 
+// TestWatchStaleBehind deletes a key that a server still has which is behind the one that
+// has responded. The leader knows better.
+func TestWatchStaleBehind(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.set("app/a=1", "app/b=1")
+		d := watchOf(agent, "app", &configuration.Options{Query: consul.QueryOptions{AllowStale: true}})
+		d.want("0s +a=1 +b=1 (2)")
+		agent.Inject(consulmock.Fault{
+			Path:   "/v1/kv/app/b",
+			Match:  func(r *http.Request) bool { return r.Method == http.MethodGet && r.URL.Query().Has("stale") },
+			Status: 200, Body: `[{"Key": "app/b", "Value": "MQ==", "CreateIndex": 2, "ModifyIndex": 2}]`, Index: 2, Always: true,
+		})
+		agent.RemoveKey("app/b")
+		d.want("0s -b (1)")
+	})
+}
+
 // TestWatchStaleKeepsPairs reads keys from the leader that another server does not have.
 // The pairs are those from before.
 func TestWatchStaleKeepsPairs(t *testing.T) {
