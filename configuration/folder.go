@@ -143,10 +143,10 @@ func (r *reader) checkMissing(ctx context.Context, s *Snapshot, meta *consul.Que
 		switch {
 		case meta.LastIndex == 0:
 			return fmt.Errorf("configuration: no keys in %s, and no X-Consul-Index, so it is not the response of an agent", r)
+		case meta.ResultsFilteredByACLs && (r.folder == "" || r.last == nil):
+			return fmt.Errorf("configuration: the token may not read what is in %s: %w", r, consul.ErrPermissionDenied)
 		case r.folder != "":
 			probes = append(probes, r.folder)
-		case meta.ResultsFilteredByACLs:
-			return fmt.Errorf("configuration: the token may not read what is in %s: %w", r, consul.ErrPermissionDenied)
 		}
 	}
 	folders := make(map[string]bool)
@@ -163,6 +163,7 @@ func (r *reader) checkMissing(ctx context.Context, s *Snapshot, meta *consul.Que
 		return nil
 	}
 	q = withoutWait(q)
+	q.AllowStale = false // another server may be behind, and still have what was deleted
 	for _, key := range probes {
 		p, _, err := r.client.KV().Get(ctx, key, q)
 		var status *consul.StatusError

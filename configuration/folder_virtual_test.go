@@ -94,7 +94,6 @@ func TestWatchWithFewPermissions(t *testing.T) {
 		d.want("0s -b (1)")
 		agent.RemoveKey("app/a") // the last one that the token may read
 		d.want("0s -a (0)")
-		watchOf(agent, "app", nil).want("0s (0)")
 		agent.RemoveKey("app/secret/x")
 		d.want()
 	}, tokens, consulmock.WithACLDefaultDeny())
@@ -262,5 +261,22 @@ func TestWatchNotAnAgent(t *testing.T) {
 			remove()
 			time.Sleep(time.Minute)
 		}
+	})
+}
+
+// TestWatchStaleBehind deletes a key that a server still has which is behind the one that
+// has responded. The leader knows better.
+func TestWatchStaleBehind(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.set("app/a=1", "app/b=1")
+		d := watchOf(agent, "app", &configuration.Options{Query: consul.QueryOptions{AllowStale: true}})
+		d.want("0s +a=1 +b=1 (2)")
+		agent.Inject(consulmock.Fault{
+			Path:   "/v1/kv/app/b",
+			Match:  func(r *http.Request) bool { return r.Method == http.MethodGet && r.URL.Query().Has("stale") },
+			Status: 200, Body: `[{"Key": "app/b", "Value": "MQ==", "CreateIndex": 2, "ModifyIndex": 2}]`, Index: 2, Always: true,
+		})
+		agent.RemoveKey("app/b")
+		d.want("0s -b (1)")
 	})
 }

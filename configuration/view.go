@@ -119,7 +119,7 @@ func (v *View) Snapshot() *Snapshot {
 }
 
 // Err returns the error of the last query, or nil if the agent has responded to it and
-// the snapshot is current.
+// the snapshot is current. Close does not change it.
 func (v *View) Err() error {
 	_, _, _, err := v.state()
 	return err
@@ -155,7 +155,8 @@ func (v *View) Watch(ctx context.Context) iter.Seq2[*Snapshot, error] {
 			if s != seen {
 				next := s.since(seen)
 				news := seen == nil || next.differs()
-				if seen = s; news && !yield(next, nil) {
+				seen, failed = s, false // an error is a new one now
+				if news && !yield(next, nil) {
 					return
 				}
 				continue // something newer may be there

@@ -295,6 +295,40 @@ func TestViewConcurrently(t *testing.T) {
 	})
 }
 
+// TestViewWatchNewOutage has an agent that comes back, with a change, and goes away again
+// before the loop looks. The loop is given the change, and then the new error.
+func TestViewWatchNewOutage(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.set("app/a=1")
+		v := viewOf(agent, "app", nil)
+		outage := func() {
+			synctest.Wait()
+			agent.Stop()
+			time.Sleep(time.Minute)
+		}
+		outage()
+		var lines []string
+		for s, err := range v.Watch(t.Context()) {
+			if err != nil {
+				lines = append(lines, " error")
+			} else {
+				lines = append(lines, describe(s))
+			}
+			if len(lines) == 2 {
+				agent.Start()
+				agent.set("app/a=2")
+				time.Sleep(time.Minute)
+				outage()
+			} else if len(lines) == 3 {
+				time.AfterFunc(time.Hour, func() { v.Close() })
+			}
+		}
+		if got, want := strings.Join(lines, ","), " +a=1 (1), error, ~a=2 (1), error, error"; got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	})
+}
+
 // TestViewClose closes a View at any moment. What it was doing ends, and nothing is
 // left behind.
 func TestViewClose(t *testing.T) {

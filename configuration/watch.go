@@ -18,10 +18,14 @@ type Options struct {
 	// Query has the options of each query, such as Datacenter, Token or AllowStale.
 	// WaitIndex, WaitHash and Previous are set by this package. WaitTime is how long one
 	// query waits for a change, 1 minute by default, which bounds how late is noticed
-	// what ends no query, such as the deletion of a folder above this one. [consul.Config.WaitTime] is not used.
+	// what ends no query, such as the deletion of a folder above this one.
+	// [consul.Config.WaitTime] is not used.
+	//
+	// A negative MaxAge or StaleIfError is an error.
 	//
 	// With AllowStale a response without keys is confirmed by the leader, since a
 	// server that has just lost it may have lost the keys, too.
+	// Keys that have disappeared are requested from the leader.
 	Query consul.QueryOptions
 
 	// Since is a snapshot that the program already has, of the same folder: the first
