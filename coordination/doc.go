@@ -80,7 +80,7 @@
 //
 // A session is renewed every T/3 by a request that writes nothing. A lease reads its key
 // from the leader as often, and waits for changes with a blocking query. Who waits for a
-// lock has one blocking query, and no session until it looks free. To acquire a lock
+// lock has one blocking query, and no session until the lock is free. To acquire a lock
 // takes a transaction, to release it a read and a transaction, and a session of its own
 // two writes more.
 //
