@@ -59,7 +59,7 @@ func NewView(ctx context.Context, c *consul.Client, prefix string, opts *Options
 // first returns when there has been a response, or an error if there will be none.
 func (v *View) first(ctx context.Context) error {
 	for {
-		_, answered, failed, superseded := v.state()
+		_, answered, superseded, failed := v.state()
 		switch {
 		case !answered.IsZero():
 			return nil
@@ -97,10 +97,10 @@ func (v *View) take(r watch.Result[*Snapshot]) bool {
 	return true
 }
 
-func (v *View) state() (s *Snapshot, answered time.Time, err error, superseded <-chan struct{}) {
+func (v *View) state() (s *Snapshot, answered time.Time, superseded <-chan struct{}, err error) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	return v.snapshot, v.answered, v.err, v.superseded
+	return v.snapshot, v.answered, v.superseded, v.err
 }
 
 // Get returns the value of a key in the last snapshot, and whether there is one. The
@@ -119,7 +119,7 @@ func (v *View) Snapshot() *Snapshot {
 // Err returns the error of the last query, or nil if the agent has responded to it and
 // the snapshot is current.
 func (v *View) Err() error {
-	_, _, err, _ := v.state()
+	_, _, _, err := v.state()
 	return err
 }
 
@@ -147,7 +147,7 @@ func (v *View) Watch(ctx context.Context) iter.Seq2[*Snapshot, error] {
 		var seen *Snapshot
 		failed := false
 		for ctx.Err() == nil {
-			s, _, err, superseded := v.state()
+			s, _, superseded, err := v.state()
 			if s != seen {
 				next := s.since(seen)
 				news := seen == nil || next.differs()

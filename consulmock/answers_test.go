@@ -365,6 +365,34 @@ func TestRefusedCheckOfService(t *testing.T) {
 	}
 }
 
+// Reads of instances of a peer find none. Other reads do not know peers.
+func TestPeers(t *testing.T) {
+	for target, isKnown := range map[string]bool{
+		"/v1/catalog/service/consul": true, "/v1/catalog/connect/consul": true, "/v1/health/service/consul": true, "/v1/health/connect/consul": true,
+		"/v1/catalog/nodes": false, "/v1/catalog/node/node1": false, "/v1/health/state/any": false,
+	} {
+		for _, version := range []string{"1.8.7", "1.21.4"} {
+			r := ask(t, New(t, WithVersion(version), WithCompactJSON(true)), "GET", target+"?peer=x", "")
+			isEmpty := text(t, r) == "200 []" && r.Header.Get("X-Consul-Index") == "1"
+			if want := isKnown && version == "1.21.4"; isEmpty != want {
+				t.Errorf("%s: %s: empty: %t, want %t", version, target, isEmpty, want)
+			}
+		}
+	}
+}
+
+// The catalog loses what is called as a refused registration in another case.
+func TestRefusedServiceInAnotherCase(t *testing.T) {
+	for _, version := range []string{"1.8.7", "1.21.4"} {
+		s := New(t, WithVersion(version), WithCompactJSON(true))
+		ask(t, s, "PUT", "/v1/agent/service/register", `{"Name":"WEB"}`)
+		ask(t, s, "PUT", "/v1/agent/service/register", `{"Name":"web","Check":{"Args":["true"],"Interval":"1h"}}`)
+		if got := text(t, ask(t, s, "GET", "/v1/health/service/web", "")); got != "200 []" {
+			t.Errorf("%s: got %s", version, got)
+		}
+	}
+}
+
 // How a check is run is no change of it in the catalog. 1.8.7 shows it all the same.
 func TestTypeOfCheckIsNoChange(t *testing.T) {
 	for version, want := range map[string]string{"1.8.7": `"Type":"b"`, "1.21.4": `"Type":"a"`} {

@@ -178,9 +178,9 @@ func (a *attempt) once(ctx context.Context, stored []*consul.KVPair) (*Lease, er
 	var refused *consul.TxnError
 	switch {
 	case err == nil:
+		a.isUnsure = true
 		token := tokenOf(resp, f.key(s.id))
 		if token == 0 {
-			a.isUnsure = true
 			return nil, fmt.Errorf("the response to the transaction has no index of %q", f.key(s.id))
 		}
 		if l := s.newLease(ctx, f, token, sent, a.src.lock != nil && !a.src.keeps, a.lock.observe); l != nil {
@@ -188,7 +188,6 @@ func (a *attempt) once(ctx context.Context, stored []*consul.KVPair) (*Lease, er
 			a.session = nil // the lease has the claim
 			return l, nil
 		}
-		a.isUnsure = true
 		return nil, errChanged // the response took too long
 	case !errors.As(err, &refused):
 		a.isUnsure = a.isUnsure || !isPermanent(err)

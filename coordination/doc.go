@@ -36,11 +36,12 @@
 //     renewal that succeeded was sent, whatever the network, the agent and the servers
 //     do. The lock is free at 2T + L at the earliest. The clocks may run at different
 //     speeds, by a factor of up to 2T / D. (TestSilentPartition, TestSilentResponses,
-//     TestWallClock)
+//     TestWallClock, TestSleptTooLong)
 //   - When the session ends otherwise (it is destroyed, one of its checks turns
 //     critical, its node is deregistered) the context ends within a round trip, or at
 //     most D later. The lock is free after L, and L is not shorter than D, unless
-//     AllowOverlap is set: there are no two leases at a time. (TestLosses,
+//     AllowOverlap is set: there are no two leases at a time. Servers keep this delay
+//     in memory, and may forget it when they restart. (TestLosses,
 //     TestUnseenEndOfSession, TestSessionOptions, TestModel)
 //   - When somebody deletes the key or writes to it, the context ends within a round
 //     trip, or at most D later. There is no lock-delay then: until the holder notices,
@@ -53,9 +54,10 @@
 //   - Tokens grow from lease to lease of a lock, also over deletions of its key.
 //     (TestTokens, TestModel)
 //   - A transaction that begins with Guard changes nothing unless the lease holds at
-//     that moment. (TestGuard, TestModel, TestStoppedProcess)
+//     that moment. (TestGuard, TestAcquiredAnew, TestModel, TestStoppedProcess)
 //   - Requests whose responses are lost do no harm: what they may have done is found,
-//     used, or undone. (TestLostResponses, TestContextEndsDuringAcquisition)
+//     used, or undone. (TestLostResponses, TestContextEndsDuringAcquisition,
+//     TestLateAcquisition, TestLateRequest, TestLateRelease)
 //   - Lock and Acquire return a lease or an error, and soon after the end of ctx. Nothing
 //     stays held then. (TestContextEndsDuringAcquisition, TestContextEndsWhileWaiting)
 //   - Release and Close leave no session, no hold on a key, and no goroutine behind.

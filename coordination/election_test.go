@@ -88,7 +88,7 @@ func TestObserve(t *testing.T) {
 		if got := fmt.Sprintf("%q", seen); got != `["" "a" "" "b" "" "b" "" "c" "" "d" "error" ""]` {
 			t.Errorf("seen %s", got)
 		}
-		for _, err := range agent.host().election("").Observe(nil) {
+		for _, err := range agent.host().election("").Observe(nilContext) {
 			if err == nil {
 				t.Error("a nil context is no error")
 			}

@@ -123,6 +123,41 @@ func TestLockRefused(t *testing.T) {
 	})
 }
 
+// What passes does not keep anybody from the lock.
+func TestLockRetries(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		for _, path := range []string{"/v1/kv/**", "/v1/session/create", "/v1/txn"} {
+			for _, fault := range []consulmock.Fault{
+				{NoLeader: true}, {RateLimit: -1}, {Status: 503, Body: "rate limit exceeded for operation"}, {Status: 500, Body: "rpc error"},
+				{Status: 502}, {Status: 408}, {Drop: consulmock.ResetRequest}, {Drop: consulmock.DropAnswer}, {TruncateAt: 3}, {Body: "<html>"},
+			} {
+				fault.Path = path
+				agent.Inject(fault)
+				start := time.Now()
+				lease := lock(t, agent.host().mutex(nil))
+				wantBetween(t, fmt.Sprintf("%+v: acquired", fault), start, 0, ttl/15+100*time.Millisecond)
+				must(t, lease.Release(context.Background()))
+			}
+		}
+	})
+}
+
+// With a long TTL no request takes longer than 10 s.
+func TestLongTTL(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		for _, k := range []string{"read", "create", "txn"} {
+			a := agent.host()
+			a.wire.failTimes(silent, 1, is(k))
+			start := time.Now()
+			lease := lock(t, a.mutex(&coordination.MutexOptions{SessionOptions: &coordination.SessionOptions{TTL: 24 * time.Hour, AllowOverlap: true}}))
+			wantBetween(t, k+": acquired", start, 10*time.Second, 11*time.Second)
+			time.Sleep(time.Hour)
+			wantValid(t, lease)
+			must(t, lease.Release(context.Background()))
+		}
+	})
+}
+
 // A response that is lost, whichever, does not keep anybody from the lock.
 func TestLostResponses(t *testing.T) {
 	for _, tr := range []trouble{lostRequest, lostResponse, silent, mute} {
@@ -260,6 +295,64 @@ func TestLateAcquisition(t *testing.T) {
 	})
 }
 
+// A request to acquire that reaches the servers after the one that was sent in its place
+// acquires nothing: the session would hold the key for nobody.
+func TestLateRequest(t *testing.T) {
+	for _, exists := range []bool{false, true} {
+		bubble(t, func(t *testing.T, agent *fakeAgent) {
+			a := agent.host()
+			m := a.mutex(&coordination.MutexOptions{Session: a.session(t, nil)})
+			if exists {
+				must(t, lock(t, m).Release(context.Background()))
+			}
+			a.wire.failTimes(lateRequest, 1, is("txn"))
+			must(t, lock(t, m).Release(context.Background()))
+			time.Sleep(late)
+			synctest.Wait()
+			if h := agent.holder(t, key); h != "" {
+				t.Errorf("the key exists: %t: %s holds it", exists, h)
+			}
+		})
+	}
+}
+
+// Somebody who writes to the key after it was read as free is not overwritten.
+func TestOtherUseOfKey(t *testing.T) {
+	for _, exists := range []bool{false, true} {
+		bubble(t, func(t *testing.T, agent *fakeAgent) {
+			a := agent.host()
+			if exists {
+				must(t, lock(t, a.mutex(nil)).Release(context.Background()))
+			}
+			remove := agent.Inject(consulmock.Fault{Path: "/v1/session/create", Latency: time.Second})
+			defer remove()
+			time.AfterFunc(time.Second/2, func() { agent.SetKey(key, []byte("configuration")) })
+			if _, err := a.mutex(nil).Lock(context.Background()); !errors.Is(err, coordination.ErrConflict) {
+				t.Errorf("the key exists: %t: Lock returned %v", exists, err)
+			}
+			if p, _, err := agent.client.KV().Get(context.Background(), key, nil); err != nil || string(p.Value) != "configuration" {
+				t.Errorf("the key exists: %t: it has %+v, %v", exists, p, err)
+			}
+		})
+	}
+}
+
+// A response that does not show the key that was acquired, as from something else than
+// an agent, is no lease.
+func TestForeignResponse(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		remove := agent.Inject(consulmock.Fault{Path: "/v1/txn", Times: 3, Status: 200, Body: "{}"})
+		defer remove()
+		lease := lock(t, agent.host().mutex(nil))
+		if lease.Token() == 0 {
+			t.Error("the token is 0")
+		}
+		wantValid(t, lease)
+		must(t, lease.Release(context.Background()))
+		agent.wantNothing(t)
+	})
+}
+
 // Of two calls at once, on one mutex or two, with sessions of their own or a shared one,
 // one has the lock at a time.
 func TestTwoLocksAtOnce(t *testing.T) {
@@ -387,11 +480,11 @@ func TestParameters(t *testing.T) {
 			return err
 		}
 		_, noClient := coordination.NewMutex(nil, "k", nil).Lock(ctx)
-		_, noContext := coordination.NewMutex(agent.client, "k", nil).Lock(nil)
-		_, noSession := coordination.NewSession(nil, agent.client, nil)
+		_, noContext := coordination.NewMutex(agent.client, "k", nil).Lock(nilContext)
+		_, noSession := coordination.NewSession(nilContext, agent.client, nil)
 		_, noSessionClient := coordination.NewSession(ctx, nil, nil)
 		election := coordination.NewElection(agent.client, "k", nil)
-		_, leader := election.Leader(nil)
+		_, leader := election.Leader(nilContext)
 		_, zeroMutex := new(coordination.Mutex).Lock(ctx)
 		_, zeroLeader := new(coordination.Election).Leader(ctx)
 		for want, err := range map[string]error{
@@ -409,7 +502,7 @@ func TestParameters(t *testing.T) {
 			"coordination: nil context":                 noSession,
 			"coordination: nil client":                  noSessionClient,
 			"nil function":                              election.Run(ctx, nil),
-			"coordination: nil contex":                  election.Run(nil, nil),
+			"coordination: nil contex":                  election.Run(nilContext, nil),
 			"coordination: nil conte":                   leader,
 			"not made by NewMutex":                      zeroMutex,
 			"or NewElection":                            zeroLeader,

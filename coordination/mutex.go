@@ -87,16 +87,21 @@ func (f *mutexForm) read(ctx context.Context, q *consul.QueryOptions) ([]*consul
 
 func (f *mutexForm) acquire(stored []*consul.KVPair, session string) ([]consul.TxnOp, error) {
 	p := find(stored, f.name)
+	var ops []consul.TxnOp
 	switch {
-	case p != nil && p.Session != "" && p.Session != session:
+	case p == nil:
+		ops = []consul.TxnOp{f.op(consul.KVCAS, "")} // refused if there is one
+	case p.Session != "" && p.Session != session:
 		return nil, &HeldError{f.name, []string{p.Session}, p.Value}
-	case p != nil && p.Session != "":
+	case p.Session != "":
 		// The session has lost the lease, or does not know that it has acquired it.
-		return []consul.TxnOp{checkIndex(f.name, p.ModifyIndex), f.op(consul.KVUnlock, session), f.op(consul.KVLock, session)}, nil
-	case p != nil && p.Flags != mutexFlags:
+		ops = []consul.TxnOp{checkIndex(f.name, p.ModifyIndex), f.op(consul.KVUnlock, session)}
+	case p.Flags != mutexFlags:
 		return nil, fmt.Errorf("%w: %q has the flags %#x; want those of a mutex, %#x", ErrConflict, f.name, p.Flags, uint64(mutexFlags))
+	default:
+		ops = []consul.TxnOp{checkIndex(f.name, p.ModifyIndex)}
 	}
-	return []consul.TxnOp{f.op(consul.KVLock, session)}, nil
+	return append(ops, f.op(consul.KVLock, session)), nil
 }
 
 func (f *mutexForm) op(verb consul.KVOp, session string) consul.TxnOp {

@@ -26,6 +26,9 @@ const (
 	jitter    = 1500 * time.Millisecond // at most, of those who wait for the end of a lock-delay
 )
 
+// nilContext is what a caller must not give.
+var nilContext context.Context
+
 // bubble runs a test in virtual time with a fake agent. A goroutine that is left behind
 // fails the test.
 func bubble(t *testing.T, test func(t *testing.T, agent *fakeAgent), opts ...consulmock.Option) {
@@ -76,13 +79,18 @@ const (
 	mute                 // the response never arrives
 	lostRequest          // the connection ends before the request has arrived
 	lostResponse         // the connection ends before the response has arrived
+	lateRequest          // the connection ends, and the request arrives late
 )
+
+// late is how late.
+const late = 3 * time.Second
 
 // wire is a network that can be in trouble, and that notes when requests are sent.
 type wire struct {
 	base http.RoundTripper
 
 	mu      sync.Mutex
+	slow    time.Duration // how long responses take
 	trouble trouble
 	only    func(*http.Request) bool // nil means all
 	times   int                      // negative means without end
@@ -154,6 +162,9 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, r.Context().Err()
 	case lostRequest:
 		return nil, errConnection
+	case lateRequest:
+		w.deliverLate(r)
+		return nil, errConnection
 	}
 	resp, err := w.base.RoundTrip(r)
 	if err != nil {
@@ -169,12 +180,33 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 		<-r.Context().Done()
 		return nil, r.Context().Err()
 	}
+	w.mu.Lock()
+	slow := w.slow
+	w.mu.Unlock()
+	time.Sleep(slow)
+	if err := r.Context().Err(); err != nil {
+		resp.Body.Close()
+		return nil, err
+	}
 	if resp.StatusCode == http.StatusOK {
 		w.mu.Lock()
 		w.sent[kind(r)] = start
 		w.mu.Unlock()
 	}
 	return resp, nil
+}
+
+// deliverLate delivers a request that its client has given up.
+func (w *wire) deliverLate(r *http.Request) {
+	r = r.Clone(context.Background())
+	if r.GetBody != nil {
+		r.Body, _ = r.GetBody()
+	}
+	time.AfterFunc(late, func() {
+		if resp, err := w.base.RoundTrip(r); err == nil {
+			resp.Body.Close()
+		}
+	})
 }
 
 // lastSent returns when the last request of a kind was sent that has succeeded.

@@ -35,6 +35,9 @@ func (a *Agent) AddService(d *definition.Service, token string, replace bool, si
 		refused = fmt.Errorf("error updating service registration: %w", refused)
 	}
 	if refused != nil && a.Services[d.ID] == nil {
+		// It was there for a moment, and is taken off the catalog, which may have one under
+		// the same ID in another case.
+		a.sync.gone(d.ID, &Service{Rec: d.Record(), token: token})
 		return refused
 	}
 	if sidecarOf != "" && d.Port == 0 {
@@ -85,6 +88,7 @@ func (a *Agent) addChecksOf(d *definition.Service, checks []*definition.ServiceC
 		}
 		stay[id] = true
 		if !withNew && a.Checks[id] == nil {
+			a.sync.goneCheck(&Check{Rec: state.CheckRecord{CheckID: id, ServiceID: d.ID, ServiceName: d.Name}, token: token})
 			continue
 		}
 		name := c.Name
