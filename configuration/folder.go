@@ -150,10 +150,14 @@ func (r *reader) checkMissing(ctx context.Context, s *Snapshot, meta *consul.Que
 	if len(probes) == 0 {
 		return nil
 	}
+	what := "has lost keys"
+	if len(s.Pairs) == 0 {
+		what = "has no keys"
+	}
 	q = withoutWait(q)
 	for _, key := range probes {
 		if _, _, err := r.client.KV().Get(ctx, key, q); err != nil {
-			return fmt.Errorf("configuration: whether the keys that are missing in %s exist: %w", r, err)
+			return fmt.Errorf("configuration: %s %s, or the token may not read them: %w", r, what, err)
 		}
 	}
 	return nil
