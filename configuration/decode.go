@@ -11,7 +11,8 @@ import (
 // Decode decodes the values of snapshots, as they come from [Watch] or [View.Watch],
 // with the caller's function, and yields them by their keys. A value is decoded again
 // only if it or its flags have changed; the others are those of the map before. Each map
-// is a new one that belongs to the caller.
+// is a new one that belongs to the caller. All keys are relative to the folder, also the
+// one of the pair that decode is given.
 //
 // A snapshot is decoded whole or not at all, so that what was written together is
 // seen together: if a value cannot be decoded, an error is yielded that names the keys

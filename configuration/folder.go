@@ -162,6 +162,10 @@ func (r *reader) checkMissing(ctx context.Context, s *Snapshot, meta *consul.Que
 	if len(probes) == 0 {
 		return nil
 	}
+	what := "has lost keys"
+	if len(s.Pairs) == 0 {
+		what = "has no keys"
+	}
 	q = withoutWait(q)
 	q.AllowStale = false // another server may be behind, and still have what was deleted
 	for _, key := range probes {
@@ -171,7 +175,7 @@ func (r *reader) checkMissing(ctx context.Context, s *Snapshot, meta *consul.Que
 		case errors.As(err, &status) && status.Code == http.StatusBadRequest:
 			// What is printable to an agent is a matter of its age.
 		case err != nil:
-			return fmt.Errorf("configuration: whether the keys that are missing in %s exist: %w", r, err)
+			return fmt.Errorf("configuration: %s %s, or the token may not read them: %w", r, what, err)
 		case p != nil && key != r.folder && p.CreateIndex <= meta.LastIndex:
 			// It was there all the time: the token has its permission back.
 			return fmt.Errorf("configuration: key %q, which exists, was missing in %s: %w", key, r, consul.ErrPermissionDenied)

@@ -3,6 +3,7 @@
 package configuration_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -121,6 +122,10 @@ func TestWatchWithoutToken(t *testing.T) {
 		agent.set("app/a=1")
 		watchOf(agent, "app", nil).want("0s permission denied")
 		watchOf(agent, "none", nil).want("0s permission denied")
+		_, err := configuration.Load(context.Background(), agent.Client(), "app", nil)
+		if want := `configuration: folder "app/" has no keys, or the token may not read them: consul: GET `; err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("got %v, want %s...", err, want)
+		}
 	}, consulmock.WithACLDefaultDeny())
 }
 
