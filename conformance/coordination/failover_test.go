@@ -17,7 +17,7 @@ import (
 	"github.com/lictor-go/consul/internal/agenttest"
 )
 
-var measureTTL = flag.Duration("ttl", 3*time.Second, "TTL and LockDelay of the sessions in TestFailover; 15s is the default of the package")
+var measureTTL = flag.Duration("ttl", 5*time.Second, "TTL and LockDelay of the sessions in TestFailover; 15s is the default of the package")
 
 // failure is something that happens to a holder, or around it.
 type failure struct {
