@@ -518,6 +518,8 @@ func TestParameters(t *testing.T) {
 			`key "a//b": it has an empty element`:       mutex("a//b", nil),
 			`key "a/../b": it has an element`:           mutex("a/../b", nil),
 			`key "a\nb": it has a character`:            mutex("a\nb", nil),
+			`key "a\xff": it is not UTF-8`:              mutex("a\xff", nil),
+			`key "a//": it has an empty element`:        semaphore("a//", 1),
 			"both a Session and SessionOptions":         mutex("k", &coordination.MutexOptions{Session: s, SessionOptions: &coordination.SessionOptions{}}),
 			"TTL is -1ns":                               mutex("k", &coordination.MutexOptions{SessionOptions: &coordination.SessionOptions{TTL: -1}}),
 			`semaphore "k": limit is 0; want 1 or more`: semaphore("k", 0),
@@ -540,4 +542,64 @@ func TestParameters(t *testing.T) {
 			t.Errorf("%d requests were sent", n)
 		}
 	})
+}
+
+// A session that is gone as soon as it was made is not made again at full speed.
+func TestSessionsThatDoNotLast(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		a := agent.host()
+		remove := agent.Inject(consulmock.Fault{Path: "/v1/txn", Always: true, Status: 409,
+			Body: `{"Results":null,"Errors":[{"OpIndex":1,"What":"invalid session \"x\""}]}`})
+		defer remove()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if _, err := a.mutex(nil).Lock(ctx); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, consul.ErrUnknownSession) {
+			t.Errorf("Lock returned %v", err)
+		}
+		if n := a.wire.count("create"); n < 10 || n > 100 {
+			t.Errorf("%d sessions in a minute", n)
+		}
+		if _, err := a.mutex(nil).TryLock(context.Background()); !errors.Is(err, consul.ErrUnknownSession) {
+			t.Errorf("TryLock returned %v", err)
+		}
+	})
+}
+
+// Reads that are always out of date, as from a cache in between, do not make Lock try at
+// full speed.
+func TestReadsOutOfDate(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		a := agent.host()
+		releaseAtEnd(t, lock(t, agent.host().mutex(nil)))
+		remove := agent.Inject(consulmock.Fault{Path: "/v1/kv/**", Match: func(r *http.Request) bool { return !r.URL.Query().Has("consistent") },
+			Always: true, Status: 404, Header: http.Header{"X-Consul-Index": {"5"}}})
+		defer remove()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if _, err := a.mutex(nil).Lock(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Lock returned %v", err)
+		}
+		if n := a.wire.count("txn"); n < 10 || n > 200 {
+			t.Errorf("%d attempts in a minute", n)
+		}
+	})
+}
+
+// A value that was not made by its constructor is an error, not a panic.
+func TestZeroValues(t *testing.T) {
+	ctx := context.Background()
+	_, lock := new(coordination.Mutex).Lock(ctx)
+	_, acquire := new(coordination.Semaphore).TryAcquire(ctx)
+	_, leader := new(coordination.Election).Leader(ctx)
+	_, session := coordination.NewMutex(new(consul.Client), "k", &coordination.MutexOptions{Session: new(coordination.Session)}).Lock(ctx)
+	run := new(coordination.Election).Run(ctx, func(context.Context, *coordination.Lease) error { return nil })
+	var observe error
+	for _, err := range new(coordination.Election).Observe(ctx) {
+		observe = err
+	}
+	for i, err := range []error{lock, acquire, leader, run, observe, session} {
+		if err == nil || !strings.Contains(err.Error(), "was not made by New") {
+			t.Errorf("%d: got %v", i, err)
+		}
+	}
 }
