@@ -2,7 +2,6 @@ package differential
 
 import (
 	"fmt"
-	"strings"
 )
 
 func (g *generator) nodeName() string { return pick(g, "ext1", "ext2", "EXT1", node, "none") }
@@ -53,7 +52,7 @@ func (g *generator) catalogWrite() request {
 
 func (g *generator) catalogService() string {
 	id := g.serviceID()
-	m := []member{{"ID", text(id)}, {"Service", text(strings.TrimRight(id, "-12 "))}}
+	m := []member{{"ID", text(id)}, {"Service", text(nameOf(id))}}
 	for _, optional := range []member{
 		{"Port", fmt.Sprint(g.IntN(3))},
 		{"Tags", pick(g, `["v1"]`, `["v2","v1"]`, `[]`, "null")},
