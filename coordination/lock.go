@@ -99,7 +99,7 @@ func (k *lock) acquireWith(ctx context.Context, src *source, try bool) (*Lease, 
 	}
 	if err != nil {
 		a.undo(ctx)
-		return nil, fmt.Errorf("coordination: acquiring %q: %w", k.name, err)
+		return nil, &acquireError{k.name, err}
 	}
 	k.observe.emit(AcquiredEvent{l.key, l.session.id, l.token, time.Since(a.start)})
 	return l, nil
