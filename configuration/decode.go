@@ -28,7 +28,10 @@ func Decode[T any](snapshots iter.Seq2[*Snapshot, error], decode func(*consul.KV
 		var known map[string]decoded[T]
 		for s, err := range snapshots {
 			var values map[string]T
-			if err == nil {
+			switch {
+			case err == nil && s == nil:
+				err = errors.New("configuration: Decode was given neither a snapshot nor an error")
+			case err == nil:
 				known, values, err = decodeAll(s, known, decode)
 			}
 			if !yield(values, err) {

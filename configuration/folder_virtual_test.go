@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/lictor-go/consul"
@@ -92,9 +93,26 @@ func TestWatchWithFewPermissions(t *testing.T) {
 		d.want("0s +a=1 +b=1 (2)")
 		agent.RemoveKey("app/b")
 		d.want("0s -b (1)")
+		agent.RemoveKey("app/a") // the last one that the token may read
+		d.want("0s -a (0)")
 		agent.RemoveKey("app/secret/x")
 		d.want()
 	}, tokens, consulmock.WithACLDefaultDeny())
+}
+
+// TestWatchHiddenContent has tokens that may read nothing of what there is, though they
+// may read the folder's own name, or there is none. Modern agents report that.
+func TestWatchHiddenContent(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.set("app/secret/x=1")
+		agent.use("public")
+		watchOf(agent, "app", nil).want("0s permission denied")
+		agent.use("other")
+		watchOf(agent, "", nil).want("0s permission denied")
+	}, consulmock.WithACLDefaultDeny(), consulmock.WithTokens(
+		consulmock.Token{SecretID: "public", Rules: `key_prefix "app/" { policy = "read" } key_prefix "app/secret/" { policy = "deny" }`},
+		consulmock.Token{SecretID: "other", Rules: `key_prefix "other/" { policy = "read" }`},
+	))
 }
 
 // TestWatchWithoutToken follows a folder of keys without a token that may see any.
@@ -164,5 +182,106 @@ func TestWatchManyDeletions(t *testing.T) {
 		if probes != 10 {
 			t.Errorf("%d keys were requested, want 10", probes)
 		}
+	})
+}
+
+// TestWatchPermissionComesBack takes a permission away for a single response. When it is
+// found out whether the key that is missing exists, the token may read it again.
+func TestWatchPermissionComesBack(t *testing.T) {
+	bothVersions(t, func(t *testing.T, agent *fakeAgent) {
+		agent.use("all")
+		agent.set("app/a=1", "app/secret/x=1")
+		d := watchOf(agent, "app", nil)
+		d.want("0s +a=1 +secret/x=1 (2)")
+		defer agent.Inject(consulmock.Fault{Always: true, Match: func(r *http.Request) bool {
+			agent.use("all") // from the next request on
+			return false
+		}})()
+		agent.use("public")
+		agent.set("app/a=2") // is seen by the query that was under way; the next one has the other token
+		d.want("0s ~a=2 (2)")
+		agent.set("app/a=3")
+		d.after(2 * time.Second)
+		if n := len(d.lines); n != 2 || d.lines[0] != "0s permission denied" || !strings.HasSuffix(d.lines[1], " ~a=3 (2)") {
+			t.Errorf("got %q", d.lines)
+		}
+		d.lines = nil
+		agent.RemoveKey("app/secret/x")
+		d.want("2s -secret/x (1)")
+	}, consulmock.WithACLDefaultDeny(), consulmock.WithTokens(
+		consulmock.Token{SecretID: "all", Rules: `key_prefix "app/" { policy = "read" }`},
+		consulmock.Token{SecretID: "public", Rules: `key_prefix "app/" { policy = "read" } key_prefix "app/secret/" { policy = "deny" }`},
+	))
+}
+
+// TestWatchRefusedName deletes a key whose name the agent takes for one that no path can
+// have, as old agents do with characters that are newer than they are.
+func TestWatchRefusedName(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.set("app/a=1", "app/\U0001FAE8=1")
+		d := watchOf(agent, "app", nil)
+		d.want("0s +a=1 +\U0001FAE8=1 (2)")
+		agent.Inject(consulmock.Fault{Path: "/v1/kv/app/\U0001FAE8", Status: 400, Body: "Invalid URL path: not decodable or contains non-printable characters", Always: true})
+		agent.RemoveKey("app/\U0001FAE8")
+		d.want("0s -\U0001FAE8 (1)")
+	})
+}
+
+// TestWatchStaleKeepsPairs reads keys from the leader that another server does not have.
+// The pairs are those from before.
+func TestWatchStaleKeepsPairs(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.set("app/a=1", "app/b=1")
+		d := watchOf(agent, "app", &configuration.Options{Query: consul.QueryOptions{AllowStale: true}})
+		first := d.last()
+		remove := agent.Inject(consulmock.Fault{
+			Match:  func(r *http.Request) bool { return r.URL.Query().Has("stale") },
+			Status: 404, Index: 1, Times: 3,
+		})
+		agent.set("app/a=2") // ends the query that waits; those that follow find nothing
+		d.after(10 * time.Second)
+		remove()
+		agent.set("app/a=3")
+		d.after(20 * time.Second)
+		if next := d.last(); describe(next) != " ~a=3 (2)" || next.Pairs[1] != first.Pairs[1] {
+			t.Errorf("%s; the pair that has not changed is %p, before %p", describe(next), next.Pairs[1], first.Pairs[1])
+		}
+	})
+}
+
+// TestWatchNotAnAgent gets responses that have no keys and are none of an agent, which
+// always has an index. They do not empty a configuration.
+func TestWatchNotAnAgent(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.set("app/a=1")
+		v := viewOf(agent, "app", nil)
+		for _, body := range []string{"null", "[]", "[null]", `[{"Key": "other"}]`} {
+			synctest.Wait()
+			remove := agent.Inject(consulmock.Fault{Status: 200, Body: body, Always: true})
+			agent.set("app/a=" + body) // ends the query that waits
+			synctest.Wait()
+			if got := value(v, "a"); got != body || v.Err() == nil || !strings.Contains(v.Err().Error(), "no X-Consul-Index") {
+				t.Errorf("%s: the value is %s, the error %v", body, got, v.Err())
+			}
+			remove()
+			time.Sleep(time.Minute)
+		}
+	})
+}
+
+// TestWatchStaleBehind deletes a key that a server still has which is behind the one that
+// has responded. The leader knows better.
+func TestWatchStaleBehind(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.set("app/a=1", "app/b=1")
+		d := watchOf(agent, "app", &configuration.Options{Query: consul.QueryOptions{AllowStale: true}})
+		d.want("0s +a=1 +b=1 (2)")
+		agent.Inject(consulmock.Fault{
+			Path:   "/v1/kv/app/b",
+			Match:  func(r *http.Request) bool { return r.Method == http.MethodGet && r.URL.Query().Has("stale") },
+			Status: 200, Body: `[{"Key": "app/b", "Value": "MQ==", "CreateIndex": 2, "ModifyIndex": 2}]`, Index: 2, Always: true,
+		})
+		agent.RemoveKey("app/b")
+		d.want("0s -b (1)")
 	})
 }

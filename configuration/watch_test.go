@@ -478,6 +478,9 @@ func TestInvalidArguments(t *testing.T) {
 	agent := consulmock.New(t)
 	c, ctx := agent.Client(), context.Background()
 	var none context.Context
+	since := func(pairs ...*consul.KVPair) *configuration.Options {
+		return &configuration.Options{Since: &configuration.Snapshot{Prefix: "app/", Pairs: pairs}}
+	}
 	for _, test := range []struct {
 		ctx    context.Context
 		client *consul.Client
@@ -493,9 +496,13 @@ func TestInvalidArguments(t *testing.T) {
 		{ctx, c, "a//b", nil, `prefix "a//b" is not the name of a folder: it has an empty element; want one such as app/web`},
 		{ctx, c, "a/../b", nil, `prefix "a/../b" is not the name of a folder: it has an element . or ..; want one such as app/web`},
 		{ctx, c, "a\n", nil, `prefix "a\n" is not the name of a folder: it has a character that is not printable; want one such as app/web`},
+		{ctx, c, "caf\xe9", nil, `prefix "caf\xe9" is not the name of a folder: it is not valid UTF-8; want one such as app/web`},
 		{ctx, c, "app", &configuration.Options{Query: consul.QueryOptions{MaxAge: -1}}, "Options.Query.MaxAge is -1ns; want 0 or more"},
 		{ctx, c, "app", &configuration.Options{Query: consul.QueryOptions{StaleIfError: -1}}, "Options.Query.StaleIfError is -1ns; want 0 or more"},
 		{ctx, c, "app", &configuration.Options{Since: &configuration.Snapshot{Prefix: "b/"}}, `Options.Since is of folder "b/"; want one of "app/"`},
+		{ctx, c, "app", since(nil), "Options.Since: pair 0 is nil"},
+		{ctx, c, "app", since(&consul.KVPair{Key: "b"}, &consul.KVPair{Key: "a"}), `Options.Since: pair 1 has key "a" after "b"; want the order of their bytes`},
+		{ctx, c, "app", since(&consul.KVPair{Key: "a"}, &consul.KVPair{Key: "a"}), `Options.Since: pair 1 has key "a" after "a"; want the order of their bytes`},
 	} {
 		want := "configuration: " + test.want
 		if s, err := configuration.Load(test.ctx, test.client, test.prefix, test.opts); s != nil || err == nil || err.Error() != want {

@@ -22,6 +22,7 @@ type attempt struct {
 	session  *Session // in which the key is claimed; nil if none
 	isUnsure bool     // a request to acquire had no response
 	failures int      // in a row
+	changes  int      // that came between a read and the request that depended on it
 	last     error    // of the last request that failed
 }
 
@@ -243,7 +244,12 @@ func (a *attempt) failed(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return nil
 	case errors.Is(err, errChanged), hasChanged(err), errors.Is(err, consul.ErrLockHeld):
-		a.failures = 0
+		// What is read may be old for a while, if no leader has made sure of it.
+		if a.changes++; a.changes > maxChanges && a.try {
+			return err
+		} else if a.changes > maxChanges {
+			pause += a.lock.options.backoff().Pause(a.changes-maxChanges, 0, rand.Float64())
+		}
 	case errors.Is(err, consul.ErrUnknownSession), errors.As(err, &lost):
 		if a.lock.session != nil {
 			return context.Cause(a.lock.session.ctx)
@@ -264,6 +270,9 @@ func (a *attempt) failed(ctx context.Context, err error) error {
 	pace.Sleep(ctx, pause)
 	return nil
 }
+
+// maxChanges is how many changes are met at once. Then there are pauses, or TryLock fails.
+const maxChanges = 10
 
 // delayPoll is the time between two attempts during a lock-delay, plus or minus 20 %.
 // Its end wakes nobody. Servers refuse such attempts without writing anything.

@@ -43,9 +43,10 @@
 //     AllowOverlap is set: there are no two leases at a time. Servers keep this delay
 //     in memory, and may forget it when they restart. (TestLosses,
 //     TestUnseenEndOfSession, TestSessionOptions, TestModel)
-//   - When somebody deletes the key or writes to it, the context ends within a round
-//     trip, or at most D later. There is no lock-delay then: until the holder notices,
-//     somebody else may have a lease too. (TestLosses, TestUnseenDeletion)
+//   - When somebody deletes the key or writes to it, or the servers lose their data, the
+//     context ends within a round trip, or at most D later. There is no lock-delay then:
+//     until the holder notices, somebody else may have a lease too. (TestLosses,
+//     TestOverwritten, TestRestartWithoutData, TestUnseenDeletion)
 //   - An outage, of the agent or of the servers' leader, that is shorter than D - T/3
 //     loses nothing, or shorter than D - 2T/3 if requests vanish without an error. After
 //     a longer one the context has ended, although the servers may have kept the

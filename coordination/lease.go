@@ -143,6 +143,12 @@ func (l *Lease) Release(ctx context.Context) error {
 const cleanupTimeout = time.Second
 
 func (l *Lease) release(ctx context.Context) error {
+	select {
+	case l.slot <- struct{}{}:
+		defer func() { <-l.slot }()
+	case <-ctx.Done(): // another call is at work
+		return ctx.Err()
+	}
 	s := l.session
 	s.mu.Lock()
 	held := l.endedAt.IsZero()
@@ -152,14 +158,8 @@ func (l *Lease) release(ctx context.Context) error {
 	case <-l.done:
 	case <-ctx.Done(): // something does not obey its context
 	}
-	select {
-	case l.slot <- struct{}{}:
-		defer func() { <-l.slot }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 	if !held && s.tryClaim(l.key) != nil {
-		return nil // it is another lease's, or is being released
+		return nil // another lease has it, or the session releases it
 	}
 	var err error
 	switch {
@@ -274,8 +274,10 @@ func (l *Lease) watch() {
 		case err == nil:
 			failures, pause = 0, 0
 		default:
+			if pause = spread(); failures > 0 { // after the first one at once: much may have changed
+				pause = l.session.opts.retryPause(rand.Float64())
+			}
 			failures++
-			pause = l.session.opts.retryPause(rand.Float64())
 			l.observe.emit(FailedEvent{l.key, l.session.id, err, failures, pause})
 		}
 	}

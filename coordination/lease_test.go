@@ -166,7 +166,7 @@ func TestRestartWithoutData(t *testing.T) {
 		if cause := context.Cause(lease.Context()); !errors.Is(cause, coordination.ErrLost) {
 			t.Errorf("the cause is %v", cause)
 		}
-		wantBetween(t, "the lease has ended", start, 0, ttl/30)
+		wantBetween(t, "the lease has ended", start, 0, 50*time.Millisecond)
 		must(t, lock(t, b.mutex(nil)).Release(context.Background()))
 		must(t, lease.Release(context.Background()))
 		agent.wantNothing(t)

@@ -142,6 +142,31 @@ func TestLockRetries(t *testing.T) {
 	})
 }
 
+// Reads that are old, from a server that does not know that it leads no more, do not make
+// anybody send requests without a pause, and TryLock fails.
+func TestOldReads(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		must(t, lock(t, agent.host().mutex(nil)).Release(context.Background()))
+		remove := agent.Inject(consulmock.Fault{
+			Path: "/v1/kv/**", Always: true, Status: 404, Header: http.Header{"X-Consul-Index": {"1"}},
+			Match: func(r *http.Request) bool { return kind(r) != "confirm" },
+		})
+		a := agent.host()
+		if l, err := a.mutex(nil).TryLock(context.Background()); !errors.Is(err, consul.ErrStaleIndex) {
+			t.Errorf("TryLock returned %v, %v", l, err)
+		}
+		time.AfterFunc(time.Minute, remove)
+		start := time.Now()
+		lease := lock(t, a.mutex(nil))
+		wantBetween(t, "acquired", start, time.Minute, time.Minute+ttl/3)
+		if n := a.wire.count("txn"); n > 60 {
+			t.Errorf("%d transactions", n)
+		}
+		must(t, lease.Release(context.Background()))
+		agent.wantNothing(t)
+	})
+}
+
 // With a long TTL no request takes longer than 10 s.
 func TestLongTTL(t *testing.T) {
 	bubble(t, func(t *testing.T, agent *fakeAgent) {

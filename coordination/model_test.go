@@ -33,7 +33,7 @@ var (
 // wrong that can, at random, and checks what is promised:
 //
 //   - There are never two valid leases of the mutex, except for D after an operator has
-//     written to the key, or after the agent has lost its data or its lock-delays.
+//     written to the key, or after the agent has lost its data.
 //   - Tokens grow.
 //   - A counter that is read, and then written by transactions with a Guard, loses no
 //     update.
@@ -205,10 +205,8 @@ func (m *model) fault() {
 		m.agent.Stop()
 		time.Sleep(d / 4)
 		m.agent.Start()
-		m.tamper() // lock-delays are forgotten
 	case 9:
 		m.agent.Restart(true)
-		m.tamper()
 	case 10:
 		m.checkCounter()
 		m.agent.Restart(false)
