@@ -15,7 +15,7 @@ import (
 // and the servers still have it: what arrives now does not bring it back.
 func TestSleptTooLong(t *testing.T) {
 	for name, wake := range map[string]func(l *Lease) error{
-		"look":    func(*Lease) error { return nil },
+		"check":   func(*Lease) error { return nil },
 		"renewal": func(l *Lease) error { return l.session.renew(context.Background()) },
 		"read":    func(l *Lease) error { _, err := l.confirm(); return err },
 		"timer":   func(l *Lease) error { l.expire(); return nil },
@@ -39,7 +39,7 @@ func sleepTooLong(t *testing.T, name string, wake func(l *Lease) error) {
 		t.Errorf("%s: %v", name, err)
 	}
 	cause := context.Cause(l.Context())
-	if l.Valid() || name != "look" && !errors.Is(cause, ErrLost) || l.Context().Err() == nil {
+	if l.Valid() || name != "check" && !errors.Is(cause, ErrLost) || l.Context().Err() == nil {
 		t.Errorf("%s: valid: %t, cause: %v", name, l.Valid(), cause)
 	}
 	if err := l.Release(context.Background()); err != nil {

@@ -51,7 +51,8 @@
 //     loses nothing, or shorter than D - 2T/3 if requests vanish without an error. After
 //     a longer one the context has ended, although the servers may have kept the
 //     session; then Lock and Run acquire the lock again without waiting for L, if the
-//     session is shared or Run's. (TestShortOutage, TestLongOutage, TestRunAfterOutage)
+//     session is shared or Run's. (TestShortOutage, TestLeaderKilled, TestLongOutage,
+//     TestRunAfterOutage, TestQuorumLost)
 //   - Tokens grow from lease to lease of a lock, also over deletions of its key.
 //     (TestTokens, TestModel)
 //   - A transaction that begins with Guard changes nothing unless the lease holds at
@@ -79,7 +80,7 @@
 //
 // A session is renewed every T/3 by a request that writes nothing. A lease reads its key
 // from the leader as often, and waits for changes with a blocking query. Who waits for a
-// lock has one blocking query, and no session until it looks free. To acquire a lock
+// lock has one blocking query, and no session until the lock is free. To acquire a lock
 // takes a transaction, to release it a read and a transaction, and a session of its own
 // two writes more.
 //

@@ -338,7 +338,7 @@ func TestLateRelease(t *testing.T) {
 	})
 }
 
-// An outage that is shorter than D - T/3 loses nothing, whatever it looks like.
+// An outage that is shorter than D - T/3 loses nothing, whatever fails.
 func TestShortOutage(t *testing.T) {
 	const short = lifetime - ttl/3 - time.Second
 	outages := map[string]func(agent *fakeAgent, a *host){

@@ -185,7 +185,7 @@ func TestLongTTL(t *testing.T) {
 
 // A response that is lost, whichever, does not keep anybody from the lock.
 func TestLostResponses(t *testing.T) {
-	for _, tr := range []trouble{lostRequest, lostResponse, silent, mute} {
+	for _, tr := range []failure{lostRequest, lostResponse, silent, mute} {
 		for _, k := range []string{"read", "create", "txn", "renew", "confirm", "wait", "destroy"} {
 			for _, shared := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%d/%s/%t", tr, k, shared), func(t *testing.T) {

@@ -77,7 +77,7 @@ func TestErrorsNameThePackageOnce(t *testing.T) {
 	})
 }
 
-// What is created is what was asked for. Without options there are no checks.
+// What is created is what the options are. Without options there are no checks.
 func TestNewSession(t *testing.T) {
 	bubble(t, func(t *testing.T, agent *fakeAgent) {
 		info := func(o *coordination.SessionOptions) *consul.SessionEntry {
