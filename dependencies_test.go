@@ -73,3 +73,26 @@ func TestPackagesSideBySide(t *testing.T) {
 		}
 	}
 }
+
+// TestVendoringNamesAllPackages checks that who copies the packages by docs/vendoring.md
+// has all that they import.
+func TestVendoringNamesAllPackages(t *testing.T) {
+	goTool, err := exec.LookPath("go")
+	if err != nil {
+		t.Skip("no go command: ", err)
+	}
+	page, err := os.ReadFile("docs/vendoring.md")
+	if err != nil {
+		t.Skip("the pages are not here: ", err)
+	}
+	out, err := exec.Command(goTool, "list", "-deps", "./discovery", "./configuration", "./coordination", "./consulmock").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pkg := range strings.Fields(string(out)) {
+		folder, inside := strings.CutPrefix(pkg, "github.com/lictor-go/consul/")
+		if inside && !strings.HasPrefix(folder, "consulmock/") && !strings.Contains(string(page), `"$LICTOR"/`+folder+" ") {
+			t.Errorf("docs/vendoring.md does not copy %s", folder)
+		}
+	}
+}

@@ -117,8 +117,11 @@ func TestTranslation(t *testing.T) {
 
 // TestNamedTests checks that the tests which the pages name exist.
 func TestNamedTests(t *testing.T) {
+	if _, err := os.Stat("conformance"); err != nil {
+		t.Skip("the modules inside this one are not here: ", err)
+	}
 	declared := map[string]bool{}
-	for _, file := range files(t, "_test.go") {
+	for _, file := range filesBelow(t, "_test.go", func(string) bool { return true }) {
 		for _, m := range regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark|Example)\w*)\(`).FindAllStringSubmatch(text(t, file), -1) {
 			declared[m[1]] = true
 		}

@@ -6,7 +6,7 @@ require (
 	github.com/go-kratos/kratos/contrib/registry/consul/v2 v2.0.0-20251205160234-b9fab9a5a5ab
 	github.com/hashicorp/consul/api v1.34.1
 	github.com/hashicorp/go-hclog v1.5.0
-	github.com/lictor-go/consul v0.1.0
+	github.com/lictor-go/consul v0.2.0
 )
 
 require (

@@ -11,7 +11,8 @@ import (
 // Decode decodes the values of snapshots, as they come from [Watch] or [View.Watch],
 // with the caller's function, and yields them by their keys. A value is decoded again
 // only if it or its flags have changed; the others are those of the map before. Each map
-// is a new one that belongs to the caller.
+// is a new one that belongs to the caller. All keys are relative to the folder, also the
+// one of the pair that decode is given.
 //
 // A snapshot is decoded whole or not at all, so that what was written together is
 // seen together: if a value cannot be decoded, an error is yielded that names the keys
@@ -27,7 +28,10 @@ func Decode[T any](snapshots iter.Seq2[*Snapshot, error], decode func(*consul.KV
 		var known map[string]decoded[T]
 		for s, err := range snapshots {
 			var values map[string]T
-			if err == nil {
+			switch {
+			case err == nil && s == nil:
+				err = errors.New("configuration: Decode was given neither a snapshot nor an error")
+			case err == nil:
 				known, values, err = decodeAll(s, known, decode)
 			}
 			if !yield(values, err) {

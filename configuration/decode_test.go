@@ -94,6 +94,12 @@ func TestDecodeErrors(t *testing.T) {
 	if got := strings.Join(lines, ", "); got != "[] boom, [a] <nil>" {
 		t.Errorf("got %s", got)
 	}
+	nothing := func(yield func(*configuration.Snapshot, error) bool) { yield(nil, nil) }
+	for values, err := range configuration.Decode(nothing, text) {
+		if values != nil || err == nil || err.Error() != "configuration: Decode was given neither a snapshot nor an error" {
+			t.Errorf("%v, %v", values, err)
+		}
+	}
 	for _, seq := range []iter.Seq2[map[string]string, error]{
 		configuration.Decode(nil, text), configuration.Decode[string](snapshots, nil),
 	} {

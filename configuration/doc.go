@@ -41,10 +41,11 @@
 //
 // # When a change is seen
 //
-// At once, as a rule: a query waits at the agent until something changes. There is
-// one exception, which is the same in all versions of Consul: the recursive deletion
+// At once, as a rule: a query waits at the agent until something changes. There are
+// exceptions, which are the same in all versions of Consul. The recursive deletion
 // of a folder above this one, such as "app/" for "app/web", can go unnoticed until the
-// query has waited to its end. So queries wait for 1 minute, give or take what
+// query has waited to its end, and so do the restoration of a backup and a change of
+// what the token may read. So queries wait for 1 minute, give or take what
 // agents add at random, and not for the 5 minutes of Consul's default.
 //
 // A folder that changes all the time is seen once a second. What others write

@@ -102,7 +102,8 @@ func ExampleDecode() {
 		if err != nil {
 			fmt.Println(err)
 			fmt.Println("still to", (*routes.Load())["shop"].To)
-			break
+			cancel() // ends the loop
+			continue // with what routes has
 		}
 		routes.Store(&values)
 		fmt.Println("the shop is at", values["shop"].To)

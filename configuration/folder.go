@@ -2,11 +2,14 @@ package configuration
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"path"
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/lictor-go/consul"
 )
@@ -26,6 +29,9 @@ func folderName(prefix string) (string, error) {
 
 // problemOf returns why a key or folder cannot be part of a path, empty if it can.
 func problemOf(name string) string {
+	if !utf8.ValidString(name) { // in JSON it would read otherwise
+		return "it is not valid UTF-8"
+	}
 	if strings.HasPrefix(name, "/") {
 		return "it starts with a slash"
 	}
@@ -84,9 +90,11 @@ func (r *reader) snapshot(list []*consul.KVPair, index uint64) (*Snapshot, []*co
 	origins := slices.DeleteFunc(list, func(p *consul.KVPair) bool {
 		return p == nil || !strings.HasPrefix(p.Key, r.folder) || p.Key == "" || strings.HasSuffix(p.Key, "/")
 	})
-	if !slices.IsSortedFunc(origins, compareKeys) { // not by an agent
-		slices.SortFunc(origins, compareKeys)
+	if !slices.IsSortedFunc(origins, compareKeys) { // not by an agent, unless keys are not valid UTF-8
+		slices.SortStableFunc(origins, compareKeys)
 	}
+	// Different keys that are not valid UTF-8 can read the same in JSON.
+	origins = slices.CompactFunc(origins, func(a, b *consul.KVPair) bool { return a.Key == b.Key })
 	next := &Snapshot{Prefix: r.folder, Index: index, Pairs: make([]*consul.KVPair, 0, len(origins))}
 	var old []*consul.KVPair
 	if r.last != nil {
@@ -103,7 +111,7 @@ func (r *reader) snapshot(list []*consul.KVPair, index uint64) (*Snapshot, []*co
 			continue
 		}
 		p := *origin
-		p.Key = key
+		p.Key, p.Value = key, slices.Clip(p.Value)
 		next.Pairs = append(next.Pairs, &p)
 	}
 	return next.since(r.last), origins
@@ -112,9 +120,11 @@ func (r *reader) snapshot(list []*consul.KVPair, index uint64) (*Snapshot, []*co
 // isOld reports whether a pair of a response is the one at the place of the last
 // snapshot.
 func (r *reader) isOld(at int, p *consul.KVPair) bool {
-	if at < len(r.origins) { // else the snapshot is one that the caller had
-		return r.origins[at] == p
+	if at < len(r.origins) && r.origins[at] == p {
+		return true
 	}
+	// Another one, but with what may be the same in it: the snapshot is one that the
+	// caller had, or the response came to a request without the last result.
 	old := r.last.Pairs[at]
 	return sameContent(old, p) && old.ModifyIndex == p.ModifyIndex && old.CreateIndex == p.CreateIndex &&
 		old.LockIndex == p.LockIndex && old.Session == p.Session
@@ -130,10 +140,12 @@ const maxProbes = 10
 func (r *reader) checkMissing(ctx context.Context, s *Snapshot, meta *consul.QueryMeta, q *consul.QueryOptions) error {
 	var probes []string
 	if len(s.Pairs) == 0 {
-		if meta.ResultsFilteredByACLs {
+		switch {
+		case meta.LastIndex == 0:
+			return fmt.Errorf("configuration: no keys in %s, and no X-Consul-Index, so it is not the response of an agent", r)
+		case meta.ResultsFilteredByACLs && (r.folder == "" || r.last == nil):
 			return fmt.Errorf("configuration: the token may not read what is in %s: %w", r, consul.ErrPermissionDenied)
-		}
-		if r.folder != "" {
+		case r.folder != "":
 			probes = append(probes, r.folder)
 		}
 	}
@@ -150,10 +162,23 @@ func (r *reader) checkMissing(ctx context.Context, s *Snapshot, meta *consul.Que
 	if len(probes) == 0 {
 		return nil
 	}
+	what := "has lost keys"
+	if len(s.Pairs) == 0 {
+		what = "has no keys"
+	}
 	q = withoutWait(q)
+	q.AllowStale = false // another server may be behind, and still have what was deleted
 	for _, key := range probes {
-		if _, _, err := r.client.KV().Get(ctx, key, q); err != nil {
-			return fmt.Errorf("configuration: whether the keys that are missing in %s exist: %w", r, err)
+		p, _, err := r.client.KV().Get(ctx, key, q)
+		var status *consul.StatusError
+		switch {
+		case errors.As(err, &status) && status.Code == http.StatusBadRequest:
+			// What is printable to an agent is a matter of its age.
+		case err != nil:
+			return fmt.Errorf("configuration: %s %s, or the token may not read them: %w", r, what, err)
+		case p != nil && key != r.folder && p.CreateIndex <= meta.LastIndex:
+			// It was there all the time: the token has its permission back.
+			return fmt.Errorf("configuration: key %q, which exists, was missing in %s: %w", key, r, consul.ErrPermissionDenied)
 		}
 	}
 	return nil

@@ -19,7 +19,8 @@ type Snapshot struct {
 	Prefix string
 
 	// Pairs are all keys in the folder and in the folders inside it, in the order of
-	// their bytes.
+	// their bytes. Agents replace what is not valid UTF-8 in keys; of keys that read the
+	// same then, there is one.
 	Pairs []*consul.KVPair
 
 	// Added, Changed and Removed are the keys that differ from the snapshot before, in
@@ -68,6 +69,8 @@ func (s *Snapshot) since(before *Snapshot) *Snapshot {
 			next.Changed = append(next.Changed, is.Key)
 		}
 	})
+	// Who appends to them must not write to the memory of others.
+	next.Added, next.Changed, next.Removed = slices.Clip(next.Added), slices.Clip(next.Changed), slices.Clip(next.Removed)
 	return &next
 }
 

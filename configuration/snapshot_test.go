@@ -46,6 +46,22 @@ func TestSince(t *testing.T) {
 	}
 }
 
+// TestAppend appends to what a snapshot has, as in a loop over the keys that were added
+// or changed. Two goroutines that do so do not write to the same memory.
+func TestAppend(t *testing.T) {
+	list := make([]*consul.KVPair, 5)
+	for n := range list {
+		list[n] = &consul.KVPair{Key: fmt.Sprint("app/", n), Value: make([]byte, 1, 3)}
+	}
+	r := &reader{folder: "app/"}
+	s, _ := r.snapshot(list, 7)
+	value, _ := s.Get("0")
+	if cap(s.Added) != len(s.Added) || cap(s.Pairs) != len(s.Pairs) || cap(value) != len(value) {
+		t.Errorf("%d keys were added, in a slice for %d; %d pairs, in one for %d; %d bytes, in one for %d",
+			len(s.Added), cap(s.Added), len(s.Pairs), cap(s.Pairs), len(value), cap(value))
+	}
+}
+
 // TestSameContent has pairs of one key, of which some differ in what is no content.
 func TestSameContent(t *testing.T) {
 	p := &consul.KVPair{Key: "a", Value: []byte("1"), Flags: 1, LockIndex: 1, CreateIndex: 1, ModifyIndex: 1}

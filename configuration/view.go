@@ -45,9 +45,11 @@ func NewView(ctx context.Context, c *consul.Client, prefix string, opts *Options
 	v := &View{folder: w.folder, snapshot: w.opts.Since, done: make(chan struct{}), superseded: make(chan struct{})}
 	var running context.Context
 	running, v.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	reader := w.reader()
+	w.opts.Since = nil // it is not needed any more once there is a newer one
 	go func() {
 		defer close(v.done)
-		w.run(running, v.take)
+		w.run(running, reader, v.take)
 	}()
 	if err := v.first(ctx); err != nil {
 		v.Close()
@@ -59,7 +61,7 @@ func NewView(ctx context.Context, c *consul.Client, prefix string, opts *Options
 // first returns when there has been a response, or an error if there will be none.
 func (v *View) first(ctx context.Context) error {
 	for {
-		_, answered, failed, superseded := v.state()
+		_, answered, superseded, failed := v.state()
 		switch {
 		case !answered.IsZero():
 			return nil
@@ -97,10 +99,10 @@ func (v *View) take(r watch.Result[*Snapshot]) bool {
 	return true
 }
 
-func (v *View) state() (s *Snapshot, answered time.Time, err error, superseded <-chan struct{}) {
+func (v *View) state() (s *Snapshot, answered time.Time, superseded <-chan struct{}, err error) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	return v.snapshot, v.answered, v.err, v.superseded
+	return v.snapshot, v.answered, v.superseded, v.err
 }
 
 // Get returns the value of a key in the last snapshot, and whether there is one. The
@@ -117,15 +119,17 @@ func (v *View) Snapshot() *Snapshot {
 }
 
 // Err returns the error of the last query, or nil if the agent has responded to it and
-// the snapshot is current.
+// the snapshot is current. Close does not change it.
 func (v *View) Err() error {
-	_, _, err, _ := v.state()
+	_, _, _, err := v.state()
 	return err
 }
 
 // Answered returns the time of the last good response. While Err is nil, a query is
 // waiting for changes, so that the snapshot is current even if Answered is a minute
-// ago.
+// ago. An agent that has fallen silent, without an end of the connection, is an error
+// only when the wait is over, a sixteenth of it that agents may add, and 20 seconds:
+// with the default wait about 84 seconds after Answered.
 func (v *View) Answered() time.Time {
 	_, answered, _, _ := v.state()
 	return answered
@@ -147,11 +151,12 @@ func (v *View) Watch(ctx context.Context) iter.Seq2[*Snapshot, error] {
 		var seen *Snapshot
 		failed := false
 		for ctx.Err() == nil {
-			s, _, err, superseded := v.state()
+			s, _, superseded, err := v.state()
 			if s != seen {
 				next := s.since(seen)
 				news := seen == nil || next.differs()
-				if seen = s; news && !yield(next, nil) {
+				seen, failed = s, false // an error is a new one now
+				if news && !yield(next, nil) {
 					return
 				}
 				continue // something newer may be there
@@ -167,6 +172,9 @@ func (v *View) Watch(ctx context.Context) iter.Seq2[*Snapshot, error] {
 			case <-superseded:
 			case <-ctx.Done():
 			case <-v.done:
+				if _, _, last, _ := v.state(); last != superseded {
+					continue // there was something new before the end
+				}
 				yield(nil, fmt.Errorf("configuration: folder %q: %w", v.folder, ErrClosed))
 				return
 			}

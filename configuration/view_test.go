@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/configuration"
@@ -85,6 +87,27 @@ func TestViewKeepsLastSnapshot(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		if got := value(v, "a"); got != "2" || v.Err() != nil || time.Since(v.Answered()) > 10*time.Second {
 			t.Errorf("when it is back: %s, %v, %s", got, v.Err(), v.Answered())
+		}
+	})
+}
+
+// TestViewSilentAgent has an agent that falls silent, without an end of the connection.
+func TestViewSilentAgent(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.set("app/a=1")
+		hang := make(chan struct{})
+		defer close(hang)
+		agent.Inject(consulmock.Fault{Hang: hang, Always: true, Skip: 1})
+		v := viewOf(agent, "app", nil)
+		for _, after := range []time.Duration{83 * time.Second, 85 * time.Second} {
+			time.Sleep(time.Until(v.Answered().Add(after)))
+			synctest.Wait()
+			if fails := after > 84*time.Second; (v.Err() != nil) != fails {
+				t.Errorf("after %s: %v", after, v.Err())
+			}
+		}
+		if got := value(v, "a"); got != "1" {
+			t.Errorf("the value is %s", got)
 		}
 	})
 }
@@ -272,6 +295,40 @@ func TestViewConcurrently(t *testing.T) {
 	})
 }
 
+// TestViewWatchNewOutage has an agent that comes back, with a change, and goes away again
+// before the loop looks. The loop is given the change, and then the new error.
+func TestViewWatchNewOutage(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.set("app/a=1")
+		v := viewOf(agent, "app", nil)
+		outage := func() {
+			synctest.Wait()
+			agent.Stop()
+			time.Sleep(time.Minute)
+		}
+		outage()
+		var lines []string
+		for s, err := range v.Watch(t.Context()) {
+			if err != nil {
+				lines = append(lines, " error")
+			} else {
+				lines = append(lines, describe(s))
+			}
+			if len(lines) == 2 {
+				agent.Start()
+				agent.set("app/a=2")
+				time.Sleep(time.Minute)
+				outage()
+			} else if len(lines) == 3 {
+				time.AfterFunc(time.Hour, func() { v.Close() })
+			}
+		}
+		if got, want := strings.Join(lines, ","), " +a=1 (1), error, ~a=2 (1), error, error"; got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	})
+}
+
 // TestViewClose closes a View at any moment. What it was doing ends, and nothing is
 // left behind.
 func TestViewClose(t *testing.T) {
@@ -313,6 +370,45 @@ func TestViewClose(t *testing.T) {
 	})
 }
 
+// doneHook is a context that calls a function whenever somebody begins to wait for it.
+type doneHook struct {
+	context.Context
+	hook func()
+}
+
+func (c doneHook) Done() <-chan struct{} {
+	c.hook()
+	return c.Context.Done()
+}
+
+// TestViewWatchBeforeClose makes a change and closes the View while a loop is about to
+// wait: the loop is given the change first.
+func TestViewWatchBeforeClose(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.set("app/n=0")
+		for n := range 30 { // because a select among several channels chooses at random
+			v := viewOf(agent, "app", nil)
+			want := fmt.Sprint(n + 1)
+			ctx := doneHook{t.Context(), sync.OnceFunc(func() {
+				synctest.Wait() // for the query that waits
+				agent.set("app/n=" + want)
+				synctest.Wait()
+				v.Close()
+			})}
+			got := ""
+			for s, err := range v.Watch(ctx) {
+				if err == nil {
+					b, _ := s.Get("n")
+					got = string(b)
+				}
+			}
+			if got != want {
+				t.Fatalf("the last snapshot before ErrClosed has %s, want %s", got, want)
+			}
+		}
+	})
+}
+
 // TestViewSince begins with a snapshot, which stays if nothing has changed.
 func TestViewSince(t *testing.T) {
 	bubble(t, func(t *testing.T, agent *fakeAgent) {
@@ -329,6 +425,25 @@ func TestViewSince(t *testing.T) {
 		synctest.Wait()
 		if got := describe(v.Snapshot()); got != " +b=1 (2)" {
 			t.Errorf("the next snapshot is%s", got)
+		}
+	})
+}
+
+// TestViewForgetsSince does not keep the snapshot that it began with in memory.
+func TestViewForgetsSince(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.set("app/a=1")
+		since, err := configuration.Load(t.Context(), agent.client, "app", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept := weak.Make(since.Pairs[0])
+		viewOf(agent, "app", &configuration.Options{Since: since})
+		agent.set("app/a=2", "app/a=3")
+		synctest.Wait()
+		runtime.GC()
+		if kept.Value() != nil {
+			t.Error("a pair is in memory that has been replaced")
 		}
 	})
 }

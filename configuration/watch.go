@@ -17,16 +17,20 @@ import (
 type Options struct {
 	// Query has the options of each query, such as Datacenter, Token or AllowStale.
 	// WaitIndex, WaitHash and Previous are set by this package. WaitTime is how long one
-	// query waits for a change, 1 minute by default, which bounds how late a deletion of
-	// a folder above this one is noticed. [consul.Config.WaitTime] is not used.
+	// query waits for a change, 1 minute by default, which bounds how late is noticed
+	// what ends no query, such as the deletion of a folder above this one.
+	// [consul.Config.WaitTime] is not used.
+	//
+	// A negative MaxAge or StaleIfError is an error.
 	//
 	// With AllowStale a response without keys is confirmed by the leader, since a
 	// server that has just lost it may have lost the keys, too.
+	// Keys that have disappeared are requested from the leader.
 	Query consul.QueryOptions
 
 	// Since is a snapshot that the program already has, of the same folder: the first
 	// snapshot has the differences from it, and if there are none, it is not yielded
-	// before there are some.
+	// before there are some. Its pairs must be in the order of their keys' bytes.
 	Since *Snapshot
 
 	// Burst is the number of queries that may follow each other at once, 10 by
@@ -84,11 +88,31 @@ func newFolderWatch(ctx context.Context, c *consul.Client, prefix string, opts *
 		return nil, fmt.Errorf("configuration: Options.Query.MaxAge is %s; want 0 or more", q.MaxAge)
 	case q.StaleIfError < 0:
 		return nil, fmt.Errorf("configuration: Options.Query.StaleIfError is %s; want 0 or more", q.StaleIfError)
-	case w.opts.Since != nil && w.opts.Since.Prefix != folder:
-		return nil, fmt.Errorf("configuration: Options.Since is of folder %q; want one of %q", w.opts.Since.Prefix, folder)
+	}
+	if err := checkSince(w.opts.Since, folder); err != nil {
+		return nil, err
 	}
 	w.observe = observer{w.opts.Logger, w.opts.OnEvent}
 	return w, nil
+}
+
+// checkSince returns what is wrong with a snapshot that the caller has, which may be nil.
+func checkSince(s *Snapshot, folder string) error {
+	switch {
+	case s == nil:
+		return nil
+	case s.Prefix != folder:
+		return fmt.Errorf("configuration: Options.Since is of folder %q; want one of %q", s.Prefix, folder)
+	}
+	for n, p := range s.Pairs {
+		switch {
+		case p == nil:
+			return fmt.Errorf("configuration: Options.Since: pair %d is nil", n)
+		case n > 0 && p.Key <= s.Pairs[n-1].Key:
+			return fmt.Errorf("configuration: Options.Since: pair %d has key %q after %q; want the order of their bytes", n, p.Key, s.Pairs[n-1].Key)
+		}
+	}
+	return nil
 }
 
 // reader returns a reader that has not read yet.
@@ -96,10 +120,12 @@ func (w *folderWatch) reader() *reader {
 	return &reader{client: w.client, folder: w.folder, last: w.opts.Since}
 }
 
-// run reads the folder again and again until ctx ends or yield returns false.
-func (w *folderWatch) run(ctx context.Context, yield func(watch.Result[*Snapshot]) bool) {
+// run reads the folder again and again, with a reader that has not read yet, until ctx
+// ends or yield returns false.
+func (w *folderWatch) run(ctx context.Context, r *reader, yield func(watch.Result[*Snapshot]) bool) {
+	first := r.last == nil
 	loop := &watch.Loop[*Snapshot]{
-		Query: w.reader().read,
+		Query: r.read,
 		Options: watch.Options{
 			Name: w.folder, Query: w.opts.Query, Burst: w.opts.Burst, MinInterval: w.opts.MinInterval,
 			MinBackoff: w.opts.MinBackoff, MaxBackoff: w.opts.MaxBackoff,
@@ -107,7 +133,6 @@ func (w *folderWatch) run(ctx context.Context, yield func(watch.Result[*Snapshot
 		}.WithDefaults(),
 		IsDirect: true,
 		Changes: func() func(*Snapshot) bool {
-			first := w.opts.Since == nil
 			return func(s *Snapshot) bool {
 				changed := first || s.differs()
 				first = false
@@ -173,6 +198,6 @@ func Watch(ctx context.Context, c *consul.Client, prefix string, opts *Options) 
 		return watch.Failing[*Snapshot](err)
 	}
 	return func(yield func(*Snapshot, error) bool) {
-		w.run(ctx, func(r watch.Result[*Snapshot]) bool { return r.Unchanged || yield(r.Value, r.Err) })
+		w.run(ctx, w.reader(), func(r watch.Result[*Snapshot]) bool { return r.Unchanged || yield(r.Value, r.Err) })
 	}
 }

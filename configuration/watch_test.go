@@ -214,109 +214,6 @@ func TestWatchAfterReaping(t *testing.T) {
 	})
 }
 
-// TestWatchLosesPermission takes a token away that may read the folder, or a part of
-// it. What cannot be seen is not taken for deleted.
-func TestWatchLosesPermission(t *testing.T) {
-	tokens := consulmock.WithTokens(
-		consulmock.Token{SecretID: "all", Rules: `key_prefix "" { policy = "write" }`},
-		consulmock.Token{SecretID: "public", Rules: `key_prefix "app/" { policy = "read" } key_prefix "app/secret/" { policy = "deny" }`},
-		consulmock.Token{SecretID: "none", Rules: `key_prefix "other/" { policy = "read" }`},
-	)
-	bothVersions(t, func(t *testing.T, agent *fakeAgent) {
-		agent.use("all")
-		agent.set("app/a=1", "app/b=1", "app/secret/x=1", "app/secret/y=1")
-		d := watchOf(agent, "app", nil)
-		d.want("0s +a=1 +b=1 +secret/x=1 +secret/y=1 (4)")
-		for _, token := range []string{"none", "public", "unknown"} {
-			agent.use(token)
-			agent.set("app/a=seen by the query that was under way")
-			d.after(time.Since(d.begin))
-			agent.set("app/a=" + token)
-			d.after(time.Since(d.begin) + 30*time.Second)
-			if n := len(d.lines); n < 4 || strings.Count(strings.Join(d.lines[1:], "\n"), "permission denied") != n-1 {
-				t.Errorf("token %s: %q", token, d.lines)
-			}
-			d.lines = nil
-			agent.use("all")
-			d.after(time.Since(d.begin) + 30*time.Second)
-			if n := len(d.lines); n == 0 || !strings.HasSuffix(d.lines[n-1], "s ~a="+token+" (4)") {
-				t.Errorf("after token %s: %q", token, d.lines)
-			}
-			d.lines = nil
-		}
-		// A key that is deleted at the same time does not hide those that cannot be read.
-		agent.use("public")
-		agent.set("app/a=2")
-		d.want("3m0s ~a=2 (4)")
-		agent.RemoveKey("app/b")
-		d.after(time.Since(d.begin) + 30*time.Second)
-		if n := len(d.lines); n < 3 || strings.Count(strings.Join(d.lines, "\n"), "permission denied") != n {
-			t.Errorf("with a deletion: %q", d.lines)
-		}
-	}, tokens, consulmock.WithACLDefaultDeny())
-}
-
-// TestWatchLosesPermissionForKey deletes a key in the moment in which the token may not
-// read its neighbour any more. Only a modern agent reports that something was left out.
-func TestWatchLosesPermissionForKey(t *testing.T) {
-	bubble(t, func(t *testing.T, agent *fakeAgent) {
-		agent.use("all")
-		agent.set("app/a=1", "app/b=1", "app/c=1")
-		d := watchOf(agent, "app", nil)
-		d.want("0s +a=1 +b=1 +c=1 (3)")
-		agent.use("few")
-		agent.set("app/c=2")
-		d.want("0s ~c=2 (3)")
-		agent.RemoveKey("app/a")
-		d.after(10 * time.Second)
-		if n := len(d.lines); n == 0 || strings.Count(strings.Join(d.lines, "\n"), "permission denied") != n {
-			t.Errorf("got %q", d.lines)
-		}
-	}, consulmock.WithACLDefaultDeny(), consulmock.WithTokens(
-		consulmock.Token{SecretID: "all", Rules: `key_prefix "app/" { policy = "read" }`},
-		consulmock.Token{SecretID: "few", Rules: `key_prefix "app/" { policy = "read" } key "app/b" { policy = "deny" }`},
-	))
-}
-
-// TestWatchWithFewPermissions has a token that may read a part of the folder, and has
-// never had more. Deletions in that part are reported.
-func TestWatchWithFewPermissions(t *testing.T) {
-	tokens := consulmock.WithTokens(
-		consulmock.Token{SecretID: "public", Rules: `key_prefix "app/" { policy = "read" } key_prefix "app/secret/" { policy = "deny" }`},
-	)
-	bothVersions(t, func(t *testing.T, agent *fakeAgent) {
-		agent.use("public")
-		agent.set("app/a=1", "app/b=1", "app/secret/x=1")
-		d := watchOf(agent, "app", nil)
-		d.want("0s +a=1 +b=1 (2)")
-		agent.RemoveKey("app/b")
-		d.want("0s -b (1)")
-		agent.RemoveKey("app/secret/x")
-		d.want()
-	}, tokens, consulmock.WithACLDefaultDeny())
-}
-
-// TestWatchWithoutToken follows a folder of keys without a token that may see any.
-// The folder does not look empty.
-func TestWatchWithoutToken(t *testing.T) {
-	bothVersions(t, func(t *testing.T, agent *fakeAgent) {
-		agent.set("app/a=1")
-		watchOf(agent, "app", nil).want("0s permission denied")
-		watchOf(agent, "none", nil).want("0s permission denied")
-	}, consulmock.WithACLDefaultDeny())
-}
-
-// TestWatchAnyName deletes a key that no path can name, so that it cannot be requested.
-func TestWatchAnyName(t *testing.T) {
-	bothVersions(t, func(t *testing.T, agent *fakeAgent) {
-		agent.SetKey("app//odd", nil)
-		d := watchOf(agent, "app", nil)
-		d.want("0s +/odd= (1)")
-		agent.RemoveKey("app//odd")
-		d.want("0s -/odd (0)")
-	})
-}
-
 // TestWatchOutage has agents go away and come back.
 func TestWatchOutage(t *testing.T) {
 	bothVersions(t, func(t *testing.T, agent *fakeAgent) {
@@ -368,24 +265,6 @@ func TestWatchEmptiedAgent(t *testing.T) {
 		d.lines = nil
 		agent.set("app/b=1")
 		d.want("30s +b=1 (1)")
-	})
-}
-
-// TestWatchStale reads from any server. One that has lost the keys is not believed.
-func TestWatchStale(t *testing.T) {
-	bubble(t, func(t *testing.T, agent *fakeAgent) {
-		agent.set("app/a=1")
-		d := watchOf(agent, "app", &configuration.Options{Query: consul.QueryOptions{AllowStale: true}})
-		d.want("0s +a=1 (1)")
-		agent.Inject(consulmock.Fault{
-			Match:  func(r *http.Request) bool { return r.URL.Query().Has("stale") },
-			Status: 404, Index: 1, Times: 3,
-		})
-		agent.set("app/a=2")
-		d.after(10 * time.Second)
-		d.want("0s ~a=2 (1)")
-		agent.RemoveKey("app/a")
-		d.want("10s -a (0)")
 	})
 }
 
@@ -532,33 +411,6 @@ func TestWatchSends(t *testing.T) {
 	})
 }
 
-// TestWatchManyDeletions deletes more keys than are requested one by one.
-func TestWatchManyDeletions(t *testing.T) {
-	bubble(t, func(t *testing.T, agent *fakeAgent) {
-		for n := range 100 {
-			agent.set(fmt.Sprintf("app/%02d/a=1", n), fmt.Sprintf("app/%02d/b=1", n))
-		}
-		d := watchOf(agent, "app", nil)
-		d.last()
-		d.lines = nil
-		before := len(agent.Requests())
-		agent.deleteTree("app/")
-		d.after(time.Second)
-		if n := len(d.last().Removed); n != 200 {
-			t.Errorf("%d keys removed, want 200", n)
-		}
-		probes := 0
-		for _, r := range agent.Requests()[before:] {
-			if r.Method == http.MethodGet && !r.Query.Has("recurse") {
-				probes++
-			}
-		}
-		if probes != 10 {
-			t.Errorf("%d keys were requested, want 10", probes)
-		}
-	})
-}
-
 // TestWatchRate changes a folder ten times a second.
 func TestWatchRate(t *testing.T) {
 	bubble(t, func(t *testing.T, agent *fakeAgent) {
@@ -626,6 +478,9 @@ func TestInvalidArguments(t *testing.T) {
 	agent := consulmock.New(t)
 	c, ctx := agent.Client(), context.Background()
 	var none context.Context
+	since := func(pairs ...*consul.KVPair) *configuration.Options {
+		return &configuration.Options{Since: &configuration.Snapshot{Prefix: "app/", Pairs: pairs}}
+	}
 	for _, test := range []struct {
 		ctx    context.Context
 		client *consul.Client
@@ -641,9 +496,13 @@ func TestInvalidArguments(t *testing.T) {
 		{ctx, c, "a//b", nil, `prefix "a//b" is not the name of a folder: it has an empty element; want one such as app/web`},
 		{ctx, c, "a/../b", nil, `prefix "a/../b" is not the name of a folder: it has an element . or ..; want one such as app/web`},
 		{ctx, c, "a\n", nil, `prefix "a\n" is not the name of a folder: it has a character that is not printable; want one such as app/web`},
+		{ctx, c, "caf\xe9", nil, `prefix "caf\xe9" is not the name of a folder: it is not valid UTF-8; want one such as app/web`},
 		{ctx, c, "app", &configuration.Options{Query: consul.QueryOptions{MaxAge: -1}}, "Options.Query.MaxAge is -1ns; want 0 or more"},
 		{ctx, c, "app", &configuration.Options{Query: consul.QueryOptions{StaleIfError: -1}}, "Options.Query.StaleIfError is -1ns; want 0 or more"},
 		{ctx, c, "app", &configuration.Options{Since: &configuration.Snapshot{Prefix: "b/"}}, `Options.Since is of folder "b/"; want one of "app/"`},
+		{ctx, c, "app", since(nil), "Options.Since: pair 0 is nil"},
+		{ctx, c, "app", since(&consul.KVPair{Key: "b"}, &consul.KVPair{Key: "a"}), `Options.Since: pair 1 has key "a" after "b"; want the order of their bytes`},
+		{ctx, c, "app", since(&consul.KVPair{Key: "a"}, &consul.KVPair{Key: "a"}), `Options.Since: pair 1 has key "a" after "a"; want the order of their bytes`},
 	} {
 		want := "configuration: " + test.want
 		if s, err := configuration.Load(test.ctx, test.client, test.prefix, test.opts); s != nil || err == nil || err.Error() != want {

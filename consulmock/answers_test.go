@@ -4,14 +4,12 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -102,6 +100,8 @@ func TestAnswers(t *testing.T) {
 		{"GET", "/v1/kv/x?ns=x&index=x", "", "400 Invalid index", both},
 		{"GET", "/v1/kv/?ns=x", "", "400 Missing key name", both},
 		{"GET", "/v1/session/list?ns=x&wait=x", "", "400 Invalid wait time", both},
+		{"PUT", "/v1/session/renew/?ns=x", "", `400 Invalid query parameter: "ns" - Namespaces are a Consul Enterprise feature`,
+			`400 Bad request: Invalid query parameter: "ns" - Namespaces are a Consul Enterprise feature`},
 		{"GET", "/v1/catalog/node/none", "", "200 null", both},
 		{"GET", "/v1/catalog/node-services/none", "", `200 {"Node":null,"Services":null}`, both},
 		{"GET", "/v1/health/checks/none", "", "200 []", both},
@@ -166,6 +166,11 @@ func TestAnswers(t *testing.T) {
 		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Service":{"Service":"x","Address":"::"}}`, "500 Invalid service address", both},
 		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Service":{"ID":"x","Locality":{"Zone":"z"}}}`,
 			"500 1 error occurred:\n\t* zone cannot be set without region", `400 Request decode failed: json: unknown field "Locality"`},
+		{"PUT", "/v1/agent/service/register", `{"Name":"x","Kind":"ingress-gateway","Check":{"Args":["true"],"Interval":"1s"}}`,
+			"500 error updating service registration: Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true",
+			"500 Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true"},
+		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Service":{"Service":"x"},"Check":{"CheckID":"c","ServiceID":"X"}}`,
+			"500 Unknown service ID 'X' for check ID 'c'", "200 true"},
 		{"PUT", "/v1/catalog/register", `{"Node":"n","ID":"x"}`, "500 Bad node ID: uuid string is wrong length", both},
 		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Service":{"Service":"x","Meta":{"a b":"c"}}}`,
 			"500 failed inserting service: Invalid Service Meta for node n and serviceID x: Couldn't load metadata pair ('a b', 'c'): Key contains invalid characters", both},
@@ -282,144 +287,6 @@ func TestCatalogRegistration(t *testing.T) {
 		}
 		if got := text(t, ask(t, s, "GET", "/v1/catalog/node/m", "")); got != "200 null" {
 			t.Errorf("%s: the node is there: %s", version, got)
-		}
-	}
-}
-
-// What is registered on a node keeps the case of the node's name.
-func TestCaseOfNodes(t *testing.T) {
-	s := New(t, WithCompactJSON(true))
-	for _, body := range []string{
-		`{"Node":"ext","Address":"a","Service":{"Service":"web"},"Check":{"CheckID":"c"}}`,
-		`{"Node":"EXT","Address":"b"}`,
-		`{"Node":"Ext","SkipNodeUpdate":true,"Check":{"CheckID":"d"}}`,
-	} {
-		ask(t, s, "PUT", "/v1/catalog/register", body)
-	}
-	for target, want := range map[string]string{
-		"/v1/catalog/nodes?filter=Address==b": `"Node":"EXT"`, "/v1/catalog/service/web": `"Node":"ext"`,
-		"/v1/health/node/ext?filter=CheckID==c": `"Node":"ext"`, "/v1/health/node/ext?filter=CheckID==d": `"Node":"Ext"`,
-	} {
-		if got := text(t, ask(t, s, "GET", target, "")); !strings.Contains(got, want) {
-			t.Errorf("%s: got %s, want %s", target, got, want)
-		}
-	}
-}
-
-// The agent shows the mesh configuration of proxies and gateways, and of no others.
-func TestShownProxy(t *testing.T) {
-	s := New(t, WithCompactJSON(true))
-	for kind, want := range map[string]bool{"": false, "odd": false, "mesh-gateway": true, "ingress-gateway": true} {
-		ask(t, s, "PUT", "/v1/agent/service/register", `{"Name":"x","Port":1,"Kind":"`+kind+`"}`)
-		if got := text(t, ask(t, s, "GET", "/v1/agent/service/x", "")); strings.Contains(got, `"Proxy":{"MeshGateway":{},"Expose":{}}`) != want {
-			t.Errorf("%q: got %s", kind, got)
-		}
-	}
-}
-
-// A check that goes moves the index of the name that its service had when the check was
-// registered.
-func TestIndexOfFormerName(t *testing.T) {
-	for _, version := range []string{"1.8.7", "1.21.4"} {
-		s := New(t, WithVersion(version))
-		ask(t, s, "PUT", "/v1/agent/service/register", `{"ID":"x","Name":"before","Check":{"TTL":"1h"}}`)
-		ask(t, s, "PUT", "/v1/agent/service/register?replace-existing-checks", `{"ID":"x","Name":"after"}`)
-		index := func(name string) int {
-			n, err := strconv.Atoi(ask(t, s, "GET", "/v1/health/service/"+name, "").Header.Get("X-Consul-Index"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			return n
-		}
-		if before, after := index("before"), index("after"); before <= after {
-			t.Errorf("%s: the index of the former name is %d, of the present one %d", version, before, after)
-		}
-	}
-}
-
-// Nodes that differ in case only are the same for 1.21.4.
-func TestCaseOfNodesIsNoChange(t *testing.T) {
-	for version, want := range map[string]bool{"1.8.7": true, "1.21.4": false} {
-		s := New(t, WithVersion(version))
-		register := func(node string) string {
-			ask(t, s, "PUT", "/v1/catalog/register", `{"Node":"`+node+`","Address":"a","Service":{"Service":"web"},"Check":{"CheckID":"c"}}`)
-			return ask(t, s, "GET", "/v1/health/service/web", "").Header.Get("X-Consul-Index")
-		}
-		if changed := register("ext") != register("EXT"); changed != want {
-			t.Errorf("%s: changed: %t, want %t", version, changed, want)
-		}
-	}
-}
-
-// Reads of the mesh ignore tags, except for those that the streaming backend serves.
-func TestTagsOfTheMesh(t *testing.T) {
-	for target, want := range map[string]map[string]int{
-		"/v1/catalog/connect/web?tag=b":        {"1.8.7": 1, "1.21.4": 1},
-		"/v1/health/connect/web?tag=b":         {"1.8.7": 1, "1.21.4": 1},
-		"/v1/health/connect/web?tag=b&index=1": {"1.8.7": 1, "1.21.4": 0},
-	} {
-		for version, want := range want {
-			s := New(t, WithVersion(version), WithCompactJSON(true))
-			ask(t, s, "PUT", "/v1/catalog/register", `{"Node":"ext","Address":"a","Service":{"Service":"web","Port":1,"Tags":["a"],"Connect":{"Native":true}}}`)
-			var list []any
-			if err := json.NewDecoder(ask(t, s, "GET", target, "").Body).Decode(&list); err != nil || len(list) != want {
-				t.Errorf("%s: %s: got %v, %v, want %d", version, target, list, err, want)
-			}
-		}
-	}
-}
-
-// To the streaming backend metadata of nodes is a filter, which looks for the value in
-// what a node has, and does not take every name.
-func TestStreamedNodeMeta(t *testing.T) {
-	s := New(t, WithCompactJSON(true), WithNodeMeta(map[string]string{"rack": "r12"}))
-	for query, want := range map[string]string{
-		"node-meta=rack:r12": "200 1", "node-meta=rack:r1": "200 0", "node-meta=rack:r12&index=1": "200 1", "node-meta=rack:r1&index=1": "200 1",
-		"node-meta=none&index=1": "200 0", "node-meta=a-b:c": "200 0", "node-meta=a-b:c&index=1": "500 0", "node-meta=&index=1": "500 0",
-	} {
-		r := ask(t, s, "GET", "/v1/health/service/consul?"+query, "")
-		var list []any
-		json.NewDecoder(r.Body).Decode(&list) // an error is no list
-		if got := fmt.Sprint(r.StatusCode, " ", len(list)); got != want {
-			t.Errorf("%s: got %s, want %s", query, got, want)
-		}
-	}
-}
-
-// The streaming backend does not tell empty from missing.
-func TestStreamedMaps(t *testing.T) {
-	s := New(t, WithCompactJSON(true))
-	ask(t, s, "PUT", "/v1/catalog/register", `{"Node":"ext","Address":"a","NodeMeta":{},"TaggedAddresses":{},"Service":{"Service":"web","Meta":{}}}`)
-	for target, want := range map[string][]string{
-		"/v1/health/service/web":         {`"TaggedAddresses":{},"Meta":{}`, `"Address":"","Meta":{}`},
-		"/v1/health/service/web?index=1": {`"TaggedAddresses":null,"Meta":null`, `"Address":"","Meta":null`},
-	} {
-		got := text(t, ask(t, s, "GET", target, ""))
-		for _, part := range want {
-			if !strings.Contains(got, part) {
-				t.Errorf("%s: got %s, want %s", target, got, part)
-			}
-		}
-	}
-}
-
-// The streaming backend orders instances with regard to case.
-func TestOrderOfInstances(t *testing.T) {
-	s := New(t, WithCompactJSON(true))
-	for _, id := range []string{"b", "A", "C"} {
-		ask(t, s, "PUT", "/v1/catalog/register", `{"Node":"ext","Address":"a","Service":{"ID":"`+id+`","Service":"web"}}`)
-	}
-	for target, want := range map[string]string{"/v1/health/service/web": "A b C", "/v1/health/service/web?index=1": "A C b"} {
-		var entries []consul.ServiceEntry
-		if err := json.NewDecoder(ask(t, s, "GET", target, "").Body).Decode(&entries); err != nil {
-			t.Fatal(err)
-		}
-		var ids []string
-		for _, e := range entries {
-			ids = append(ids, e.Service.ID)
-		}
-		if got := strings.Join(ids, " "); got != want {
-			t.Errorf("%s: got %s, want %s", target, got, want)
 		}
 	}
 }

@@ -79,7 +79,7 @@ func TestElectLeader(t *testing.T) {
 			if got := entries[0].Checks.AggregatedStatus(); got != consul.HealthCritical {
 				t.Errorf("the check is %s in the catalog", got)
 			}
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			wantSession(t, c, id, false)
 			if got := <-stale; got.err != nil || got.after < time.Minute {
 				t.Errorf("a stale wait ended after %s with %v", got.after, got.err)
@@ -106,7 +106,7 @@ func TestElectLeaderAgain(t *testing.T) {
 		s.ElectLeader()
 		time.Sleep(3*time.Second - 1)
 		leader(false)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		leader(true)
 

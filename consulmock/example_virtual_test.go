@@ -3,15 +3,18 @@
 package consulmock_test
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/http"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/consulmock"
+	"github.com/lictor-go/consul/coordination"
 	"github.com/lictor-go/consul/discovery"
 )
 
@@ -87,6 +90,36 @@ func TestNextInstance(t *testing.T) {
 				t.Fatal(err)
 			}
 			resp.Body.Close()
+		}
+	})
+}
+
+func TestAnotherLeads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		agent := consulmock.New(t)
+		election := coordination.NewElection(agent.Client(), "app/leader", nil)
+		ctx, end := context.WithCancel(t.Context())
+		var candidates sync.WaitGroup
+		defer candidates.Wait() // they release what they have
+		defer end()
+		for range 2 {
+			candidates.Go(func() {
+				election.Run(ctx, func(ctx context.Context, lease *coordination.Lease) error {
+					<-ctx.Done() // the work
+					return nil
+				})
+			})
+		}
+		synctest.Wait() // one of them leads now
+		first, err := election.Leader(ctx)
+		if err != nil || first.Session == "" {
+			t.Fatalf("got %+v, %v", first, err)
+		}
+		agent.InvalidateSession(first.Session)
+		time.Sleep(16 * time.Second) // until the lock-delay is over
+		second, err := election.Leader(ctx)
+		if err != nil || second.Token <= first.Token {
+			t.Errorf("got %+v, %v", second, err)
 		}
 	})
 }

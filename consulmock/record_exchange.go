@@ -54,6 +54,9 @@ func (r *Recorder) begin(req *http.Request, body []byte) *har.Entry {
 		HeadersSize: -1, BodySize: len(body),
 	}
 	e.Request.Headers = append([]har.Pair{{Name: "Host", Value: req.Host}}, e.Request.Headers...)
+	if req.ContentLength < 0 { // net/http has taken the header out
+		e.Request.Headers = append(e.Request.Headers, har.Pair{Name: "Transfer-Encoding", Value: "chunked"})
+	}
 	e.Request.Body = body
 	if len(body) > 0 {
 		e.Request.PostData = &har.Post{MimeType: req.Header.Get("Content-Type")}
@@ -78,6 +81,9 @@ func (r *Recorder) pass(w http.ResponseWriter, req *http.Request, body []byte, e
 		return nil, err
 	}
 	out.URL = &u // with the path as it came
+	if req.ContentLength < 0 {
+		out.ContentLength = -1 // in chunks, too: agents ignore such bodies in places
+	}
 	out.Header = req.Header.Clone()
 	for _, name := range []string{"Connection", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade"} {
 		out.Header.Del(name)

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -44,6 +45,51 @@ func clientOf(t *testing.T, url string) *consul.Client {
 	}
 	t.Cleanup(c.CloseIdleConnections)
 	return c
+}
+
+// A body in chunks reaches the agent in chunks: it ignores that of a session.
+func TestRecordChunked(t *testing.T) {
+	agent := New(t)
+	r, file := recorded(t, agent.URL())
+	for _, name := range []string{"by length", "in chunks"} {
+		var body io.Reader = strings.NewReader(`{"Name":"` + name + `"}`)
+		if name == "in chunks" {
+			body = io.MultiReader(body) // of which nobody knows the length
+		}
+		req, err := http.NewRequest("PUT", r.URL()+"/v1/session/create", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	http.DefaultClient.CloseIdleConnections()
+	sessions, _, err := agent.Client().Session().List(context.Background(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := []string{}
+	for _, s := range sessions {
+		names = append(names, s.Name)
+	}
+	if slices.Sort(names); !slices.Equal(names, []string{"", "by length"}) {
+		t.Errorf("the sessions are %q", names)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := har.Read(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []bool{false, true} {
+		if got := slices.Contains(entries[i].Request.Headers, har.Pair{Name: "Transfer-Encoding", Value: "chunked"}); got != want {
+			t.Errorf("request %d is recorded as chunked: %t, want %t", i, got, want)
+		}
+	}
 }
 
 // watchStory waits for a registration that another client makes meanwhile.

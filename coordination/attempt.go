@@ -21,8 +21,8 @@ type attempt struct {
 
 	session  *Session // in which the key is claimed; nil if none
 	isUnsure bool     // a request to acquire had no response
-	changes  int      // in a row that came between a read and the request to acquire
 	failures int      // in a row
+	changes  int      // that came between a read and the request that depended on it
 	last     error    // of the last request that failed
 }
 
@@ -39,49 +39,54 @@ func (a *attempt) run(ctx context.Context) (l *Lease, err error) {
 			}
 		}()
 	}
-	if a.try {
-		stored, err := a.read(ctx, new(consul.QueryOptions))
-		if err != nil {
-			return nil, err
-		}
-		return a.contend(ctx, stored, false)
+	if !a.try {
+		return a.wait(ctx)
 	}
-	wait, backoff := min(a.lock.options.TTL, maxWait), a.lock.options.backoff()
+	stored, err := a.read(ctx, new(consul.QueryOptions))
+	if err != nil {
+		return nil, err
+	}
+	return a.contend(ctx, stored, false)
+}
+
+// wait acquires the lock when it is free. It returns nothing if ctx has ended.
+func (a *attempt) wait(ctx context.Context) (l *Lease, err error) {
+	backoff := a.lock.options.backoff()
 	loop := &watch.Loop[[]*consul.KVPair]{
+		Query: a.query,
 		Options: watch.Options{
-			Query: consul.QueryOptions{WaitTime: wait}, MinInterval: spacing, Burst: burst,
+			Query: consul.QueryOptions{WaitTime: min(a.lock.options.TTL, maxWait)}, MinInterval: spacing, Burst: burst,
 			MinBackoff: backoff.Min, MaxBackoff: backoff.Max, OnEvent: a.report,
 		}.WithDefaults(),
-		Query: func(ctx context.Context, q *consul.QueryOptions) ([]*consul.KVPair, *consul.QueryMeta, error) {
-			timeout := a.lock.options.callTimeout()
-			if q.WaitIndex > 0 {
-				timeout += wait + wait/16
-			}
-			ctx, cancel := context.WithTimeout(ctx, timeout)
-			defer cancel()
-			q.Previous = nil
-			return a.lock.form.read(ctx, q)
-		},
 	}
-	waited := false
+	hasWaited := false
 	loop.Run(ctx, func(r watch.Result[[]*consul.KVPair]) bool {
-		if err = r.Err; err != nil {
-			a.last = err
-			if isPermanent(err) {
-				return false
+		if r.Err != nil {
+			a.last = r.Err
+			if isPermanent(r.Err) {
+				err = r.Err
 			}
-			err = nil
-			return true
+			return err == nil
 		}
-		l, err = a.contend(ctx, r.Value, waited)
-		waited = true
-		if held := (*HeldError)(nil); errors.As(err, &held) {
+		l, err = a.contend(ctx, r.Value, hasWaited)
+		hasWaited = true
+		if errors.Is(err, ErrHeld) {
 			err = nil
-			return true
 		}
-		return l == nil && err == nil && ctx.Err() == nil
+		return l == nil && err == nil
 	})
 	return l, err
+}
+
+// query is a query of the loop. It ends sooner than the loop would end it.
+func (a *attempt) query(ctx context.Context, q *consul.QueryOptions) ([]*consul.KVPair, *consul.QueryMeta, error) {
+	timeout := a.lock.options.callTimeout()
+	if q.WaitIndex > 0 {
+		timeout += q.WaitTime + q.WaitTime/16
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return a.lock.form.read(ctx, q)
 }
 
 // report passes on that a read of the loop failed.
@@ -110,7 +115,6 @@ func (a *attempt) id() string {
 // takes. It returns a [*HeldError] if it is not, and nothing if ctx has ended.
 // hasWaited means that others may have waited for the same change.
 func (a *attempt) contend(ctx context.Context, stored []*consul.KVPair, hasWaited bool) (*Lease, error) {
-	a.changes = 0
 	reread := false
 	for ctx.Err() == nil {
 		if err := a.discard(ctx); err != nil {
@@ -178,7 +182,7 @@ func (a *attempt) once(ctx context.Context, stored []*consul.KVPair) (*Lease, er
 		a.isUnsure = true
 		token := tokenOf(resp, f.key(s.id))
 		if token == 0 {
-			return nil, fmt.Errorf("the response to the transaction does not show the key %q", f.key(s.id))
+			return nil, fmt.Errorf("the response to the transaction has no index of %q", f.key(s.id))
 		}
 		if l := s.newLease(ctx, f, token, sent, a.src.lock != nil && !a.src.keeps, a.lock.observe); l != nil {
 			a.isUnsure = false
@@ -216,7 +220,7 @@ func (a *attempt) prepare(ctx context.Context) (*Session, error) {
 		key := a.lock.form.key(s.id)
 		if a.try {
 			if s.tryClaim(key) != nil {
-				return nil, &HeldError{Key: key, Sessions: []string{s.id}}
+				return nil, &HeldError{Key: a.lock.name, Sessions: []string{s.id}}
 			}
 		} else if err := s.claim(ctx, key); err != nil {
 			return nil, err
@@ -234,15 +238,18 @@ func (a *attempt) prepare(ctx context.Context) (*Session, error) {
 // failed decides what becomes of a call after an error: it returns the error of the
 // call, or nothing after a pause if it is to go on.
 func (a *attempt) failed(ctx context.Context, err error) error {
-	var pause time.Duration
+	pause := spread()
 	isGone := errors.Is(err, consul.ErrUnknownSession) || errors.Is(err, ErrLost)
 	switch {
 	case ctx.Err() != nil:
 		return nil
 	case errors.Is(err, errChanged), hasChanged(err), errors.Is(err, consul.ErrLockHeld):
-		a.failures = 0
-		a.changes++
-		pause = pace.Backoff{Min: maxSpread, Max: time.Second}.Pause(a.changes, 0, rand.Float64())
+		// What is read may be old for a while, if no leader has made sure of it.
+		if a.changes++; a.changes > maxChanges && a.try {
+			return err
+		} else if a.changes > maxChanges {
+			pause += a.lock.options.backoff().Pause(a.changes-maxChanges, 0, rand.Float64())
+		}
 	case errors.Is(err, consul.ErrLockDelay):
 		if a.try {
 			return fmt.Errorf("%w: %w", ErrDelayed, err)
@@ -261,6 +268,9 @@ func (a *attempt) failed(ctx context.Context, err error) error {
 	pace.Sleep(ctx, pause)
 	return nil
 }
+
+// maxChanges is how many changes are met at once. Then there are pauses, or TryLock fails.
+const maxChanges = 10
 
 // delayPoll is the time between two attempts during a lock-delay, plus or minus 20 %.
 // Its end wakes nobody. Servers refuse such attempts without writing anything.

@@ -36,26 +36,30 @@
 //     renewal that succeeded was sent, whatever the network, the agent and the servers
 //     do. The lock is free at 2T + L at the earliest. The clocks may run at different
 //     speeds, by a factor of up to 2T / D. (TestSilentPartition, TestSilentResponses,
-//     TestWallClock)
+//     TestWallClock, TestSleptTooLong)
 //   - When the session ends otherwise (it is destroyed, one of its checks turns
 //     critical, its node is deregistered) the context ends within a round trip, or at
 //     most D later. The lock is free after L, and L is not shorter than D, unless
-//     AllowOverlap is set: there are no two leases at a time. (TestLosses,
+//     AllowOverlap is set: there are no two leases at a time. Servers keep this delay
+//     in memory, and may forget it when they restart. (TestLosses,
 //     TestUnseenEndOfSession, TestSessionOptions, TestModel)
-//   - When somebody deletes the key or writes to it, the context ends within a round
-//     trip, or at most D later. There is no lock-delay then: until the holder notices,
-//     somebody else may have a lease too. (TestLosses, TestUnseenDeletion)
+//   - When somebody deletes the key or writes to it, or the servers lose their data, the
+//     context ends within a round trip, or at most D later. There is no lock-delay then:
+//     until the holder notices, somebody else may have a lease too. (TestLosses,
+//     TestOverwritten, TestRestartWithoutData, TestUnseenDeletion)
 //   - An outage, of the agent or of the servers' leader, that is shorter than D - T/3
 //     loses nothing, or shorter than D - 2T/3 if requests vanish without an error. After
 //     a longer one the context has ended, although the servers may have kept the
 //     session; then Lock and Run acquire the lock again without waiting for L, if the
-//     session is shared or Run's. (TestShortOutage, TestLongOutage, TestRunAfterOutage)
+//     session is shared or Run's. (TestShortOutage, TestLeaderKilled, TestLongOutage,
+//     TestRunAfterOutage, TestQuorumLost)
 //   - Tokens grow from lease to lease of a lock, also over deletions of its key.
 //     (TestTokens, TestModel)
 //   - A transaction that begins with Guard changes nothing unless the lease holds at
-//     that moment. (TestGuard, TestModel, TestStoppedProcess)
+//     that moment. (TestGuard, TestAcquiredAnew, TestModel, TestStoppedProcess)
 //   - Requests whose responses are lost do no harm: what they may have done is found,
-//     used, or undone. (TestLostResponses, TestContextEndsDuringAcquisition)
+//     used, or undone. (TestLostResponses, TestContextEndsDuringAcquisition,
+//     TestLateAcquisition, TestLateRequest, TestLateRelease)
 //   - Lock and Acquire return a lease or an error, and soon after the end of ctx. Nothing
 //     stays held then. (TestContextEndsDuringAcquisition, TestContextEndsWhileWaiting)
 //   - Release and Close leave no session, no hold on a key, and no goroutine behind.
@@ -76,7 +80,7 @@
 //
 // A session is renewed every T/3 by a request that writes nothing. A lease reads its key
 // from the leader as often, and waits for changes with a blocking query. Who waits for a
-// lock has one blocking query, and no session until it looks free. To acquire a lock
+// lock has one blocking query, and no session until the lock is free. To acquire a lock
 // takes a transaction, to release it a read and a transaction, and a session of its own
 // two writes more.
 //

@@ -88,7 +88,7 @@ func TestObserve(t *testing.T) {
 		if got := fmt.Sprintf("%q", seen); got != `["" "a" "" "b" "" "b" "" "c" "" "d" "error" ""]` {
 			t.Errorf("seen %s", got)
 		}
-		for _, err := range agent.host().election("").Observe(nil) {
+		for _, err := range agent.host().election("").Observe(nilContext) {
 			if err == nil {
 				t.Error("a nil context is no error")
 			}
@@ -263,7 +263,7 @@ func TestRunWithSession(t *testing.T) {
 		}
 		wantOpen(t, s)
 		err = e.Run(context.Background(), func(ctx context.Context, _ *coordination.Lease) error {
-			must(t, agent.client.Session().Destroy(ctx, s.ID(), nil))
+			must(t, agent.client.Session().Destroy(context.Background(), s.ID(), nil))
 			<-ctx.Done()
 			return ctx.Err()
 		})

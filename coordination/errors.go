@@ -100,6 +100,19 @@ func (e *LostError) Is(target error) bool { return target == ErrLost }
 // Unwrap returns Err.
 func (e *LostError) Unwrap() error { return e.Err }
 
+// acquireError tells which lock could not be acquired.
+type acquireError struct {
+	key string
+	err error
+}
+
+// Error names the package once, although the errors of sessions do so too.
+func (e *acquireError) Error() string {
+	return fmt.Sprintf("coordination: acquiring %q: %s", e.key, strings.TrimPrefix(e.err.Error(), "coordination: "))
+}
+
+func (e *acquireError) Unwrap() error { return e.err }
+
 var (
 	errNilContext = errors.New("coordination: nil context")
 	errNilClient  = errors.New("coordination: nil client")

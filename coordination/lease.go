@@ -125,7 +125,9 @@ func (l *Lease) Release(ctx context.Context) error {
 	start := time.Now()
 	held, err := l.release(ctx, l.session.opts.TTL)
 	if left := cleanupTimeout - time.Since(start); err != nil && ctx.Err() != nil && left > 0 {
-		_, err = l.release(context.WithoutCancel(ctx), left)
+		var now bool
+		now, err = l.release(context.WithoutCancel(ctx), left)
+		held = held || now
 	}
 	if err != nil {
 		err = fmt.Errorf("coordination: releasing %q: %w", l.key, err)
@@ -140,10 +142,16 @@ func (l *Lease) Release(ctx context.Context) error {
 // has done.
 const cleanupTimeout = time.Second
 
-// release is Release, once. It reports whether the lease lasted until now.
+// release is Release, once. It reports whether it has ended the lease.
 func (l *Lease) release(ctx context.Context, timeout time.Duration) (held bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	select {
+	case l.slot <- struct{}{}:
+		defer func() { <-l.slot }()
+	case <-ctx.Done(): // another call is at work
+		return false, ctx.Err()
+	}
 	s := l.session
 	s.mu.Lock()
 	held = l.endedAt.IsZero()
@@ -153,18 +161,8 @@ func (l *Lease) release(ctx context.Context, timeout time.Duration) (held bool, 
 	case <-l.done:
 	case <-ctx.Done(): // something does not obey its context
 	}
-	tooLate := ctx.Done()
-	if held {
-		tooLate = nil // the claim is to be given back in any case; nobody else is busy with it
-	}
-	select {
-	case l.slot <- struct{}{}:
-		defer func() { <-l.slot }()
-	case <-tooLate:
-		return held, ctx.Err()
-	}
 	if !held && s.tryClaim(l.key) != nil {
-		return held, nil // it is another lease's, or is being released
+		return held, nil // another lease has it, or the session releases it
 	}
 	switch {
 	case l.owns:
@@ -275,8 +273,10 @@ func (l *Lease) watch() {
 		case err == nil:
 			failures, pause = 0, 0
 		default:
+			if pause = spread(); failures > 0 { // after the first one at once: much may have changed
+				pause = l.session.opts.retryPause(rand.Float64())
+			}
 			failures++
-			pause = l.session.opts.retryPause(rand.Float64())
 			l.observe.emit(FailedEvent{l.key, l.session.id, err, failures, pause})
 		}
 	}

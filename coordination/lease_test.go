@@ -5,6 +5,7 @@ package coordination_test
 import (
 	"context"
 	"errors"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,18 +19,26 @@ import (
 // of the key, that succeeded was sent. Others have the lock 2T + L after the last
 // renewal.
 func TestSilentPartition(t *testing.T) {
-	for _, age := range []time.Duration{0, time.Second, 4 * time.Second, 100 * time.Second} {
+	for _, test := range []struct{ age, slow time.Duration }{
+		{0, 0}, {time.Second, 0}, {4 * time.Second, 0}, {100 * time.Second, 0}, {100 * time.Second, time.Second}, {102 * time.Second, 2 * time.Second},
+	} {
 		bubble(t, func(t *testing.T, agent *fakeAgent) {
 			a, b := agent.host(), agent.host()
+			a.wire.slow = test.slow
 			lease := lock(t, a.mutex(nil))
 			releaseAtEnd(t, lease)
-			time.Sleep(age)
+			time.Sleep(test.age)
 			synctest.Wait()
 			a.wire.fail(silent, nil)
+			time.Sleep(test.slow) // responses that are under way arrive
+			synctest.Wait()
 			defer a.wire.fail(none, nil)
 			created, renewed, confirmed := a.wire.lastSent("create"), a.wire.lastSent("renew"), a.wire.lastSent("confirm")
 			if renewed.IsZero() {
 				renewed = created
+			}
+			if confirmed.IsZero() {
+				confirmed = a.wire.lastSent("txn")
 			}
 			other := make(chan *coordination.Lease)
 			go func() { other <- lock(t, b.mutex(nil)) }()
@@ -157,7 +166,7 @@ func TestRestartWithoutData(t *testing.T) {
 		if cause := context.Cause(lease.Context()); !errors.Is(cause, coordination.ErrLost) {
 			t.Errorf("the cause is %v", cause)
 		}
-		wantBetween(t, "the lease has ended", start, 0, ttl/30)
+		wantBetween(t, "the lease has ended", start, 0, 50*time.Millisecond)
 		must(t, lock(t, b.mutex(nil)).Release(context.Background()))
 		must(t, lease.Release(context.Background()))
 		agent.wantNothing(t)
@@ -236,7 +245,100 @@ func TestUnseenDeletion(t *testing.T) {
 	})
 }
 
-// An outage that is shorter than D - T/3 loses nothing, whatever it looks like.
+// Without renewals a lease ends, although reads find it in order.
+func TestUnrenewed(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		a := agent.host()
+		lease := lock(t, a.mutex(nil))
+		releaseAtEnd(t, lease)
+		time.Sleep(100 * time.Second)
+		synctest.Wait()
+		a.wire.fail(silent, is("renew"))
+		defer a.wire.fail(none, nil)
+		renewed := a.wire.lastSent("renew")
+		wantLost(t, lease, coordination.LossExpired)
+		wantBetween(t, "the lease has ended", renewed, lifetime, lifetime)
+	})
+}
+
+// A lease that was lost and is not released ends with its session, when the TTL is over.
+func TestLostAndNotReleased(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		lease := lock(t, agent.host().mutex(nil))
+		agent.RemoveKey(key)
+		wantLost(t, lease, coordination.LossDeleted)
+		time.Sleep(2 * ttl)
+		agent.wantNothing(t)
+	})
+}
+
+// When a session still has the key of a lease that it has lost, it acquires it anew: with
+// a greater token, so that the guard of the old lease refuses. So with a place in a
+// semaphore.
+func TestAcquiredAnew(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		ctx := context.Background()
+		a := agent.host()
+		s := a.session(t, nil)
+		m := a.mutex(&coordination.MutexOptions{Session: s})
+		pool := coordination.NewSemaphore(a.client, "pool", 1, &coordination.SemaphoreOptions{Session: s})
+		old, oldPlace := lock(t, m), acquire(t, pool)
+		time.Sleep(time.Minute)
+		a.wire.fail(silent, is("confirm", "wait", "read"))
+		wantLost(t, old, coordination.LossExpired)
+		wantLost(t, oldPlace, coordination.LossExpired)
+		if agent.holder(t, key) != s.ID() {
+			t.Fatal("the session has released the key")
+		}
+		a.wire.fail(none, nil)
+		start := time.Now()
+		next, nextPlace := lock(t, m), acquire(t, pool)
+		wantBetween(t, "acquired anew", start, 0, 0)
+		for _, pair := range [][2]*coordination.Lease{{old, next}, {oldPlace, nextPlace}} {
+			if pair[1].Token() <= pair[0].Token() {
+				t.Errorf("token %d follows %d", pair[1].Token(), pair[0].Token())
+			}
+			if _, err := a.client.Txn().Apply(ctx, pair[0].Guard(), nil); !errors.Is(err, consul.ErrStaleIndex) {
+				t.Errorf("the guard of the old lease: %v", err)
+			}
+			must(t, pair[0].Release(ctx))
+			wantValid(t, pair[1])
+			must(t, pair[1].Release(ctx))
+		}
+	})
+}
+
+// A release that arrives late does not end a later lease of the same session.
+func TestLateRelease(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		a := agent.host()
+		m := a.mutex(&coordination.MutexOptions{Session: a.session(t, nil)})
+		lease := lock(t, m)
+		var late []byte
+		remove := agent.Inject(consulmock.Fault{Path: "/v1/txn", Always: true, Drop: consulmock.DropRequest})
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if err := lease.Release(ctx); err == nil {
+			t.Error("Release has succeeded")
+		}
+		remove()
+		for _, r := range agent.Requests() {
+			if r.Path == "/v1/txn" {
+				late = r.Body
+			}
+		}
+		next := lock(t, m)
+		err := a.client.Raw().Write(context.Background(), "/v1/txn", late, nil, nil)
+		var refused *consul.StatusError
+		if !errors.As(err, &refused) || refused.Code != http.StatusConflict {
+			t.Errorf("the late release %s: %v", late, err)
+		}
+		wantValid(t, next)
+		must(t, next.Release(context.Background()))
+	})
+}
+
+// An outage that is shorter than D - T/3 loses nothing, whatever fails.
 func TestShortOutage(t *testing.T) {
 	const short = lifetime - ttl/3 - time.Second
 	outages := map[string]func(agent *fakeAgent, a *host){
@@ -573,6 +675,25 @@ func TestReleaseWhileEventBlocks(t *testing.T) {
 			again, err := m.Lock(ctx)
 			must(t, err)
 			must(t, again.Release(ctx))
+		})
+	}
+}
+
+// A response to the release that no agent gives is no success.
+func TestOddResponseToRelease(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		bubble(t, func(t *testing.T, agent *fakeAgent) {
+			a := agent.host()
+			opts := &coordination.MutexOptions{}
+			if shared {
+				opts.Session = a.session(t, nil)
+			}
+			lease := lock(t, a.mutex(opts))
+			agent.Inject(consulmock.Fault{Path: "/v1/txn", Status: 200, Body: "{}"})
+			must(t, lease.Release(context.Background()))
+			start := time.Now()
+			must(t, lock(t, agent.host().mutex(nil)).Release(context.Background()))
+			wantBetween(t, "another one has the lock", start, 0, 0)
 		})
 	}
 }

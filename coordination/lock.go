@@ -75,7 +75,7 @@ func (k *lock) check(ctx context.Context) error {
 	case ctx == nil:
 		return errNilContext
 	case k.form == nil:
-		return errors.New("coordination: this was not made by NewMutex, NewSemaphore or NewElection")
+		return errors.New("coordination: the lock was not made by NewMutex, NewSemaphore or NewElection")
 	}
 	return k.err
 }
@@ -104,7 +104,7 @@ func (k *lock) acquireWith(ctx context.Context, src *source, try bool) (*Lease, 
 	}
 	if err != nil {
 		a.undo(ctx)
-		return nil, fmt.Errorf("coordination: acquiring %q: %w", k.name, err)
+		return nil, &acquireError{k.name, err}
 	}
 	k.observe.emit(AcquiredEvent{l.key, l.session.id, l.token, time.Since(a.start)})
 	return l, nil

@@ -123,9 +123,69 @@ func TestLockRefused(t *testing.T) {
 	})
 }
 
+// What passes does not keep anybody from the lock.
+func TestLockRetries(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		for _, path := range []string{"/v1/kv/**", "/v1/session/create", "/v1/txn"} {
+			for _, fault := range []consulmock.Fault{
+				{NoLeader: true}, {RateLimit: -1}, {Status: 503, Body: "rate limit exceeded for operation"}, {Status: 500, Body: "rpc error"},
+				{Status: 502}, {Status: 408}, {Drop: consulmock.ResetRequest}, {Drop: consulmock.DropAnswer}, {TruncateAt: 3}, {Body: "<html>"},
+			} {
+				fault.Path = path
+				agent.Inject(fault)
+				start := time.Now()
+				lease := lock(t, agent.host().mutex(nil))
+				wantBetween(t, fmt.Sprintf("%+v: acquired", fault), start, 0, ttl/15+100*time.Millisecond)
+				must(t, lease.Release(context.Background()))
+			}
+		}
+	})
+}
+
+// Reads that are old, from a server that does not know that it leads no more, do not make
+// anybody send requests without a pause, and TryLock fails.
+func TestOldReads(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		must(t, lock(t, agent.host().mutex(nil)).Release(context.Background()))
+		remove := agent.Inject(consulmock.Fault{
+			Path: "/v1/kv/**", Always: true, Status: 404, Header: http.Header{"X-Consul-Index": {"1"}},
+			Match: func(r *http.Request) bool { return kind(r) != "confirm" },
+		})
+		a := agent.host()
+		if l, err := a.mutex(nil).TryLock(context.Background()); !errors.Is(err, consul.ErrStaleIndex) {
+			t.Errorf("TryLock returned %v, %v", l, err)
+		}
+		time.AfterFunc(time.Minute, remove)
+		start := time.Now()
+		lease := lock(t, a.mutex(nil))
+		wantBetween(t, "acquired", start, time.Minute, time.Minute+ttl/3)
+		if n := a.wire.count("txn"); n > 60 {
+			t.Errorf("%d transactions", n)
+		}
+		must(t, lease.Release(context.Background()))
+		agent.wantNothing(t)
+	})
+}
+
+// With a long TTL no request takes longer than 10 s.
+func TestLongTTL(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		for _, k := range []string{"read", "create", "txn"} {
+			a := agent.host()
+			a.wire.failTimes(silent, 1, is(k))
+			start := time.Now()
+			lease := lock(t, a.mutex(&coordination.MutexOptions{SessionOptions: &coordination.SessionOptions{TTL: 24 * time.Hour, AllowOverlap: true}}))
+			wantBetween(t, k+": acquired", start, 10*time.Second, 11*time.Second)
+			time.Sleep(time.Hour)
+			wantValid(t, lease)
+			must(t, lease.Release(context.Background()))
+		}
+	})
+}
+
 // A response that is lost, whichever, does not keep anybody from the lock.
 func TestLostResponses(t *testing.T) {
-	for _, tr := range []trouble{lostRequest, lostResponse, silent, mute} {
+	for _, tr := range []failure{lostRequest, lostResponse, silent, mute} {
 		for _, k := range []string{"read", "create", "txn", "renew", "confirm", "wait", "destroy"} {
 			for _, shared := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%d/%s/%t", tr, k, shared), func(t *testing.T) {
@@ -302,22 +362,6 @@ func TestOtherUseOfKey(t *testing.T) {
 	}
 }
 
-// A response that does not show the key that was acquired, as from something else than
-// an agent, is no lease.
-func TestForeignResponse(t *testing.T) {
-	bubble(t, func(t *testing.T, agent *fakeAgent) {
-		remove := agent.Inject(consulmock.Fault{Path: "/v1/txn", Times: 3, Status: 200, Body: "{}"})
-		defer remove()
-		lease := lock(t, agent.host().mutex(nil))
-		if lease.Token() == 0 {
-			t.Error("the token is 0")
-		}
-		wantValid(t, lease)
-		must(t, lease.Release(context.Background()))
-		agent.wantNothing(t)
-	})
-}
-
 // Of two calls at once, on one mutex or two, with sessions of their own or a shared one,
 // one has the lock at a time.
 func TestTwoLocksAtOnce(t *testing.T) {
@@ -412,6 +456,24 @@ func TestNoHerd(t *testing.T) {
 	})
 }
 
+// A response without the key is an error, and what the agent has done is found.
+func TestOddResponse(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		for _, body := range []string{"{}", `{"Results":[]}`, `{"Results":[null]}`, `{"Results":[{"KV":null}]}`, "[]", "true", "x"} {
+			agent.Inject(consulmock.Fault{Path: "/v1/txn", Status: 200, Body: body})
+			start := time.Now()
+			lease := lock(t, agent.host().mutex(nil))
+			wantBetween(t, "acquired", start, 0, time.Second)
+			must(t, lease.Release(context.Background()))
+			agent.Inject(consulmock.Fault{Path: "/v1/txn", Status: 200, Body: body})
+			if l, err := agent.host().mutex(nil).TryLock(context.Background()); err == nil {
+				t.Errorf("%s: TryLock returned %v", body, l)
+			}
+			agent.wantNothing(t)
+		}
+	})
+}
+
 // What is wrong with the parameters is an error that names it, and nothing is sent.
 func TestParameters(t *testing.T) {
 	bubble(t, func(t *testing.T, agent *fakeAgent) {
@@ -427,11 +489,13 @@ func TestParameters(t *testing.T) {
 			return err
 		}
 		_, noClient := coordination.NewMutex(nil, "k", nil).Lock(ctx)
-		_, noContext := coordination.NewMutex(agent.client, "k", nil).Lock(nil)
-		_, noSession := coordination.NewSession(nil, agent.client, nil)
+		_, noContext := coordination.NewMutex(agent.client, "k", nil).Lock(nilContext)
+		_, noSession := coordination.NewSession(nilContext, agent.client, nil)
 		_, noSessionClient := coordination.NewSession(ctx, nil, nil)
 		election := coordination.NewElection(agent.client, "k", nil)
-		_, leader := election.Leader(nil)
+		_, leader := election.Leader(nilContext)
+		_, zeroMutex := new(coordination.Mutex).Lock(ctx)
+		_, zeroLeader := new(coordination.Election).Leader(ctx)
 		for want, err := range map[string]error{
 			`key "": it is empty`:                       mutex("", nil),
 			`key "/a": it starts`:                       mutex("/a", nil),
@@ -449,8 +513,11 @@ func TestParameters(t *testing.T) {
 			"coordination: nil context":                 noSession,
 			"coordination: nil client":                  noSessionClient,
 			"nil function":                              election.Run(ctx, nil),
-			"coordination: nil contex":                  election.Run(nil, nil),
+			"coordination: nil contex":                  election.Run(nilContext, nil),
 			"coordination: nil conte":                   leader,
+			"not made by NewMutex":                      zeroMutex,
+			"or NewElection":                            zeroLeader,
+			"the Session was not made by NewSession":    mutex("k", &coordination.MutexOptions{Session: new(coordination.Session)}),
 		} {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("got %v; want %s", err, want)
@@ -481,43 +548,4 @@ func TestSessionsThatDoNotLast(t *testing.T) {
 			t.Errorf("TryLock returned %v", err)
 		}
 	})
-}
-
-// Reads that are always out of date, as from a cache in between, do not make Lock try at
-// full speed.
-func TestReadsOutOfDate(t *testing.T) {
-	bubble(t, func(t *testing.T, agent *fakeAgent) {
-		a := agent.host()
-		releaseAtEnd(t, lock(t, agent.host().mutex(nil)))
-		remove := agent.Inject(consulmock.Fault{Path: "/v1/kv/**", Match: func(r *http.Request) bool { return !r.URL.Query().Has("consistent") },
-			Always: true, Status: 404, Header: http.Header{"X-Consul-Index": {"5"}}})
-		defer remove()
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		if _, err := a.mutex(nil).Lock(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("Lock returned %v", err)
-		}
-		if n := a.wire.count("txn"); n < 10 || n > 200 {
-			t.Errorf("%d attempts in a minute", n)
-		}
-	})
-}
-
-// A value that was not made by its constructor is an error, not a panic.
-func TestZeroValues(t *testing.T) {
-	ctx := context.Background()
-	_, lock := new(coordination.Mutex).Lock(ctx)
-	_, acquire := new(coordination.Semaphore).TryAcquire(ctx)
-	_, leader := new(coordination.Election).Leader(ctx)
-	_, session := coordination.NewMutex(new(consul.Client), "k", &coordination.MutexOptions{Session: new(coordination.Session)}).Lock(ctx)
-	run := new(coordination.Election).Run(ctx, func(context.Context, *coordination.Lease) error { return nil })
-	var observe error
-	for _, err := range new(coordination.Election).Observe(ctx) {
-		observe = err
-	}
-	for i, err := range []error{lock, acquire, leader, run, observe, session} {
-		if err == nil || !strings.Contains(err.Error(), "was not made by New") {
-			t.Errorf("%d: got %v", i, err)
-		}
-	}
 }

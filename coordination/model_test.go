@@ -33,13 +33,13 @@ var (
 // wrong that can, at random, and checks what is promised:
 //
 //   - There are never two valid leases of the mutex, except for D after an operator has
-//     written to the key, or after the agent has lost its data or its lock-delays.
+//     written to the key, or after the agent has lost its data.
 //   - Tokens grow.
 //   - A counter that is read, and then written by transactions with a Guard, loses no
 //     update.
 //   - There are never more leases of the semaphore than its limit, except for D after
 //     somebody has destroyed a session, or one of the above.
-//   - In the end, without trouble, nothing is held and no session is left.
+//   - In the end, without failures, nothing is held and no session is left.
 //
 // A run is repeated with -model.seed. -model.hours makes it a long one.
 func TestModel(t *testing.T) {
@@ -193,10 +193,10 @@ func (m *model) fault() {
 	case 0, 1, 2, 3, 4, 5: // of the network of a host, for some time
 		h := m.hosts[m.intN(len(m.hosts))]
 		only := [](func(*http.Request) bool){nil, nil, nil, is("renew"), is("txn"), is("confirm", "wait", "read"), is("create", "destroy")}[m.intN(7)]
-		h.wire.fail(trouble(1+m.intN(4)), only)
+		h.wire.fail(failure(1+m.intN(4)), only)
 		time.AfterFunc(d, func() { h.wire.fail(none, nil) })
 	case 6: // one request
-		m.hosts[m.intN(len(m.hosts))].wire.failTimes(trouble(1+m.intN(4)), 1, is("txn"))
+		m.hosts[m.intN(len(m.hosts))].wire.failTimes(failure(1+m.intN(4)), 1, is("txn"))
 	case 7: // of all
 		remove := m.agent.Inject(consulmock.Fault{Always: true, NoLeader: true})
 		time.Sleep(d)
@@ -205,10 +205,8 @@ func (m *model) fault() {
 		m.agent.Stop()
 		time.Sleep(d / 4)
 		m.agent.Start()
-		m.tamper() // lock-delays are forgotten
 	case 9:
 		m.agent.Restart(true)
-		m.tamper()
 	case 10:
 		m.checkCounter()
 		m.agent.Restart(false)
@@ -351,7 +349,7 @@ func (m *model) work(ctx context.Context, h *host, l *coordination.Lease) {
 }
 
 // write makes the agent write the counter with a guard. It does not go through the
-// network's trouble, so that what has happened is known; but it is as late.
+// network's failures, so that what has happened is known; but it is as late.
 func (m *model) write(h *host, l *coordination.Lease, n int) {
 	ops := append(l.Guard(), consul.TxnOp{KV: &consul.KVTxnOp{Verb: consul.KVSet, Key: modelCounter, Value: []byte(strconv.Itoa(n))}})
 	_, err := m.agent.client.Txn().Apply(context.Background(), ops, nil)

@@ -93,6 +93,8 @@ func (o *SessionOptions) check() error {
 		problem = fmt.Sprintf("Grace is %s; want at most half of the TTL, which is %s, or 0 for a fifth", o.Grace, o.TTL)
 	case o.LockDelay > maxLockDelay:
 		problem = fmt.Sprintf("LockDelay is %s; servers allow at most %s", o.LockDelay, maxLockDelay)
+	case lifetime > maxLockDelay && !o.AllowOverlap:
+		problem = fmt.Sprintf("TTL - Grace is %s; want at most %s, the longest LockDelay of servers, or AllowOverlap", lifetime, maxLockDelay)
 	case delay < lifetime && !o.AllowOverlap:
 		problem = fmt.Sprintf("LockDelay is %s and TTL - Grace is %s; want a LockDelay that is not shorter, or AllowOverlap", delay, lifetime)
 	case slices.Contains(o.NodeChecks, ""):

@@ -42,7 +42,7 @@ func TestSessionOptions(t *testing.T) {
 			{coordination.SessionOptions{LockDelay: consul.NoLockDelay}, "LockDelay is 0s and TTL - Grace is 12s"},
 			{coordination.SessionOptions{LockDelay: time.Minute + 1}, "servers allow at most 1m0s"},
 			{coordination.SessionOptions{LockDelay: math.MaxInt64}, "servers allow at most 1m0s"},
-			{coordination.SessionOptions{TTL: 76 * time.Second}, "LockDelay is 1m0s and TTL - Grace is 1m0.8s"},
+			{coordination.SessionOptions{TTL: 76 * time.Second}, "TTL - Grace is 1m0.8s; want at most 1m0s, the longest LockDelay of servers, or AllowOverlap"},
 			{coordination.SessionOptions{NodeChecks: []string{""}}, "NodeChecks has an empty ID"},
 			{coordination.SessionOptions{Behavior: "forget"}, `Behavior is "forget"`},
 		}
@@ -58,7 +58,26 @@ func TestSessionOptions(t *testing.T) {
 	})
 }
 
-// What is created is what was asked for. Without options there are no checks.
+// An error names the package once, however deep it comes from.
+func TestErrorsNameThePackageOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		ctx := context.Background()
+		tooShort := &coordination.SessionOptions{TTL: time.Second}
+		_, created := coordination.NewSession(ctx, agent.client, tooShort)
+		_, locked := coordination.NewMutex(agent.client, "key", &coordination.MutexOptions{SessionOptions: tooShort}).Lock(ctx)
+		closed, err := coordination.NewSession(ctx, agent.client, nil)
+		must(t, err)
+		must(t, closed.Close())
+		_, late := coordination.NewMutex(agent.client, "key", &coordination.MutexOptions{Session: closed}).Lock(ctx)
+		for _, err := range []error{created, locked, late} {
+			if err == nil || !strings.HasPrefix(err.Error(), "coordination: ") || strings.Count(err.Error(), "coordination: ") != 1 {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// What is created is what the options are. Without options there are no checks.
 func TestNewSession(t *testing.T) {
 	bubble(t, func(t *testing.T, agent *fakeAgent) {
 		info := func(o *coordination.SessionOptions) *consul.SessionEntry {
@@ -90,7 +109,7 @@ func TestRenewal(t *testing.T) {
 	bubble(t, func(t *testing.T, agent *fakeAgent) {
 		a := agent.host()
 		s := a.session(t, nil)
-		const long = 3 * time.Hour
+		const long = 30 * time.Minute
 		time.Sleep(long)
 		wantOpen(t, s)
 		if n := a.wire.count("renew"); n < int(long/(ttl/3)) || n > int(long/(ttl/3)*10/8) {

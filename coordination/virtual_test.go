@@ -26,6 +26,9 @@ const (
 	jitter    = 1500 * time.Millisecond // at most, of those who wait for the end of a lock-delay
 )
 
+// nilContext is what a caller must not give.
+var nilContext context.Context
+
 // bubble runs a test in virtual time with a fake agent. A goroutine that is left behind
 // fails the test.
 func bubble(t *testing.T, test func(t *testing.T, agent *fakeAgent), opts ...consulmock.Option) {
@@ -67,11 +70,11 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// trouble is what happens to a request.
-type trouble int
+// failure is what happens to a request.
+type failure int
 
 const (
-	none         trouble = iota
+	none         failure = iota
 	silent               // the request never arrives
 	mute                 // the response never arrives
 	lostRequest          // the connection ends before the request has arrived
@@ -82,12 +85,13 @@ const (
 // late is how late.
 const late = 3 * time.Second
 
-// wire is a network that can be in trouble, and that notes when requests are sent.
+// wire is a network that can fail, and that notes when requests are sent.
 type wire struct {
 	base http.RoundTripper
 
 	mu      sync.Mutex
-	trouble trouble
+	slow    time.Duration // how long responses take
+	failure failure
 	only    func(*http.Request) bool // nil means all
 	times   int                      // negative means without end
 	sent    map[string]time.Time     // the last one with a good response, by kind
@@ -95,26 +99,26 @@ type wire struct {
 }
 
 // fail makes requests fail until it is called again.
-func (w *wire) fail(tr trouble, only func(*http.Request) bool) { w.failTimes(tr, -1, only) }
+func (w *wire) fail(tr failure, only func(*http.Request) bool) { w.failTimes(tr, -1, only) }
 
-func (w *wire) failTimes(tr trouble, times int, only func(*http.Request) bool) {
+func (w *wire) failTimes(tr failure, times int, only func(*http.Request) bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.trouble, w.only, w.times = tr, only, times
+	w.failure, w.only, w.times = tr, only, times
 }
 
-func (w *wire) take(r *http.Request) trouble {
+func (w *wire) take(r *http.Request) failure {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.counts == nil {
 		w.counts, w.sent = make(map[string]int), make(map[string]time.Time)
 	}
 	w.counts[kind(r)]++
-	if w.trouble == none || w.times == 0 || w.only != nil && !w.only(r) {
+	if w.failure == none || w.times == 0 || w.only != nil && !w.only(r) {
 		return none
 	}
 	w.times--
-	return w.trouble
+	return w.failure
 }
 
 // kind tells what a request is about: create, renew, destroy, txn, confirm (a read that
@@ -175,6 +179,14 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		<-r.Context().Done()
 		return nil, r.Context().Err()
+	}
+	w.mu.Lock()
+	slow := w.slow
+	w.mu.Unlock()
+	time.Sleep(slow)
+	if err := r.Context().Err(); err != nil {
+		resp.Body.Close()
+		return nil, err
 	}
 	if resp.StatusCode == http.StatusOK {
 		w.mu.Lock()

@@ -286,9 +286,8 @@ func (m *model) update() {
 		}}}
 		if k.refused {
 			def.Checks = append(def.Checks, &consul.AgentServiceCheck{Args: []string{"true"}, Interval: time.Minute})
-		} else {
-			k.ports[k.port] = true
 		}
+		k.ports[k.port] = true // also if it is refused: agents refuse the check only when they have changed the service
 		after := []time.Duration{0, time.Millisecond, time.Second, 30 * time.Second}[m.updates.IntN(4)]
 		m.note("update %s:%d within %s, refused %t", k.ID(), k.port, after, k.refused)
 		m.updating.Go(func() {

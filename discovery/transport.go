@@ -30,6 +30,8 @@ const maxTries = 3
 // to check it against the service's name, use [Resolver.DialContext] in an
 // [http.Transport] instead.
 //
+// The error of a service without healthy instances is [ErrNoInstances].
+//
 // When the connection to an instance fails before anything of the request was
 // sent, another instance is tried, up to three in all, and the one that failed
 // is left out of picks for a while. Once something was sent, the request is not

@@ -4,9 +4,9 @@
 //
 //	go run github.com/lictor-go/consul/cmd/consulmock -http-addr 127.0.0.1:8500 -node node1
 //
-// It prints where it listens, runs HTTP, TCP and UDP checks at their interval, shows
-// its state at /ui/, and ends on SIGINT or SIGTERM, or when a client tells it to
-// leave, as agents do. A second signal kills it.
+// When it listens, it prints where: the last word of its first line is the URL. It runs
+// HTTP, TCP and UDP checks at their interval, shows its state at /ui/, and ends on SIGINT
+// or SIGTERM, or when a client tells it to leave, as agents do. A second signal kills it.
 //
 // With -replay it responds from a recording instead, and says on standard error
 // what was requested that is not in it. With -record and -target it passes requests
@@ -46,6 +46,7 @@ func main() {
 type settings struct {
 	httpAddr, node, nodeID, datacenter, version string
 	nodeMeta                                    metaFlag
+	sessionTTLMin                               time.Duration
 	tokens                                      tokenFlag
 	replay, record, target                      string
 	log                                         bool
@@ -103,13 +104,14 @@ func parse(args []string, stdout io.Writer) (*settings, error) {
 	f.StringVar(&c.nodeID, "node-id", "", "`UUID` of the agent's node (made from its name by default)")
 	f.Var(c.nodeMeta, "node-meta", "metadata of the agent's node as `key:value`; may be repeated")
 	f.StringVar(&c.datacenter, "datacenter", "dc1", "`name` of the datacenter")
-	f.StringVar(&c.version, "consul-version", "1.21.4", "answer as that `release` of Consul does: 1.21.4 or 1.8.7")
+	f.StringVar(&c.version, "consul-version", "1.21.4", "respond as that `release` of Consul does: 1.21.4 or 1.8.7")
+	f.DurationVar(&c.sessionTTLMin, "session-ttl-min", 10*time.Second, "lowest TTL of sessions, so that tests of locks need not wait for 20 seconds")
 	f.Var(&c.tokens, "token", "turn access control on and accept a token, given as its `secret` if it may do everything,\n"+
 		"or as secret=rules, in Consul's rule language; may be repeated")
-	f.StringVar(&c.replay, "replay", "", "answer from a recording, which is a HAR `file`")
-	f.StringVar(&c.record, "record", "", "record what a real agent answers to a HAR `file`; needs -target")
+	f.StringVar(&c.replay, "replay", "", "respond from a recording, which is a HAR `file`")
+	f.StringVar(&c.record, "record", "", "record the responses of a real agent in a HAR `file`; needs -target")
 	f.StringVar(&c.target, "target", "", "`URL` of the real agent for -record")
-	f.BoolVar(&c.log, "log", false, "log every request with its answer's status and time to standard error")
+	f.BoolVar(&c.log, "log", false, "log every request with the status and time of its response to standard error")
 	err := f.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintf(stdout, "%s\n\n", usage)
@@ -122,7 +124,8 @@ func parse(args []string, stdout io.Writer) (*settings, error) {
 	}
 	elsewhere := ""
 	f.Visit(func(set *flag.Flag) {
-		if strings.HasPrefix(set.Name, "node") || set.Name == "datacenter" || set.Name == "consul-version" || set.Name == "token" {
+		switch set.Name {
+		case "node", "node-id", "node-meta", "datacenter", "consul-version", "session-ttl-min", "token":
 			elsewhere = set.Name
 		}
 	})
@@ -146,6 +149,7 @@ func (c *settings) options() []consulmock.Option {
 	options := []consulmock.Option{
 		consulmock.WithVersion(c.version), consulmock.WithNode(c.node), consulmock.WithNodeID(c.nodeID),
 		consulmock.WithNodeMeta(c.nodeMeta), consulmock.WithDatacenter(c.datacenter), consulmock.WithProbes(true),
+		consulmock.WithSessionTTLMin(c.sessionTTLMin),
 	}
 	if len(c.tokens) > 0 {
 		options = append(options, consulmock.WithTokens(c.tokens...))
@@ -182,10 +186,10 @@ func (c *settings) open(stderr io.Writer) (*backend, error) {
 			}
 			return nil
 		}
-		return &backend{Handler: s.Handler(), about: "answers from " + c.replay, close: end}, nil
+		return &backend{Handler: s.Handler(), about: "responds from " + c.replay, close: end}, nil
 	}
 	s := consulmock.NewServer(c.options()...)
-	about := fmt.Sprintf("answers as Consul %s, node %s, datacenter %s; its state is at /ui/", c.version, c.node, strings.ToLower(c.datacenter))
+	about := fmt.Sprintf("responds as Consul %s, node %s, datacenter %s; its state is at /ui/", c.version, c.node, strings.ToLower(c.datacenter))
 	return &backend{Handler: s.Handler(), about: about, done: s.Done(), close: func() error { s.Close(); return nil }}, nil
 }
 
@@ -221,7 +225,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	server := &http.Server{Handler: handler, ErrorLog: logger}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
-	fmt.Fprintf(stdout, "consulmock: listening on http://%s: %s\n", l.Addr(), b.about)
+	fmt.Fprintf(stdout, "consulmock: listening on http://%s\nconsulmock: %s\n", l.Addr(), b.about)
 
 	select {
 	case <-ctx.Done():
@@ -243,7 +247,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 func logged(h http.Handler, l *log.Logger) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		status := "no answer"
+		status := "no response"
 		defer func() {
 			l.Printf("%s %s: %s in %s", r.Method, httplog.URL(r.URL.EscapedPath(), r.URL.Query()), status, time.Since(start).Round(time.Microsecond))
 		}()

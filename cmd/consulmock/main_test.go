@@ -74,12 +74,12 @@ func start(t *testing.T, args ...string) *command {
 func address(t *testing.T, out io.Reader) string {
 	t.Helper()
 	line, err := bufio.NewReader(out).ReadString('\n')
-	url, ok := strings.CutPrefix(line, "consulmock: listening on ")
+	url, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "consulmock: listening on ")
 	if !ok || err != nil {
 		t.Fatalf("it said %q, %v", line, err)
 	}
 	go io.Copy(io.Discard, out)
-	return url[:strings.Index(url, ": ")]
+	return url
 }
 
 func client(t *testing.T, url string) *consul.Client {
@@ -94,7 +94,7 @@ func client(t *testing.T, url string) *consul.Client {
 
 func TestFlagsReachTheAgent(t *testing.T) {
 	const id = "11111111-2222-3333-4444-555555555555"
-	c := start(t, "-node", "n7", "-node-id", id, "-node-meta", "a:b", "-node-meta", "c:d:e", "-datacenter", "dc7", "-consul-version", "1.8.7", "-log")
+	c := start(t, "-node", "n7", "-node-id", id, "-node-meta", "a:b", "-node-meta", "c:d:e", "-datacenter", "dc7", "-consul-version", "1.8.7", "-session-ttl-min", "1s", "-log")
 	ctx := context.Background()
 	self, err := client(t, c.url).Agent().Self(ctx)
 	if err != nil {
@@ -106,6 +106,9 @@ func TestFlagsReachTheAgent(t *testing.T) {
 	nodes, _, err := client(t, c.url).WithToken("secret").Catalog().Nodes(ctx, nil)
 	if err != nil || nodes[0].Meta["a"] != "b" || nodes[0].Meta["c"] != "d:e" {
 		t.Errorf("got %+v, %v", nodes, err)
+	}
+	if _, err := client(t, c.url).Session().Create(ctx, &consul.SessionEntry{TTL: time.Second}, nil); err != nil {
+		t.Error(err)
 	}
 	for _, query := range []string{"token=secret", "stale;token=secret", "a=%0Aforged"} {
 		resp, err := http.Get(c.url + "/v1/status/leader?" + query)
@@ -178,6 +181,8 @@ func TestRefusals(t *testing.T) {
 		{"-record " + xhar + " -replay y.har -target http://127.0.0.1:1", "exclude each other"},
 		{"-consul-version 1.2", `version "1.2": want 1.21.4 or 1.8.7`},
 		{"-node-meta a", "want key:value"},
+		{"-session-ttl-min 0s", "lowest TTL of sessions 0s: want more than 0"},
+		{"-session-ttl-min 1s -replay y.har", "-session-ttl-min has no effect"},
 		{"-node-id x", "want a UUID"},
 		{"-token =x", "want secret or secret=rules"},
 		{"-token x=nonsense", "rules of token 1: "},
@@ -230,7 +235,7 @@ func TestHelp(t *testing.T) {
 	if status := run(context.Background(), []string{"-h"}, &out, &stderr); status != 0 || stderr.Len() > 0 {
 		t.Errorf("status %d, %s", status, stderr.String())
 	}
-	for _, name := range []string{"http-addr", "node", "node-id", "node-meta", "datacenter", "consul-version", "token", "replay", "record", "target", "log"} {
+	for _, name := range []string{"http-addr", "node", "node-id", "node-meta", "datacenter", "consul-version", "session-ttl-min", "token", "replay", "record", "target", "log"} {
 		if !strings.Contains(out.String(), "  -"+name) {
 			t.Errorf("-%s is not explained", name)
 		}

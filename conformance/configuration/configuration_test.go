@@ -3,6 +3,7 @@
 package configuration
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -313,6 +314,80 @@ func TestPermissions(t *testing.T) {
 			t.Errorf("with token %q, of the secret folder: %s", name, got)
 		}
 	}
+}
+
+// TestPartOfFolder has a token that may read a part of the folder. The last key of that
+// part is deleted.
+func TestPartOfFolder(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	a := agenttest.Start(t, agenttest.Options{ACL: true})
+	c := a.Client()
+	rules := `key_prefix "app/" { policy = "read" } key_prefix "app/secret/" { policy = "deny" }`
+	check(t, c.Raw().Write(ctx, "/v1/acl/policy", map[string]string{"Name": "part", "Rules": rules}, nil, nil))
+	var token struct{ SecretID string }
+	check(t, c.Raw().Write(ctx, "/v1/acl/token", map[string]any{"Policies": []map[string]string{{"Name": "part"}}}, &token, nil))
+	put(t, c, "app/a", "1")
+	put(t, c, "app/secret/x", "1")
+	f := follow(t, c, c, &configuration.Options{Query: consul.QueryOptions{Token: token.SecretID}})
+	f.want("+a=1")
+	check(t, c.KV().Delete(ctx, "app/a", nil))
+	if took := f.want("-a="); took > soon {
+		t.Errorf("the deletion was seen after %s", took)
+	}
+}
+
+// TestNames deletes keys with characters of all kinds. Whether they exist can be found
+// out of some only.
+func TestNames(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	a := agenttest.Start(t, agenttest.Options{})
+	c := a.Client()
+	names := []string{"a b", "a%2fb", "a+b", "a?b", "a#b", "a;b", "a&b=c", "a%", "...", "é", "日本", "\U0001F600", "\U0001FAE8",
+		"a//b", "./x", "x/../y", "\x01", "a\u00a0b", "<&>", `"`, `\`, "[x]", "^", "~", strings.Repeat("l", 3000)}
+	apply := func(verb consul.KVOp, name string) {
+		t.Helper()
+		_, err := c.Txn().Apply(ctx, []consul.TxnOp{{KV: &consul.KVTxnOp{Verb: verb, Key: "app/" + name}}}, nil)
+		check(t, err)
+	}
+	var all []string
+	for _, name := range names {
+		apply(consul.KVSet, name)
+		all = append(all, "+"+name+"=")
+	}
+	f := follow(t, c, c, &configuration.Options{Burst: 1000, MinInterval: time.Millisecond})
+	slices.Sort(all)
+	f.want(strings.Join(all, " "))
+	for _, name := range names {
+		apply(consul.KVDelete, name)
+		f.want("-" + name + "=")
+	}
+}
+
+// TestBackup restores the state of the servers from a backup. No query ends then, so that
+// the end of the wait bounds how late that is seen.
+func TestBackup(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	a := agenttest.Start(t, agenttest.Options{Role: agenttest.Server})
+	c := a.Client()
+	put(t, c, "app/a", "1")
+	put(t, c, "app/b", "1")
+	var backup bytes.Buffer
+	_, err := c.Raw().Query(ctx, "/v1/snapshot", &backup, nil)
+	check(t, err)
+	put(t, c, "app/c", "1")
+	check(t, c.KV().Delete(ctx, "app/b", nil))
+	const wait = 8 * time.Second
+	f := follow(t, c, c, &configuration.Options{Query: consul.QueryOptions{WaitTime: wait}})
+	f.want("+a=1 +c=1")
+	check(t, c.Raw().Write(ctx, "/v1/snapshot", &backup, nil, nil))
+	if took := f.want("+b=1 -c="); took > wait+wait/16+soon {
+		t.Errorf("the restored state was seen after %s", took)
+	}
+	f.put("app/d", "1")
+	f.want("+d=1")
 }
 
 // TestRestarts kills an agent that keeps its data, and one that does not.

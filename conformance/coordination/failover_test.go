@@ -2,6 +2,7 @@ package coordination
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"slices"
@@ -178,12 +179,9 @@ func text(isKnown bool, d time.Duration) string {
 	return fmt.Sprintf("%.2f s", d.Seconds())
 }
 
-// TestLeaderKilled kills the leader of three servers. The lease of a holder on another
-// server survives the election, and so does a session of its own for the next lock.
-func TestLeaderKilled(t *testing.T) {
-	t.Parallel()
-	const ttl = 15 * time.Second
-	var servers []*agenttest.Agent
+// cluster starts three servers, and returns which one leads.
+func cluster(t *testing.T) (servers []*agenttest.Agent, leader int) {
+	t.Helper()
 	for _, name := range []string{"server1", "server2", "server3"} {
 		servers = append(servers, agenttest.Prepare(t, agenttest.Options{Node: name, Role: agenttest.Server, Expect: 3, Join: servers}))
 	}
@@ -193,22 +191,38 @@ func TestLeaderKilled(t *testing.T) {
 	for _, s := range servers {
 		s.WaitReady()
 	}
-	leader, err := servers[0].Client().Status().Leader(context.Background())
+	address, err := servers[0].Client().Status().Leader(context.Background())
 	must(t, err)
-	at := slices.IndexFunc(servers, func(s *agenttest.Agent) bool { return s.RPC == leader })
-	if at < 0 {
-		t.Fatalf("no server has the address %s of the leader", leader)
+	leader = slices.IndexFunc(servers, func(s *agenttest.Agent) bool { return s.RPC == address })
+	if leader < 0 {
+		t.Fatalf("no server has the address %s of the leader", address)
 	}
-	follower := servers[(at+1)%3]
-	lease := lock(t, follower.Client(), "app/lock", ttl)
-	time.Sleep(ttl / 5)
-	servers[at].Kill()
-	start := time.Now()
-	await(t, "a new leader", func() bool {
+	return servers, leader
+}
+
+// writes waits until a server accepts writes.
+func writes(t *testing.T, a *agenttest.Agent) {
+	t.Helper()
+	c := a.Client()
+	await(t, "a leader", func() bool {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		return follower.Client().KV().Put(ctx, &consul.KVPair{Key: "x"}, nil) == nil
+		return c.KV().Put(ctx, &consul.KVPair{Key: "x"}, nil) == nil
 	})
+}
+
+// TestLeaderKilled kills the leader of three servers. The lease of a holder on another
+// server survives the election.
+func TestLeaderKilled(t *testing.T) {
+	t.Parallel()
+	const ttl = 15 * time.Second
+	servers, leader := cluster(t)
+	follower := servers[(leader+1)%3]
+	lease := lock(t, follower.Client(), "app/lock", ttl)
+	time.Sleep(ttl / 5)
+	servers[leader].Kill()
+	start := time.Now()
+	writes(t, follower)
 	t.Logf("writes again after %s", time.Since(start))
 	time.Sleep(ttl)
 	if !lease.Valid() {
@@ -219,4 +233,53 @@ func TestLeaderKilled(t *testing.T) {
 	start = time.Now()
 	must(t, lock(t, follower.Client(), "app/lock", ttl).Release(context.Background()))
 	t.Logf("acquired again after %s", time.Since(start))
+}
+
+// TestQuorumLost kills two of three servers for longer than a lease lasts. The leader of an
+// election on the third one stops leading, and leads again as soon as there is a leader of
+// the servers: with a greater token, and without waiting for a lock-delay.
+func TestQuorumLost(t *testing.T) {
+	t.Parallel()
+	const ttl = 15 * time.Second
+	servers, leader := cluster(t)
+	follower := servers[(leader+1)%3]
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	leads, stops := make(chan *coordination.Lease), make(chan error)
+	done := make(chan error, 1)
+	go func() {
+		e := coordination.NewElection(follower.Client(), "app/leader", &coordination.ElectionOptions{SessionOptions: options(ttl)})
+		done <- e.Run(ctx, func(ctx context.Context, l *coordination.Lease) error {
+			leads <- l
+			<-ctx.Done()
+			stops <- context.Cause(ctx)
+			return nil
+		})
+	}()
+	first := <-leads
+	down := []*agenttest.Agent{servers[leader], servers[(leader+2)%3]}
+	start := time.Now()
+	for _, s := range down {
+		s.Kill()
+	}
+	if cause := <-stops; !errors.Is(cause, coordination.ErrLost) {
+		t.Errorf("the cause is %v", cause)
+	}
+	if lost := time.Since(start); lost > ttl-ttl/5+slack {
+		t.Errorf("lost only after %s", lost)
+	}
+	for _, s := range down {
+		s.Launch()
+	}
+	writes(t, follower)
+	start = time.Now()
+	again := <-leads
+	took := time.Since(start)
+	t.Logf("leads again %s after the servers have a leader", took)
+	if again.Token() <= first.Token() || took > ttl/3+slack {
+		t.Errorf("token %d follows %d after %s", again.Token(), first.Token(), took)
+	}
+	cancel()
+	<-stops
+	<-done
 }

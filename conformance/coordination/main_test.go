@@ -118,14 +118,15 @@ func hold(addr string) error {
 		return err
 	}
 	fmt.Println("acquired", lease.Token())
-	for last := time.Now(); time.Since(last) < ttl; time.Sleep(time.Millisecond) {
+	valid := true
+	for last := time.Now(); time.Since(last) < ttl; {
 		last = time.Now()
-		if !lease.Valid() {
+		time.Sleep(time.Millisecond)
+		if valid = lease.Valid(); !valid && time.Since(last) < ttl {
 			return context.Cause(lease.Context())
 		}
-		time.Sleep(time.Millisecond)
 	}
-	fmt.Println("valid:", lease.Valid())
+	fmt.Println("valid:", valid)
 	err = guarded(c, lease)
 	fmt.Println("refused:", errors.Is(err, consul.ErrStaleIndex) || errors.Is(err, consul.ErrNotFound), err)
 	<-lease.Context().Done()

@@ -16,10 +16,10 @@ import (
 // refused.
 func TestStoppedProcess(t *testing.T) {
 	t.Parallel()
-	const ttl = time.Second
+	const ttl = 3 * time.Second
 	a := agenttest.Start(t, agenttest.Options{Config: []string{shortTTL}})
 	holder := startHolder(t, a.Addr, "app/lock", ttl)
-	time.Sleep(2 * ttl)
+	time.Sleep(ttl)
 	must(t, holder.Process.Signal(syscall.SIGSTOP))
 	next := lock(t, a.Client(), "app/lock", ttl)
 	must(t, guarded(a.Client(), next))
@@ -36,7 +36,7 @@ func TestStoppedProcess(t *testing.T) {
 // and never again.
 func TestGuardOnAgents(t *testing.T) {
 	t.Parallel()
-	const ttl = time.Second
+	const ttl = 3 * time.Second
 	a := agenttest.Start(t, agenttest.Options{Config: []string{shortTTL}})
 	c := a.Client()
 	l := lock(t, c, "app/lock", ttl)

@@ -14,7 +14,7 @@ import (
 	"github.com/lictor-go/consul/internal/agenttest"
 )
 
-// tool starts "consul lock", with a shell command that says that it runs by making a
+// tool starts "consul lock", with a shell command that shows that it runs by making a
 // file, and runs until its input ends.
 func tool(t *testing.T, a *agenttest.Agent, args ...string) (started func() bool, end func()) {
 	t.Helper()

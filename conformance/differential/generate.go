@@ -27,9 +27,22 @@ func generate(seed uint64, version string, length int) []step {
 	for i := range length {
 		s := g.step()
 		s.restart = i == restart
+		for _, part := range [][]request{s.reads, s.writes} {
+			g.headers(part)
+		}
 		steps = append(steps, s)
 	}
 	return steps
+}
+
+// headers adds a header to one request or another.
+func (g *generator) headers(requests []request) {
+	for i := range requests {
+		if g.chance(0.04) {
+			requests[i].headers = [][2]string{pick(g, [2]string{"Accept-Encoding", "gzip"}, [2]string{"X-Consul-Token", "x"}, [2]string{"Accept", "text/plain"},
+				[2]string{"X-Consul-Namespace", "x"}, [2]string{"Cache-Control", "max-age=abc"}, [2]string{"Content-Type", "text/plain"}, [2]string{"X-Consul-Partition", "x"})}
+		}
+	}
 }
 
 func (g *generator) step() step {

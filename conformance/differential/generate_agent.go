@@ -121,7 +121,9 @@ func (g *generator) check(alone bool) string {
 			m = append(m, member{"Name", text("named")})
 		}
 	}
-	switch x := g.IntN(20); {
+	switch x := g.IntN(21); {
+	case x == 20:
+		m = append(m, member{"AliasService", text(g.serviceID())})
 	case x < 12:
 		m = append(m, member{"TTL", pick(g, `"10m"`, `"1h"`, "3600000000000", `"0s"`, `"-1s"`, `"abc"`)})
 	case x < 14:

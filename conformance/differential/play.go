@@ -23,7 +23,7 @@ const (
 	rest = 1500 * time.Millisecond
 
 	// arrival is how long a wait takes to reach an agent.
-	arrival = 30 * time.Millisecond
+	arrival = 80 * time.Millisecond
 
 	// slack is how late a response may be on a busy machine.
 	slack = 2 * time.Second

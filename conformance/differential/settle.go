@@ -19,7 +19,7 @@ type settler struct {
 
 // patience is how long the two sides may take until they agree. Where they keep
 // differing, the comparison will show how.
-const patience = time.Second
+const patience = 3 * time.Second
 
 // settle returns when both sides show the same in the places that a request
 // changes after its response.
@@ -30,7 +30,7 @@ func (s *settler) settle(r request) {
 	}
 	limit := patience
 	if s.missed > 2 {
-		limit = patience / 5
+		limit = patience / 6
 	}
 	for begin := time.Now(); time.Since(begin) < limit; time.Sleep(2 * time.Millisecond) {
 		if s.agree(places) {

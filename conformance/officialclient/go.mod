@@ -4,7 +4,7 @@ go 1.25.9
 
 require github.com/hashicorp/consul/api v1.34.1
 
-require github.com/lictor-go/consul v0.1.0
+require github.com/lictor-go/consul v0.2.0
 
 require (
 	github.com/armon/go-metrics v0.4.1 // indirect

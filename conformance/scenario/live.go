@@ -53,7 +53,7 @@ type Sent struct {
 	done    [2]chan struct{}
 }
 
-// Difference is one way in which the second side's answer is not the first's.
+// Difference is one way in which the second side's response is not the first's.
 type Difference struct {
 	Entry       string // the ID of the exchange, as Sent.ID returns it
 	Method      string
@@ -165,7 +165,7 @@ func (l *Live) Started(last [2]uint64) {
 }
 
 // Differences compares what the two sides have responded. All exchanges must be
-// over. An answer may be late by as much as slack.
+// over. A response may be late by as much as slack.
 func (l *Live) Differences(slack time.Duration) []Difference {
 	l.mu.Lock()
 	defer l.mu.Unlock()

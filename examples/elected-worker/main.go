@@ -7,7 +7,8 @@
 //	go run ./examples/elected-worker -name b
 //	go run ./examples/elected-worker -name c
 //
-// Interrupted, a leader steps down, and another one leads at once. Killed (kill -9), it is
+// Each prints its process ID, which is another one than that of "go run". Interrupted, a
+// leader steps down, and another one leads at once. Killed (kill -9), it is
 // replaced when its session has expired, after twice the TTL, and the lock-delay of 15 s is
 // over: after 35 s. Stopped (kill -STOP) as long as that, it finds that it has lost the lead
 // when it goes on (kill -CONT), and what it was about to write is refused.
@@ -82,7 +83,7 @@ func (w *worker) run(ctx context.Context, cfg consul.Config) (err error) {
 		defer observing.Done()
 		w.observe(ctx, election)
 	}()
-	w.say("is a candidate")
+	w.say("is a candidate, process %d", os.Getpid())
 	err = election.Run(ctx, w.lead)
 	cancel()
 	observing.Wait()

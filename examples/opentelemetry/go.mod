@@ -3,7 +3,7 @@ module github.com/lictor-go/consul/examples/opentelemetry
 go 1.23
 
 require (
-	github.com/lictor-go/consul v0.1.0
+	github.com/lictor-go/consul v0.2.0
 	go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp v0.59.0
 	go.opentelemetry.io/otel v1.34.0
 	go.opentelemetry.io/otel/metric v1.34.0

@@ -2,7 +2,7 @@ module github.com/lictor-go/consul/examples/prometheus
 
 go 1.23
 
-require github.com/lictor-go/consul v0.1.0
+require github.com/lictor-go/consul v0.2.0
 
 require (
 	github.com/beorn7/perks v1.0.1 // indirect

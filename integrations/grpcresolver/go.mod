@@ -3,7 +3,7 @@ module github.com/lictor-go/consul/integrations/grpcresolver
 go 1.24.0
 
 require (
-	github.com/lictor-go/consul v0.1.0
+	github.com/lictor-go/consul v0.2.0
 	google.golang.org/grpc v1.77.0
 )
 

@@ -1,12 +1,15 @@
 package agent
 
 import (
+	"cmp"
 	"encoding/json"
+	"fmt"
 	"hash/fnv"
 	"reflect"
 	"strconv"
 
 	"github.com/lictor-go/consul/consulmock/internal/definition"
+	"github.com/lictor-go/consul/consulmock/internal/release"
 	"github.com/lictor-go/consul/consulmock/internal/state"
 )
 
@@ -20,13 +23,22 @@ type Service struct {
 	Hash      string // of the definition
 }
 
-// AddService adds a service with its checks, or changes it.
+// AddService adds a service with its checks, or changes it. If the agent refuses to
+// run one of the checks, what was there before is changed all the same.
 func (a *Agent) AddService(d *definition.Service, token string, replace bool, sidecarOf string) error {
 	checks := d.AllChecks()
+	var refused error
 	for _, c := range checks {
-		if err := c.Runnable(a.Config.Version); err != nil {
-			return err
-		}
+		refused = cmp.Or(refused, c.Runnable(a.Config.Version))
+	}
+	if refused != nil && a.Config.Version == release.V1_21_4 && state.IsMeshKind(d.Kind) {
+		refused = fmt.Errorf("error updating service registration: %w", refused)
+	}
+	if refused != nil && a.Services[d.ID] == nil {
+		// It was there for a moment, and is taken off the catalog, which may have one under
+		// the same ID in another case.
+		a.sync.gone(d.ID, &Service{Rec: d.Record(), token: token})
+		return refused
 	}
 	if sidecarOf != "" && d.Port == 0 {
 		d.Port = a.sidecarPort(d.ID)
@@ -51,6 +63,20 @@ func (a *Agent) AddService(d *definition.Service, token string, replace bool, si
 	if isNew {
 		a.serviceChanged(d.ID)
 	}
+	stay := a.addChecksOf(d, checks, token, refused == nil)
+	if replace && refused == nil {
+		for _, c := range a.ChecksOf(d.ID) {
+			if !stay[c.Rec.CheckID] {
+				a.RemoveCheck(c)
+			}
+		}
+	}
+	return refused
+}
+
+// addChecksOf adds the checks of a service, or changes them, and returns their IDs. The
+// new ones are left out on request.
+func (a *Agent) addChecksOf(d *definition.Service, checks []*definition.ServiceCheck, token string, withNew bool) map[string]bool {
 	stay := make(map[string]bool)
 	for i, c := range checks {
 		id := c.CheckID
@@ -61,6 +87,10 @@ func (a *Agent) AddService(d *definition.Service, token string, replace bool, si
 			}
 		}
 		stay[id] = true
+		if !withNew && a.Checks[id] == nil {
+			a.sync.goneCheck(&Check{Rec: state.CheckRecord{CheckID: id, ServiceID: d.ID, ServiceName: d.Name}, token: token})
+			continue
+		}
 		name := c.Name
 		if name == "" {
 			name = "Service '" + d.Name + "' check"
@@ -75,14 +105,7 @@ func (a *Agent) AddService(d *definition.Service, token string, replace bool, si
 		}
 		a.AddCheck(rec, &def, token)
 	}
-	if replace {
-		for _, c := range a.ChecksOf(d.ID) {
-			if !stay[c.Rec.CheckID] {
-				a.RemoveCheck(c)
-			}
-		}
-	}
-	return nil
+	return stay
 }
 
 // RemoveService removes a service with its checks and its sidecar.

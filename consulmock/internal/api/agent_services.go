@@ -103,6 +103,7 @@ func registerService(q *request) (any, error) {
 	}
 	replace, given := q.query["replace-existing-checks"]
 	isReplace := given && (replace[0] == "" || replace[0] == "true")
+	defer q.a.SyncChanges() // some of it may be there even if it is refused
 	if err := q.a.AddService(d, q.tokenText(), isReplace, ""); err != nil {
 		return nil, err
 	}
@@ -111,7 +112,6 @@ func registerService(q *request) (any, error) {
 			return nil, err
 		}
 	}
-	q.a.SyncChanges()
 	return nil, nil
 }
 

@@ -118,6 +118,9 @@ func catalogConnect(q *request) (any, error) {
 // readCatalogService is a read of those of the instances that an index has for a name
 // that tagged returns.
 func (q *request) readCatalogService(byName string, instances func() []*state.Service, tagged func([]*state.Service) []*state.Service) (any, error) {
+	if q.isOfPeer() {
+		return q.perform(q.noInstances(filter.CatalogService))
+	}
 	st := q.a.Store
 	return q.perform(query{
 		missing: "Missing service name", target: filter.CatalogService, cache: true,

@@ -117,13 +117,21 @@ func writeRegistration(st *state.Store, r *definition.CatalogRegistration, datac
 	return nil
 }
 
-// willHave reports whether a node has a service, or has it after a registration.
+// willHave reports whether a node has a service, or has it after a registration. Case
+// counts for 1.21.4.
 func willHave(st *state.Store, r *definition.CatalogRegistration, serviceID string) bool {
-	if serviceID == "" || r.Service != nil && strings.EqualFold(r.Service.ID, serviceID) {
+	same := func(id string) bool {
+		return id == serviceID || st.Version == release.V1_8_7 && strings.EqualFold(id, serviceID)
+	}
+	if serviceID == "" || r.Service != nil && same(r.Service.ID) {
 		return true
 	}
 	n := st.Node(r.Node)
-	return n != nil && n.Services[strings.ToLower(serviceID)] != nil
+	if n == nil {
+		return false
+	}
+	s := n.Services[strings.ToLower(serviceID)]
+	return s != nil && same(s.ID)
 }
 
 // catalogDeregister serves PUT /v1/catalog/deregister.

@@ -14,8 +14,8 @@ import (
 // healthService serves GET /v1/health/service/{service}.
 func healthService(q *request) (any, error) {
 	st, name := q.a.Store, strings.ToLower(q.name)
-	if q.query.Get("peer") != "" && q.v == release.V1_21_4 {
-		return q.perform(q.noInstances())
+	if q.isOfPeer() {
+		return q.perform(q.noInstances(filter.ServiceEntry))
 	}
 	return q.perform(query{
 		missing: "Missing service name", target: filter.ServiceEntry, cache: true, stream: state.ServiceKey(name),
@@ -42,10 +42,13 @@ func (q *request) instanceKeys(name string) []string {
 	return keys
 }
 
+// isOfPeer reports whether a read is about instances of another cluster.
+func (q *request) isOfPeer() bool { return q.v == release.V1_21_4 && q.query.Get("peer") != "" }
+
 // noInstances is a read of the instances of a service that has none, ever.
-func (q *request) noInstances() query {
+func (q *request) noInstances(target filter.Target) query {
 	return query{
-		missing: "Missing service name", target: filter.ServiceEntry,
+		missing: "Missing service name", target: target,
 		index: func() uint64 { return 1 },
 		keys:  func() []string { return nil }, // it waits all the same
 		result: func(*acl.Authorizer, predicate) (any, bool, error) {
@@ -77,6 +80,9 @@ func healthConnect(q *request) (any, error) {
 		q.w.Header().Set("X-Consul-Effective-Consistency", o.consistency)
 		return []struct{}{}, err
 	}
+	if q.isOfPeer() {
+		return q.perform(q.noInstances(filter.ServiceEntry))
+	}
 	return q.perform(query{
 		missing: "Missing service name", target: filter.ServiceEntry, cache: true, stream: state.MeshKey(q.name),
 		index: func() uint64 {
@@ -107,7 +113,7 @@ func healthConnect(q *request) (any, error) {
 
 // healthIngress serves GET /v1/health/ingress/{service}. The fake has no
 // gateways.
-func healthIngress(q *request) (any, error) { return q.perform(q.noInstances()) }
+func healthIngress(q *request) (any, error) { return q.perform(q.noInstances(filter.ServiceEntry)) }
 
 // healthNode serves GET /v1/health/node/{node}.
 func healthNode(q *request) (any, error) {

@@ -255,10 +255,7 @@ func newCheckJSON(v release.Version, c *state.CheckRecord) *checkJSON {
 func newLocalHealthCheckJSON(v release.Version, c *state.CheckRecord) *localHealthCheckJSON {
 	out := &localHealthCheckJSON{
 		Node: c.Node, CheckID: c.CheckID, Name: c.Name, Status: c.Status, Notes: c.Notes, Output: c.Output,
-		ServiceID: c.ServiceID, ServiceName: c.ServiceName,
-	}
-	if len(c.ServiceTags) > 0 {
-		out.ServiceTags = c.ServiceTags
+		ServiceID: c.ServiceID, ServiceName: c.ServiceName, ServiceTags: c.ServiceTags,
 	}
 	const none = "0s"
 	if v == release.V1_8_7 {

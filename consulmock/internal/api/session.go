@@ -44,6 +44,9 @@ func renewSession(q *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := q.refuseEnterprise(); err != nil {
+		return nil, err
+	}
 	s, err := q.sessionToWrite(o.consistency == "stale")
 	if err != nil {
 		return nil, err

@@ -83,12 +83,19 @@ func (p *ProxyConfig) mapPaths(change func(path map[string]any)) {
 	p.Expose["Paths"] = paths
 }
 
+// IsMeshKind reports whether a kind of service is a proxy or a gateway.
+func IsMeshKind(kind string) bool {
+	switch kind {
+	case "connect-proxy", "mesh-gateway", "terminating-gateway", "ingress-gateway", "api-gateway":
+		return true
+	}
+	return false
+}
+
 // InAgent returns the configuration as the agent shows it, which it does for
 // proxies and gateways only.
 func (p *ProxyConfig) InAgent(kind string) *ProxyConfig {
-	switch kind {
-	case "connect-proxy", "mesh-gateway", "terminating-gateway", "ingress-gateway", "api-gateway":
-	default:
+	if !IsMeshKind(kind) {
 		return nil
 	}
 	if p == nil {

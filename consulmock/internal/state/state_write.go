@@ -179,10 +179,9 @@ func (st *Store) EnsureCheck(n *Node, rec CheckRecord) error {
 	rec.CreateIndex, rec.ModifyIndex = st.Index, st.Index
 	if old != nil {
 		rec.CreateIndex, rec.ModifyIndex = old.CreateIndex, old.ModifyIndex
-		same := rec
-		same.Node = st.sameNode(rec.Node, old.Node)
-		if reflect.DeepEqual(same, *old.CheckRecord) {
+		if st.sameCheck(rec, old.CheckRecord) {
 			if st.Version == release.V1_8_7 { // writes it again all the same
+				old.CheckRecord = &rec
 				st.touch(ChecksTable)
 				st.recordChanged(nil, rec.keys())
 			}
@@ -204,6 +203,13 @@ func (st *Store) EnsureCheck(n *Node, rec CheckRecord) error {
 	st.touch(ChecksTable)
 	st.recordChanged(before, rec.keys())
 	return nil
+}
+
+// sameCheck reports whether a check is as it was. How it is run is no part of that.
+func (st *Store) sameCheck(rec CheckRecord, old *CheckRecord) bool {
+	rec.Node = st.sameNode(rec.Node, old.Node)
+	rec.Type, rec.Interval, rec.Timeout, rec.ExposedPort = old.Type, old.Interval, old.Timeout, old.ExposedPort
+	return reflect.DeepEqual(rec, *old)
 }
 
 // DeleteCheck removes a check, if it is there.

@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"go-micro.dev/v4/config/encoder/json"
@@ -42,6 +43,10 @@ type consulSource struct {
 	settings settings
 	client   *consul.Client
 	err      error // of the options
+
+	mu    sync.Mutex
+	read  *configuration.Snapshot // by the last Read
+	reads int                     // since the last Watch
 }
 
 // NewSource returns a source of the keys in a folder. It sends nothing. What is wrong
@@ -105,7 +110,14 @@ func (s *consulSource) Read() (*source.ChangeSet, error) {
 	var last error
 	for snapshot, err := range configuration.Watch(ctx, s.client, prefix, s.settings.options()) {
 		if err == nil {
-			return s.changeSet(snapshot)
+			set, err := s.changeSet(snapshot)
+			if err == nil {
+				s.mu.Lock()
+				s.read = snapshot
+				s.reads++
+				s.mu.Unlock()
+			}
+			return set, err
 		}
 		if last = err; errors.Is(err, consul.ErrPermissionDenied) {
 			break

@@ -228,6 +228,36 @@ func TestForbidden(t *testing.T) {
 	}, tokens, consulmock.WithACLDefaultDeny())
 }
 
+// TestWatchAfterRead does not repeat what Read has returned, and misses nothing.
+func TestWatchAfterRead(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *consulmock.Server) {
+		set(agent, "app/a=1")
+		s := open(agent)
+		read := func() {
+			t.Helper()
+			if _, err := s.Read(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		read()
+		want := watch(t, s)
+		want("waits")
+		set(agent, "app/a=2")
+		want(`{"a":2}`)
+
+		read()
+		set(agent, "app/a=3")
+		watch(t, s)(`{"a":3}`)
+
+		// Two programs have read, and one does not know what the other has.
+		read()
+		set(agent, "app/a=4")
+		read()
+		watch(t, s)(`{"a":4}`)
+		watch(t, s)(`{"a":4}`)
+	})
+}
+
 // TestWatch begins with what there is, and returns each configuration once.
 func TestWatch(t *testing.T) {
 	bubble(t, func(t *testing.T, agent *consulmock.Server) {

@@ -16,24 +16,40 @@ type watcher struct {
 	done   chan struct{} // closed when the goroutine has ended
 }
 
-// Watch returns a watcher, with the client of Read. It does not wait for Consul.
+// Watch returns a watcher, with the client of Read. It does not wait for Consul. It
+// begins with what Read has returned since the last Watch, if that was called once, so
+// that nothing is lost between the two: go-micro drops a change that comes while
+// another one, of whatever content, is waiting to be taken.
 func (s *consulSource) Watch() (source.Watcher, error) {
 	if s.err != nil {
 		return nil, s.err
 	}
+	s.mu.Lock()
+	var since *configuration.Snapshot
+	if s.reads == 1 { // else it is not known whose
+		since = s.read
+	}
+	s.read, s.reads = nil, 0
+	s.mu.Unlock()
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &watcher{ctx: ctx, cancel: cancel, sets: make(chan *source.ChangeSet), done: make(chan struct{})}
 	go func() {
 		defer close(w.done)
-		s.follow(ctx, w.sets)
+		s.follow(ctx, since, w.sets)
 	}()
 	return w, nil
 }
 
 // follow sends each configuration that differs from the one before until ctx ends.
-func (s *consulSource) follow(ctx context.Context, sets chan<- *source.ChangeSet) {
+func (s *consulSource) follow(ctx context.Context, since *configuration.Snapshot, sets chan<- *source.ChangeSet) {
+	opts := s.settings.options()
 	checksum := ""
-	for snapshot, err := range configuration.Watch(ctx, s.client, s.settings.prefixOrDefault(), s.settings.options()) {
+	if since != nil {
+		if set, err := s.changeSet(since); err == nil {
+			opts.Since, checksum = since, set.Checksum
+		}
+	}
+	for snapshot, err := range configuration.Watch(ctx, s.client, s.settings.prefixOrDefault(), opts) {
 		if err != nil {
 			continue // it is an event, and the watch goes on
 		}
@@ -56,7 +72,7 @@ func (s *consulSource) follow(ctx context.Context, sets chan<- *source.ChangeSet
 	}
 }
 
-// Next returns the configuration, and waits for another one the next time. Failures
+// Next returns the configuration when it is another one than before. Failures
 // of Consul, and values that cannot be decoded, are not errors of Next, at which
 // go-micro would begin anew again and again: the last good configuration stays. After
 // Stop the error is source.ErrWatcherStopped.

@@ -3,8 +3,8 @@ module github.com/lictor-go/consul/integrations/gomicro/examples
 go 1.23
 
 require (
-	github.com/lictor-go/consul v0.1.0
-	github.com/lictor-go/consul/integrations/gomicro v0.1.0
+	github.com/lictor-go/consul v0.2.0
+	github.com/lictor-go/consul/integrations/gomicro v0.2.0
 	go-micro.dev/v4 v4.11.0
 )
 

@@ -5,8 +5,8 @@ go 1.23
 require (
 	github.com/go-micro/plugins/v4/registry/consul v1.2.1
 	github.com/hashicorp/consul/api v1.9.0
-	github.com/lictor-go/consul v0.1.0
-	github.com/lictor-go/consul/integrations/gomicro v0.1.0
+	github.com/lictor-go/consul v0.2.0
+	github.com/lictor-go/consul/integrations/gomicro v0.2.0
 	go-micro.dev/v4 v4.11.0
 )
 

@@ -3,8 +3,8 @@ module github.com/lictor-go/consul/integrations/grpcresolver/interop
 go 1.26.0
 
 require (
-	github.com/lictor-go/consul v0.1.0
-	github.com/lictor-go/consul/integrations/grpcresolver v0.1.0
+	github.com/lictor-go/consul v0.2.0
+	github.com/lictor-go/consul/integrations/grpcresolver v0.2.0
 	github.com/mbobakov/grpc-consul-resolver v1.5.3
 	google.golang.org/genproto v0.0.0-20260511170946-3700d4141b60
 	google.golang.org/grpc v1.85.0

@@ -7,10 +7,10 @@ require (
 	github.com/go-kratos/kratos/v2 v2.9.2
 	github.com/go-kratos/kratos/v3 v3.0.0
 	github.com/hashicorp/consul/api v1.34.1
-	github.com/lictor-go/consul v0.1.0
-	github.com/lictor-go/consul/integrations/kratos v0.1.0
-	github.com/lictor-go/consul/integrations/kratos/kratosv2 v0.1.0
-	github.com/lictor-go/consul/integrations/kratos/kratosv3 v0.1.0
+	github.com/lictor-go/consul v0.2.0
+	github.com/lictor-go/consul/integrations/kratos v0.2.0
+	github.com/lictor-go/consul/integrations/kratos/kratosv2 v0.2.0
+	github.com/lictor-go/consul/integrations/kratos/kratosv3 v0.2.0
 	google.golang.org/grpc v1.81.0
 )
 

@@ -4,8 +4,8 @@ go 1.23
 
 require (
 	github.com/go-kratos/kratos/v2 v2.9.2
-	github.com/lictor-go/consul v0.1.0
-	github.com/lictor-go/consul/integrations/kratos v0.1.0
+	github.com/lictor-go/consul v0.2.0
+	github.com/lictor-go/consul/integrations/kratos v0.2.0
 	google.golang.org/grpc v1.61.1
 	google.golang.org/protobuf v1.33.0
 )

@@ -4,8 +4,8 @@ go 1.25.0
 
 require (
 	github.com/go-kratos/kratos/v3 v3.0.0
-	github.com/lictor-go/consul v0.1.0
-	github.com/lictor-go/consul/integrations/kratos v0.1.0
+	github.com/lictor-go/consul v0.2.0
+	github.com/lictor-go/consul/integrations/kratos v0.2.0
 	google.golang.org/grpc v1.81.0
 	google.golang.org/protobuf v1.36.11
 )
