@@ -21,8 +21,8 @@ type attempt struct {
 
 	session  *Session // in which the key is claimed; nil if none
 	isUnsure bool     // a request to acquire had no response
-	changes  int      // in a row that came between a read and the request to acquire
 	failures int      // in a row
+	changes  int      // that came between a read and the request that depended on it
 	last     error    // of the last request that failed
 }
 
@@ -115,7 +115,6 @@ func (a *attempt) id() string {
 // takes. It returns a [*HeldError] if it is not, and nothing if ctx has ended.
 // hasWaited means that others may have waited for the same change.
 func (a *attempt) contend(ctx context.Context, stored []*consul.KVPair, hasWaited bool) (*Lease, error) {
-	a.changes = 0
 	reread := false
 	for ctx.Err() == nil {
 		if err := a.discard(ctx); err != nil {
@@ -239,17 +238,18 @@ func (a *attempt) prepare(ctx context.Context) (*Session, error) {
 // failed decides what becomes of a call after an error: it returns the error of the
 // call, or nothing after a pause if it is to go on.
 func (a *attempt) failed(ctx context.Context, err error) error {
-	var pause time.Duration
+	pause := spread()
 	isGone := errors.Is(err, consul.ErrUnknownSession) || errors.Is(err, ErrLost)
 	switch {
 	case ctx.Err() != nil:
 		return nil
 	case errors.Is(err, errChanged), hasChanged(err), errors.Is(err, consul.ErrLockHeld):
-		a.failures = 0
-		if a.changes++; a.try && a.changes > maxChanges {
+		// What is read may be old for a while, if no leader has made sure of it.
+		if a.changes++; a.changes > maxChanges && a.try {
 			return err
+		} else if a.changes > maxChanges {
+			pause += a.lock.options.backoff().Pause(a.changes-maxChanges, 0, rand.Float64())
 		}
-		pause = pace.Backoff{Min: maxSpread, Max: a.lock.options.backoff().Max}.Pause(a.changes, 0, rand.Float64())
 	case errors.Is(err, consul.ErrLockDelay):
 		if a.try {
 			return fmt.Errorf("%w: %w", ErrDelayed, err)
@@ -269,7 +269,7 @@ func (a *attempt) failed(ctx context.Context, err error) error {
 	return nil
 }
 
-// maxChanges is how many changes in a row TryLock and TryAcquire stand.
+// maxChanges is how many changes are met at once. Then there are pauses, or TryLock fails.
 const maxChanges = 10
 
 // delayPoll is the time between two attempts during a lock-delay, plus or minus 20 %.

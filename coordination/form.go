@@ -66,6 +66,4 @@ func verifyKey(p *consul.KVPair, session string, token uint64) LossReason {
 }
 
 // spread returns a random pause, for those who have all waited for the same change.
-func spread() time.Duration { return rand.N(maxSpread) }
-
-const maxSpread = 50 * time.Millisecond
+func spread() time.Duration { return rand.N(50 * time.Millisecond) }

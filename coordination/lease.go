@@ -125,7 +125,9 @@ func (l *Lease) Release(ctx context.Context) error {
 	start := time.Now()
 	held, err := l.release(ctx, l.session.opts.TTL)
 	if left := cleanupTimeout - time.Since(start); err != nil && ctx.Err() != nil && left > 0 {
-		_, err = l.release(context.WithoutCancel(ctx), left)
+		var now bool
+		now, err = l.release(context.WithoutCancel(ctx), left)
+		held = held || now
 	}
 	if err != nil {
 		err = fmt.Errorf("coordination: releasing %q: %w", l.key, err)
@@ -140,20 +142,16 @@ func (l *Lease) Release(ctx context.Context) error {
 // has done.
 const cleanupTimeout = time.Second
 
-// release is Release, once. It reports whether the lease lasted until now.
+// release is Release, once. It reports whether it has ended the lease.
 func (l *Lease) release(ctx context.Context, timeout time.Duration) (held bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	select {
 	case l.slot <- struct{}{}:
-	default: // another call is at work
-		select {
-		case l.slot <- struct{}{}:
-		case <-ctx.Done():
-			return false, ctx.Err()
-		}
+		defer func() { <-l.slot }()
+	case <-ctx.Done(): // another call is at work
+		return false, ctx.Err()
 	}
-	defer func() { <-l.slot }()
 	s := l.session
 	s.mu.Lock()
 	held = l.endedAt.IsZero()
@@ -164,7 +162,7 @@ func (l *Lease) release(ctx context.Context, timeout time.Duration) (held bool, 
 	case <-ctx.Done(): // something does not obey its context
 	}
 	if !held && s.tryClaim(l.key) != nil {
-		return held, nil // it is another lease's, or is being released
+		return held, nil // another lease has it, or the session releases it
 	}
 	switch {
 	case l.owns:

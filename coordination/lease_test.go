@@ -678,3 +678,22 @@ func TestReleaseWhileEventBlocks(t *testing.T) {
 		})
 	}
 }
+
+// A response to the release that no agent gives is no success.
+func TestOddResponseToRelease(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		bubble(t, func(t *testing.T, agent *fakeAgent) {
+			a := agent.host()
+			opts := &coordination.MutexOptions{}
+			if shared {
+				opts.Session = a.session(t, nil)
+			}
+			lease := lock(t, a.mutex(opts))
+			agent.Inject(consulmock.Fault{Path: "/v1/txn", Status: 200, Body: "{}"})
+			must(t, lease.Release(context.Background()))
+			start := time.Now()
+			must(t, lock(t, agent.host().mutex(nil)).Release(context.Background()))
+			wantBetween(t, "another one has the lock", start, 0, 0)
+		})
+	}
+}

@@ -75,7 +75,7 @@ func (k *lock) check(ctx context.Context) error {
 	case ctx == nil:
 		return errNilContext
 	case k.form == nil:
-		return errors.New("coordination: this was not made by NewMutex, NewSemaphore or NewElection")
+		return errors.New("coordination: the lock was not made by NewMutex, NewSemaphore or NewElection")
 	}
 	return k.err
 }

@@ -362,22 +362,6 @@ func TestOtherUseOfKey(t *testing.T) {
 	}
 }
 
-// A response that does not show the key that was acquired, as from something else than
-// an agent, is no lease.
-func TestForeignResponse(t *testing.T) {
-	bubble(t, func(t *testing.T, agent *fakeAgent) {
-		remove := agent.Inject(consulmock.Fault{Path: "/v1/txn", Times: 3, Status: 200, Body: "{}"})
-		defer remove()
-		lease := lock(t, agent.host().mutex(nil))
-		if lease.Token() == 0 {
-			t.Error("the token is 0")
-		}
-		wantValid(t, lease)
-		must(t, lease.Release(context.Background()))
-		agent.wantNothing(t)
-	})
-}
-
 // Of two calls at once, on one mutex or two, with sessions of their own or a shared one,
 // one has the lock at a time.
 func TestTwoLocksAtOnce(t *testing.T) {
@@ -533,6 +517,7 @@ func TestParameters(t *testing.T) {
 			"coordination: nil conte":                   leader,
 			"not made by NewMutex":                      zeroMutex,
 			"or NewElection":                            zeroLeader,
+			"the Session was not made by NewSession":    mutex("k", &coordination.MutexOptions{Session: new(coordination.Session)}),
 		} {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("got %v; want %s", err, want)
@@ -563,43 +548,4 @@ func TestSessionsThatDoNotLast(t *testing.T) {
 			t.Errorf("TryLock returned %v", err)
 		}
 	})
-}
-
-// Reads that are always out of date, as from a cache in between, do not make Lock try at
-// full speed.
-func TestReadsOutOfDate(t *testing.T) {
-	bubble(t, func(t *testing.T, agent *fakeAgent) {
-		a := agent.host()
-		releaseAtEnd(t, lock(t, agent.host().mutex(nil)))
-		remove := agent.Inject(consulmock.Fault{Path: "/v1/kv/**", Match: func(r *http.Request) bool { return !r.URL.Query().Has("consistent") },
-			Always: true, Status: 404, Header: http.Header{"X-Consul-Index": {"5"}}})
-		defer remove()
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		if _, err := a.mutex(nil).Lock(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("Lock returned %v", err)
-		}
-		if n := a.wire.count("txn"); n < 10 || n > 200 {
-			t.Errorf("%d attempts in a minute", n)
-		}
-	})
-}
-
-// A value that was not made by its constructor is an error, not a panic.
-func TestZeroValues(t *testing.T) {
-	ctx := context.Background()
-	_, lock := new(coordination.Mutex).Lock(ctx)
-	_, acquire := new(coordination.Semaphore).TryAcquire(ctx)
-	_, leader := new(coordination.Election).Leader(ctx)
-	_, session := coordination.NewMutex(new(consul.Client), "k", &coordination.MutexOptions{Session: new(coordination.Session)}).Lock(ctx)
-	run := new(coordination.Election).Run(ctx, func(context.Context, *coordination.Lease) error { return nil })
-	var observe error
-	for _, err := range new(coordination.Election).Observe(ctx) {
-		observe = err
-	}
-	for i, err := range []error{lock, acquire, leader, run, observe, session} {
-		if err == nil || !strings.Contains(err.Error(), "was not made by New") {
-			t.Errorf("%d: got %v", i, err)
-		}
-	}
 }
