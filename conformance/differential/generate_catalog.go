@@ -2,7 +2,6 @@ package differential
 
 import (
 	"fmt"
-	"strings"
 )
 
 func (g *generator) nodeName() string { return pick(g, "ext1", "ext2", "EXT1", node, "none") }
@@ -53,7 +52,7 @@ func (g *generator) catalogWrite() request {
 
 func (g *generator) catalogService() string {
 	id := g.serviceID()
-	m := []member{{"ID", text(id)}, {"Service", text(strings.TrimRight(id, "-12 "))}}
+	m := []member{{"ID", text(id)}, {"Service", text(nameOf(id))}}
 	for _, optional := range []member{
 		{"Port", fmt.Sprint(g.IntN(3))},
 		{"Tags", pick(g, `["v1"]`, `["v2","v1"]`, `[]`, "null")},
@@ -99,7 +98,7 @@ func (g *generator) catalogCheck(name string) string {
 func (g *generator) catalogRead() request {
 	switch x := g.Float64(); {
 	case x < 0.06:
-		return g.get(g.params(pick(g, "/v1/status/leader", "/v1/status/peers", "/v1/agent/members", "/v1/catalog/datacenters", "/v1/agent/self", "/v1/operator/raft/configuration", "/v1/nope", "/v1/catalog/", "/v1/health/service", "/v1//catalog/nodes"), "pretty", "stale", "dc=nope"))
+		return g.get(g.params(pick(g, "/v1/status/leader", "/v1/status/peers", "/v1/agent/members", "/v1/catalog/datacenters", "/v1/agent/self", "/v1/nope", "/v1/catalog/", "/v1/health/service", "/v1//catalog/nodes"), "pretty", "stale", "dc=nope"))
 	case x < 0.25:
 		r := g.catalogWatchable()
 		r.target = withParam(r.target, pick(g, "index=0", "index=1&wait=60ms", "index=abc", "wait=abc", "wait=1ms", "index=", "index=18446744073709551615&wait=60ms", "index=-1", "wait=5"))

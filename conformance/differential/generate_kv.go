@@ -94,7 +94,7 @@ func (g *generator) txnWrite() step {
 		case x < 0.9:
 			id := g.serviceID()
 			ops = append(ops, `{"Service":`+g.object([]member{{"Verb", text(pick(g, "get", "set", "cas", "delete", "delete-cas"))}, {"Node", text(pick(g, "ext1", "ext2"))},
-				{"Service", g.object([]member{{"ID", text(id)}, {"Service", text(strings.TrimRight(id, "-12 "))}, {"Port", fmt.Sprint(g.IntN(2))}})}})+"}")
+				{"Service", g.object([]member{{"ID", text(id)}, {"Service", text(nameOf(id))}, {"Port", fmt.Sprint(g.IntN(2))}})}})+"}")
 		default:
 			ops = append(ops, `{"Check":`+g.object([]member{{"Verb", text(pick(g, "get", "set", "cas", "delete", "delete-cas"))},
 				{"Check", g.object([]member{{"Node", text(pick(g, "ext1", "ext2"))}, {"CheckID", text(pick(g, "c1", "c2"))}, {"Name", `"a check"`}, {"Status", text(g.status())}})}})+"}")
