@@ -73,7 +73,6 @@ func (l *Lease) Token() uint64 { return l.token }
 // servers carry it out. That is the only write that no former holder can make,
 // whatever happens to its process. (Of a semaphore it does not see the list of holders.)
 //
-//
 //	ops := append(lease.Guard(), consul.TxnOp{KV: &consul.KVTxnOp{Verb: consul.KVSet, Key: "state", Value: state}})
 //	_, err := client.Txn().Apply(ctx, ops, nil)
 func (l *Lease) Guard() []consul.TxnOp {
