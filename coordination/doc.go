@@ -47,7 +47,7 @@
 //     context ends within a round trip, or at most D later. There is no lock-delay then:
 //     until the holder notices, somebody else may have a lease too. (TestLosses,
 //     TestOverwritten, TestRestartWithoutData, TestUnseenDeletion)
-//   - An outage, of the agent or of the servers' leader, that is shorter than D - T/3
+//   - An outage, of the agent or of the servers' leader, that is shorter than D - 2T/5
 //     loses nothing, or shorter than D - 2T/3 if requests vanish without an error. After
 //     a longer one the context has ended, although the servers may have kept the
 //     session; then Lock and Run acquire the lock again without waiting for L, if the
@@ -56,14 +56,17 @@
 //   - Tokens grow from lease to lease of a lock, also over deletions of its key.
 //     (TestTokens, TestModel)
 //   - A transaction that begins with Guard changes nothing unless the lease holds at
-//     that moment. (TestGuard, TestAcquiredAnew, TestModel, TestStoppedProcess)
+//     that moment; of a semaphore it does not see its list of holders, from which only
+//     operators remove a holder that lives. (TestGuard, TestAcquiredAnew, TestModel,
+//     TestStoppedProcess)
 //   - Requests whose responses are lost do no harm: what they may have done is found,
 //     used, or undone. (TestLostResponses, TestContextEndsDuringAcquisition,
 //     TestLateAcquisition, TestLateRequest, TestLateRelease)
 //   - Lock and Acquire return a lease or an error, and soon after the end of ctx. Nothing
-//     stays held then. (TestContextEndsDuringAcquisition, TestContextEndsWhileWaiting)
-//   - Release and Close leave no session, no hold on a key, and no goroutine behind.
-//     (TestRelease, TestClose)
+//     stays held then; if requests fail for a second, until the session has ended.
+//     (TestContextEndsDuringAcquisition, TestContextEndsWhileWaiting)
+//   - Release and Close leave no session, no hold on a key, and no goroutine behind,
+//     unless they return an error. (TestRelease, TestContextEndsDuringRelease, TestClose)
 //   - Locks exclude, and are excluded by, those of the official client and of the command
 //     consul lock. (TestOfficialClient, TestConsulLock)
 //

@@ -10,8 +10,8 @@ import (
 // [AcquiredEvent], [LostEvent], [ReleasedEvent] and [FailedEvent].
 //
 // The functions called OnEvent in the options are called by the goroutine to which the
-// event happened, possibly by several at once. They must not block: a renewal may be
-// waiting for them.
+// event happened, possibly by several at once. They must not block, panic, or call Release
+// or Close: a renewal may be waiting for them, and Release and Close for that goroutine.
 type Event interface {
 	// log returns how the event reads in a log.
 	log() (slog.Level, string, []slog.Attr)

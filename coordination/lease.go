@@ -71,7 +71,7 @@ func (l *Lease) Token() uint64 { return l.token }
 // Guard returns operations to put first in a transaction. It is refused, with
 // [consul.ErrStaleIndex] or [consul.ErrNotFound], unless the lease still holds when the
 // servers carry it out. That is the only write that no former holder can make,
-// whatever happens to its process:
+// whatever happens to its process. (Of a semaphore it does not see the list of holders.)
 //
 //	ops := append(lease.Guard(), consul.TxnOp{KV: &consul.KVTxnOp{Verb: consul.KVSet, Key: "state", Value: state}})
 //	_, err := client.Txn().Apply(ctx, ops, nil)
@@ -99,7 +99,9 @@ func (l *Lease) Deadline() time.Time {
 
 // Valid reports whether the lease lasts. It reads the clocks, the monotonic and the
 // wall clock, and needs no goroutine to have run: after a process was stopped for
-// longer than its leases last, the first call is false. Once false it stays so.
+// longer than its leases last, the first call is false. Once false it stays so. The
+// context ends at the same time, unless the machine slept and its monotonic clock
+// stopped: then it ends with the first call of Valid, or within 2/3 of the TTL.
 func (l *Lease) Valid() bool {
 	l.session.mu.Lock()
 	defer l.session.unlock()

@@ -338,9 +338,9 @@ func TestLateRelease(t *testing.T) {
 	})
 }
 
-// An outage that is shorter than D - T/3 loses nothing, whatever fails.
+// An outage that is shorter than D - 2T/5 loses nothing, whatever fails.
 func TestShortOutage(t *testing.T) {
-	const short = lifetime - ttl/3 - time.Second
+	const short = lifetime - 2*ttl/5
 	outages := map[string]func(agent *fakeAgent, a *host){
 		"agent away":                    func(agent *fakeAgent, _ *host) { agent.Stop(); time.Sleep(short); agent.Start() },
 		"agent restarted with its data": func(agent *fakeAgent, _ *host) { agent.Restart(true) },
