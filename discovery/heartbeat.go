@@ -125,7 +125,7 @@ func (h *heartbeater) stopped() bool {
 // keepPace waits if statuses are set too fast. It returns false after Close.
 func (h *heartbeater) keepPace() bool {
 	p := pace.Limiter{Interval: 100 * time.Millisecond, Burst: 10}
-	if ttl := h.current().ttl; ttl > 0 {
+	if ttl := h.ttl(); ttl > 0 {
 		p.Interval = min(p.Interval, ttl/10)
 	}
 	var delay time.Duration
@@ -146,6 +146,17 @@ func (h *heartbeater) current() *definition {
 		return h.taken
 	}
 	return h.def
+}
+
+// ttl returns the shortest TTL that a check may have at the agent; 0 means that none
+// has one. An agent that refuses a definition has already changed the checks that the
+// definition has in common with the one before.
+func (h *heartbeater) ttl() time.Duration {
+	ttl := h.current().ttl
+	if h.pending && h.def.ttl > 0 {
+		ttl = min(ttl, h.def.ttl)
+	}
+	return ttl
 }
 
 // polls reports whether the agent is polled, since heartbeats would not notice
@@ -223,7 +234,7 @@ func (h *heartbeater) setErr(err error) {
 // schedule sets the times of the next heartbeat and the next poll after a round
 // that succeeded.
 func (h *heartbeater) schedule(now time.Time, r round, first bool) {
-	if ttl := h.current().ttl; r.beat && ttl > 0 {
+	if ttl := h.ttl(); r.beat && ttl > 0 {
 		interval := beatInterval(ttl, rand.Float64())
 		if first {
 			interval = firstBeat(ttl, rand.Float64())
@@ -239,7 +250,7 @@ func (h *heartbeater) schedule(now time.Time, r round, first bool) {
 // enough for several rounds in one TTL, even if the agent asks for a longer one,
 // unless registering does not help.
 func (h *heartbeater) pause(err error) time.Duration {
-	ttl := h.current().ttl
+	ttl := h.ttl()
 	interval := h.r.opts.PollInterval
 	if ttl > 0 {
 		interval = ttl / 3
@@ -261,7 +272,7 @@ func (h *heartbeater) callTimeout() time.Duration {
 	if h.taken == nil || h.taken.ttl == 0 {
 		return maxCallTimeout
 	}
-	return callTimeout(h.taken.ttl)
+	return callTimeout(h.ttl())
 }
 
 // requests sends the requests of one round.

@@ -16,7 +16,7 @@ import (
 // refused.
 func TestStoppedProcess(t *testing.T) {
 	t.Parallel()
-	const ttl = 3 * time.Second
+	const ttl = 5 * time.Second
 	a := agenttest.Start(t, agenttest.Options{Config: []string{shortTTL}})
 	holder := startHolder(t, a.Addr, "app/lock", ttl)
 	time.Sleep(ttl)
@@ -36,7 +36,7 @@ func TestStoppedProcess(t *testing.T) {
 // and never again.
 func TestGuardOnAgents(t *testing.T) {
 	t.Parallel()
-	const ttl = 3 * time.Second
+	const ttl = 5 * time.Second
 	a := agenttest.Start(t, agenttest.Options{Config: []string{shortTTL}})
 	c := a.Client()
 	l := lock(t, c, "app/lock", ttl)
