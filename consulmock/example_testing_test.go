@@ -2,7 +2,11 @@ package consulmock_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"net/http/httptest"
+	"strconv"
 	"testing"
 	"time"
 
@@ -85,5 +89,31 @@ func TestRecordedLeader(t *testing.T) {
 	leader, err := agent.Client().Status().Leader(context.Background())
 	if err != nil || leader != "127.0.0.1:19503" {
 		t.Errorf("got %q, %v", leader, err)
+	}
+}
+
+func TestManyServices(t *testing.T) {
+	agent := consulmock.New(t)
+	front := httptest.NewUnstartedServer(agent.Handler())
+	front.EnableHTTP2 = true
+	front.StartTLS()
+	defer front.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(front.Certificate())
+	client, err := consul.NewClient(consul.Config{
+		Address: front.URL,
+		TLS:     consul.TLSConfig{Base: &tls.Config{RootCAs: roots}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	resolver := discovery.NewResolver(client, nil)
+	defer resolver.Close()
+	for i := range 150 {
+		name := "service-" + strconv.Itoa(i)
+		agent.AddService(&consul.AgentServiceRegistration{Name: name, Port: 8080})
+		if _, err := resolver.Pick(context.Background(), name); err != nil {
+			t.Error(err)
+		}
 	}
 }

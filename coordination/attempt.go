@@ -238,8 +238,8 @@ func (a *attempt) prepare(ctx context.Context) (*Session, error) {
 // failed decides what becomes of a call after an error: it returns the error of the
 // call, or nothing after a pause if it is to go on.
 func (a *attempt) failed(ctx context.Context, err error) error {
-	var lost *LostError
 	pause := spread()
+	isGone := errors.Is(err, consul.ErrUnknownSession) || errors.Is(err, ErrLost)
 	switch {
 	case ctx.Err() != nil:
 		return nil
@@ -250,16 +250,14 @@ func (a *attempt) failed(ctx context.Context, err error) error {
 		} else if a.changes > maxChanges {
 			pause += a.lock.options.backoff().Pause(a.changes-maxChanges, 0, rand.Float64())
 		}
-	case errors.Is(err, consul.ErrUnknownSession), errors.As(err, &lost):
-		if a.lock.session != nil {
-			return context.Cause(a.lock.session.ctx)
-		}
 	case errors.Is(err, consul.ErrLockDelay):
 		if a.try {
 			return fmt.Errorf("%w: %w", ErrDelayed, err)
 		}
 		pause = pace.Jittered(delayPoll, rand.Float64())
-	case a.try, isPermanent(err), errors.Is(err, ErrConflict), errors.Is(err, ErrHeld):
+	case isGone && a.lock.session != nil:
+		return context.Cause(a.lock.session.ctx)
+	case a.try, isPermanent(err) && !isGone, errors.Is(err, ErrConflict), errors.Is(err, ErrHeld):
 		return err
 	default:
 		a.failures++

@@ -24,3 +24,14 @@ func TestWallClock(t *testing.T) {
 		t.Error("the wall clock's reading has a monotonic one, which would be used instead")
 	}
 }
+
+// Deadline reads both clocks too: after a sleep during which the monotonic clock stopped
+// it is in the past.
+func TestDeadlineAfterSleep(t *testing.T) {
+	m := now()
+	asleep := moment{m.mono, m.wall.Add(-time.Hour)}
+	l := &Lease{session: &Session{opts: SessionOptions{TTL: 15 * time.Second, Grace: 3 * time.Second}, renewed: asleep}, confirmed: asleep}
+	if d := time.Until(l.Deadline()); d > 0 {
+		t.Errorf("the lease ends in %s", d)
+	}
+}

@@ -57,7 +57,7 @@ func NewElection(c *consul.Client, key string, opts *ElectionOptions) *Election 
 func (e *Election) Campaign(ctx context.Context) (*Lease, error) { return e.lock.acquire(ctx, false) }
 
 // stepDownPause is how long Run lets others lead when lead has returned, plus or minus
-// 20 %.
+// 20 %. After a loss it does so only if it has led for less than that.
 const stepDownPause = time.Second
 
 // Run campaigns, calls lead as the leader, and campaigns again when lead has returned,
@@ -92,9 +92,12 @@ func (e *Election) Run(ctx context.Context, lead func(ctx context.Context, l *Le
 			}
 			return err
 		}
-		err = term(ctx, l, lead)
-		if err != nil {
+		start := time.Now()
+		if err := term(ctx, l, lead); err != nil {
 			return err
+		}
+		if !errors.Is(context.Cause(l.Context()), ErrLost) || time.Since(start) < stepDownPause {
+			pace.Sleep(ctx, pace.Jittered(stepDownPause, rand.Float64()))
 		}
 		if ctx.Err() != nil {
 			return ended(ctx, nil)
@@ -106,17 +109,19 @@ func (e *Election) Run(ctx context.Context, lead func(ctx context.Context, l *Le
 func term(ctx context.Context, l *Lease, lead func(ctx context.Context, l *Lease) error) error {
 	lctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(l.Context(), func() { cancel(context.Cause(l.Context())) })()
+	end := func() { cancel(context.Cause(l.Context())) }
+	defer context.AfterFunc(l.Context(), end)()
+	defer func() { // also if lead panics
+		rctx, stop := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+		defer stop()
+		_ = l.Release(rctx) // what fails is tried again by the session
+	}()
 	err := lead(lctx, l)
-	lost := errors.Is(context.Cause(l.Context()), ErrLost)
+	if l.Context().Err() != nil {
+		end() // lead may have seen that before lctx did
+	}
 	if lctx.Err() != nil && (errors.Is(err, lctx.Err()) || errors.Is(err, context.Cause(lctx))) {
 		err = nil
-	}
-	rctx, stop := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
-	defer stop()
-	_ = l.Release(rctx) // what fails is tried again by the session
-	if err == nil && !lost {
-		pace.Sleep(ctx, pace.Jittered(stepDownPause, rand.Float64()))
 	}
 	return err
 }
@@ -130,17 +135,14 @@ type Leader struct {
 
 // Leader returns the present leader, or the zero Leader if there is none.
 func (e *Election) Leader(ctx context.Context) (Leader, error) {
-	if ctx == nil {
-		return Leader{}, errNilContext
+	if err := e.lock.check(ctx); err != nil {
+		return Leader{}, err
 	}
 	l, _, err := e.leader(ctx, nil)
 	return l, err
 }
 
 func (e *Election) leader(ctx context.Context, q *consul.QueryOptions) (Leader, *consul.QueryMeta, error) {
-	if err := e.lock.check(); err != nil {
-		return Leader{}, nil, err
-	}
 	stored, meta, err := e.lock.form.read(ctx, q)
 	if err != nil || len(stored) == 0 || stored[0].Session == "" {
 		return Leader{}, meta, err
@@ -154,10 +156,7 @@ func (e *Election) leader(ctx context.Context, q *consul.QueryOptions) (Leader, 
 // A query that fails is yielded as an error; if the loop goes on, the next one is sent
 // after a growing random pause. When ctx ends, the sequence ends without an error.
 func (e *Election) Observe(ctx context.Context) iter.Seq2[Leader, error] {
-	if ctx == nil {
-		return watch.Failing[Leader](errNilContext)
-	}
-	if err := e.lock.check(); err != nil {
+	if err := e.lock.check(ctx); err != nil {
 		return watch.Failing[Leader](err)
 	}
 	loop := &watch.Loop[Leader]{

@@ -272,3 +272,75 @@ func TestRunWithSession(t *testing.T) {
 		}
 	})
 }
+
+// Run gives the lead back if lead panics, or ends its goroutine, also with a session that
+// stays.
+func TestRunPanics(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		bubble(t, func(t *testing.T, agent *fakeAgent) {
+			a := agent.host()
+			opts := &coordination.ElectionOptions{}
+			if shared {
+				opts.Session = a.session(t, nil)
+			}
+			e := coordination.NewElection(a.client, key, opts)
+			func() {
+				defer func() {
+					if r := recover(); r != "bug" {
+						t.Errorf("recovered %v", r)
+					}
+				}()
+				e.Run(context.Background(), func(context.Context, *coordination.Lease) error { panic("bug") })
+			}()
+			if h := agent.holder(t, key); h != "" {
+				t.Errorf("shared: %t: %s leads", shared, h)
+			}
+		})
+	}
+}
+
+// What lead returns after a loss does not count either if it has seen the loss by the
+// context of its lease, which may end a moment before its own.
+func TestRunWithContextOfLease(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		own := errors.New("enough")
+		terms := 0
+		err := agent.host().election("").Run(context.Background(), func(_ context.Context, l *coordination.Lease) error {
+			if terms++; terms > 200 {
+				return own
+			}
+			time.Sleep(time.Second)
+			agent.RemoveKey(key)
+			<-l.Context().Done()
+			if terms%2 == 0 {
+				return l.Context().Err()
+			}
+			return context.Cause(l.Context())
+		})
+		if err != own {
+			t.Errorf("after %d terms Run returned %v", terms, err)
+		}
+		agent.wantNothing(t)
+	})
+}
+
+// A lead that is lost at once, again and again, does not keep the servers busy.
+func TestRunLosesAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		a := agent.host()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		terms := 0
+		err := a.election("").Run(ctx, func(ctx context.Context, _ *coordination.Lease) error {
+			if terms++; terms > 1000 {
+				return errors.New("too many terms")
+			}
+			agent.SetKey(key, []byte("another program"))
+			<-ctx.Done()
+			return nil
+		})
+		if !errors.Is(err, context.DeadlineExceeded) || terms < 10 || terms > 100 {
+			t.Errorf("%d terms in a minute; Run returned %v", terms, err)
+		}
+	})
+}

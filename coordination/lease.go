@@ -89,11 +89,8 @@ func (l *Lease) Guard() []consul.TxnOp {
 func (l *Lease) Deadline() time.Time {
 	l.session.mu.Lock()
 	defer l.session.unlock()
-	deadline := l.confirmed.mono
-	if renewed := l.session.renewed.mono; renewed.Before(deadline) {
-		deadline = renewed
-	}
-	deadline = deadline.Add(l.session.opts.lifetime())
+	m := now()
+	deadline := m.mono.Add(l.left(m))
 	if !l.endedAt.IsZero() && l.endedAt.Before(deadline) {
 		deadline = l.endedAt
 	}
@@ -114,8 +111,8 @@ func (l *Lease) Valid() bool {
 
 // Release ends the lease, so that others can acquire the lock at once, and returns when
 // the servers have carried that out. A session of the lease's own is destroyed. It tries
-// again if requests fail, until ctx ends, but not longer than one TTL. If ctx has ended
-// before the call, it has a second.
+// again if requests fail, unless they are refused for good, until ctx ends, but not longer
+// than one TTL. If ctx has ended before the call, or ends within a second, it has a second.
 //
 // After a loss, Release gives back what the servers may still have, which lets others
 // acquire the lock sooner. A lease that was released is released without an error. After
@@ -125,15 +122,18 @@ func (l *Lease) Release(ctx context.Context) error {
 	if ctx == nil {
 		return errNilContext
 	}
-	timeout := l.session.opts.TTL
-	if ctx.Err() != nil {
-		ctx, timeout = context.WithoutCancel(ctx), cleanupTimeout
+	start := time.Now()
+	held, err := l.release(ctx, l.session.opts.TTL)
+	if left := cleanupTimeout - time.Since(start); err != nil && ctx.Err() != nil && left > 0 {
+		var now bool
+		now, err = l.release(context.WithoutCancel(ctx), left)
+		held = held || now
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	err := l.release(ctx)
 	if err != nil {
 		err = fmt.Errorf("coordination: releasing %q: %w", l.key, err)
+	}
+	if held {
+		l.observe.emit(ReleasedEvent{l.key, l.session.id, l.token, err})
 	}
 	return err
 }
@@ -142,16 +142,19 @@ func (l *Lease) Release(ctx context.Context) error {
 // has done.
 const cleanupTimeout = time.Second
 
-func (l *Lease) release(ctx context.Context) error {
+// release is Release, once. It reports whether it has ended the lease.
+func (l *Lease) release(ctx context.Context, timeout time.Duration) (held bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	select {
 	case l.slot <- struct{}{}:
 		defer func() { <-l.slot }()
 	case <-ctx.Done(): // another call is at work
-		return ctx.Err()
+		return false, ctx.Err()
 	}
 	s := l.session
 	s.mu.Lock()
-	held := l.endedAt.IsZero()
+	held = l.endedAt.IsZero()
 	l.end(errReleased)
 	s.unlock()
 	select {
@@ -159,9 +162,8 @@ func (l *Lease) release(ctx context.Context) error {
 	case <-ctx.Done(): // something does not obey its context
 	}
 	if !held && s.tryClaim(l.key) != nil {
-		return nil // another lease has it, or the session releases it
+		return held, nil // another lease has it, or the session releases it
 	}
-	var err error
 	switch {
 	case l.owns:
 		s.unclaim(l.key)
@@ -172,10 +174,7 @@ func (l *Lease) release(ctx context.Context) error {
 	default:
 		s.unclaim(l.key)
 	}
-	if held {
-		l.observe.emit(ReleasedEvent{l.key, s.id, l.token, err})
-	}
-	return err
+	return held, err
 }
 
 // left returns how long the lease is valid at the moment m if nothing confirms it.

@@ -619,3 +619,81 @@ func TestSessionReleases(t *testing.T) {
 		}
 	})
 }
+
+// A context that ends while Release is under way leaves it a second.
+func TestContextEndsDuringRelease(t *testing.T) {
+	for _, k := range []string{"confirm", "txn", "destroy"} {
+		for _, shared := range []bool{false, true} {
+			bubble(t, func(t *testing.T, agent *fakeAgent) {
+				a := agent.host()
+				opts := &coordination.MutexOptions{}
+				if shared {
+					opts.Session = a.session(t, nil)
+				}
+				lease := lock(t, a.mutex(opts))
+				synctest.Wait()
+				ctx, cancel := context.WithTimeout(context.Background(), time.Second/2)
+				defer cancel()
+				a.wire.failTimes(silent, 1, is(k))
+				must(t, lease.Release(ctx))
+				a.wire.fail(none, nil)
+				if h := agent.holder(t, key); h != "" {
+					t.Errorf("%s: shared: %t: %s holds the key", k, shared, h)
+				}
+			})
+		}
+	}
+}
+
+// Release that could not even begin in time, because an OnEvent blocks, can be called
+// again.
+func TestReleaseWhileEventBlocks(t *testing.T) {
+	for range 10 { // what a call that is late does may be chance
+		bubble(t, func(t *testing.T, agent *fakeAgent) {
+			a := agent.host()
+			s := a.session(t, nil)
+			block := make(chan struct{})
+			m := a.mutex(&coordination.MutexOptions{Session: s, OnEvent: func(e coordination.Event) {
+				if _, ok := e.(coordination.FailedEvent); ok {
+					<-block
+				}
+			}})
+			lease := lock(t, m)
+			time.Sleep(time.Second)
+			a.wire.failTimes(lostRequest, 1, is("confirm"))
+			time.Sleep(ttl / 3)
+			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+			defer cancel()
+			_ = lease.Release(ctx)
+			close(block)
+			must(t, lease.Release(context.Background()))
+			if h := agent.holder(t, key); h != "" {
+				t.Fatalf("%s holds the key", h)
+			}
+			ctx, cancel = context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			again, err := m.Lock(ctx)
+			must(t, err)
+			must(t, again.Release(ctx))
+		})
+	}
+}
+
+// A response to the release that no agent gives is no success.
+func TestOddResponseToRelease(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		bubble(t, func(t *testing.T, agent *fakeAgent) {
+			a := agent.host()
+			opts := &coordination.MutexOptions{}
+			if shared {
+				opts.Session = a.session(t, nil)
+			}
+			lease := lock(t, a.mutex(opts))
+			agent.Inject(consulmock.Fault{Path: "/v1/txn", Status: 200, Body: "{}"})
+			must(t, lease.Release(context.Background()))
+			start := time.Now()
+			must(t, lock(t, agent.host().mutex(nil)).Release(context.Background()))
+			wantBetween(t, "another one has the lock", start, 0, 0)
+		})
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 )
 
 // lock is what Mutex, Semaphore and Election have in common.
@@ -24,6 +25,8 @@ func newLock(f form, name string, s *Session, o *SessionOptions, observe observe
 	switch {
 	case f.client() == nil:
 		k.err = errNilClient
+	case s != nil && s.client == nil:
+		k.err = errors.New("coordination: the Session was not made by NewSession")
 	case s != nil && o != nil:
 		k.err = errors.New("coordination: both a Session and SessionOptions are given; want one of them")
 	case s != nil:
@@ -50,6 +53,8 @@ func checkKey(key string) error {
 		problem = "it starts with a slash"
 	case strings.Contains(key, "//"):
 		problem = "it has an empty element"
+	case !utf8.ValidString(key):
+		problem = "it is not UTF-8"
 	case strings.ContainsFunc(key, func(r rune) bool { return !unicode.IsPrint(r) }):
 		problem = "it has a character that is not printable"
 	}
@@ -64,9 +69,12 @@ func checkKey(key string) error {
 	return nil
 }
 
-// check returns what is wrong with the parameters.
-func (k *lock) check() error {
-	if k.form == nil {
+// check returns what is wrong with the context or the parameters.
+func (k *lock) check(ctx context.Context) error {
+	switch {
+	case ctx == nil:
+		return errNilContext
+	case k.form == nil:
 		return errors.New("coordination: the lock was not made by NewMutex, NewSemaphore or NewElection")
 	}
 	return k.err
@@ -86,10 +94,7 @@ func (k *lock) acquire(ctx context.Context, try bool) (*Lease, error) {
 
 // acquireWith acquires the lock with a session of the source.
 func (k *lock) acquireWith(ctx context.Context, src *source, try bool) (*Lease, error) {
-	if ctx == nil {
-		return nil, errNilContext
-	}
-	if err := k.check(); err != nil {
+	if err := k.check(ctx); err != nil {
 		return nil, err
 	}
 	a := &attempt{lock: k, src: src, try: try, start: time.Now()}

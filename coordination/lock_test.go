@@ -362,22 +362,6 @@ func TestOtherUseOfKey(t *testing.T) {
 	}
 }
 
-// A response that does not show the key that was acquired, as from something else than
-// an agent, is no lease.
-func TestForeignResponse(t *testing.T) {
-	bubble(t, func(t *testing.T, agent *fakeAgent) {
-		remove := agent.Inject(consulmock.Fault{Path: "/v1/txn", Times: 3, Status: 200, Body: "{}"})
-		defer remove()
-		lease := lock(t, agent.host().mutex(nil))
-		if lease.Token() == 0 {
-			t.Error("the token is 0")
-		}
-		wantValid(t, lease)
-		must(t, lease.Release(context.Background()))
-		agent.wantNothing(t)
-	})
-}
-
 // Of two calls at once, on one mutex or two, with sessions of their own or a shared one,
 // one has the lock at a time.
 func TestTwoLocksAtOnce(t *testing.T) {
@@ -518,6 +502,8 @@ func TestParameters(t *testing.T) {
 			`key "a//b": it has an empty element`:       mutex("a//b", nil),
 			`key "a/../b": it has an element`:           mutex("a/../b", nil),
 			`key "a\nb": it has a character`:            mutex("a\nb", nil),
+			`key "a\xff": it is not UTF-8`:              mutex("a\xff", nil),
+			`key "a//": it has an empty element`:        semaphore("a//", 1),
 			"both a Session and SessionOptions":         mutex("k", &coordination.MutexOptions{Session: s, SessionOptions: &coordination.SessionOptions{}}),
 			"TTL is -1ns":                               mutex("k", &coordination.MutexOptions{SessionOptions: &coordination.SessionOptions{TTL: -1}}),
 			`semaphore "k": limit is 0; want 1 or more`: semaphore("k", 0),
@@ -531,6 +517,7 @@ func TestParameters(t *testing.T) {
 			"coordination: nil conte":                   leader,
 			"not made by NewMutex":                      zeroMutex,
 			"or NewElection":                            zeroLeader,
+			"the Session was not made by NewSession":    mutex("k", &coordination.MutexOptions{Session: new(coordination.Session)}),
 		} {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("got %v; want %s", err, want)
@@ -538,6 +525,27 @@ func TestParameters(t *testing.T) {
 		}
 		if n := len(agent.Requests()) - before; n > 0 {
 			t.Errorf("%d requests were sent", n)
+		}
+	})
+}
+
+// A session that is gone as soon as it was made is not made again at full speed.
+func TestSessionsThatDoNotLast(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		a := agent.host()
+		remove := agent.Inject(consulmock.Fault{Path: "/v1/txn", Always: true, Status: 409,
+			Body: `{"Results":null,"Errors":[{"OpIndex":1,"What":"invalid session \"x\""}]}`})
+		defer remove()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if _, err := a.mutex(nil).Lock(ctx); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, consul.ErrUnknownSession) {
+			t.Errorf("Lock returned %v", err)
+		}
+		if n := a.wire.count("create"); n < 10 || n > 100 {
+			t.Errorf("%d sessions in a minute", n)
+		}
+		if _, err := a.mutex(nil).TryLock(context.Background()); !errors.Is(err, consul.ErrUnknownSession) {
+			t.Errorf("TryLock returned %v", err)
 		}
 	})
 }

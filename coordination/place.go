@@ -171,8 +171,10 @@ func (s *Session) release(ctx context.Context, f form) error {
 		if len(ops) == 0 {
 			return nil
 		}
-		_, err = f.client().Txn().Apply(ctx, ops, nil)
+		resp, err := f.client().Txn().Apply(ctx, ops, nil)
 		switch {
+		case err == nil && len(resp.Results) == 0:
+			return errors.New("the response to the transaction has no results")
 		case errors.Is(err, consul.ErrUnknownSession):
 			return nil
 		case hasChanged(err):

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 
 	"github.com/lictor-go/consul"
 )
@@ -72,10 +73,10 @@ func NewSemaphore(c *consul.Client, prefix string, limit int, opts *SemaphoreOpt
 }
 
 func trimSlash(prefix string) string {
-	if n := len(prefix); n > 0 && prefix[n-1] == '/' {
-		return prefix[:n-1]
+	if strings.HasSuffix(prefix, "//") {
+		return prefix // is an error
 	}
-	return prefix
+	return strings.TrimSuffix(prefix, "/")
 }
 
 // Acquire acquires a place in the semaphore, and waits for one as long as others have

@@ -108,8 +108,23 @@ const closeTimeout = 5 * time.Second
 // close is Close within ctx.
 func (s *Session) close(ctx context.Context) error {
 	s.mu.Lock()
+	var released []*Lease
+	for _, p := range s.places {
+		if p.lease != nil {
+			released = append(released, p.lease)
+		}
+	}
 	s.end(errClosed)
 	s.unlock()
+	err := s.destroy(ctx)
+	for _, l := range released {
+		l.observe.emit(ReleasedEvent{l.key, s.id, l.token, err})
+	}
+	return err
+}
+
+// destroy releases what the ended session holds, and destroys it.
+func (s *Session) destroy(ctx context.Context) error {
 	select {
 	case s.slot <- struct{}{}:
 		defer func() { <-s.slot }()

@@ -263,3 +263,28 @@ func TestCloseDuringAcquisition(t *testing.T) {
 		})
 	}
 }
+
+// Close reports what it has released.
+func TestCloseReports(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		a := agent.host()
+		s := a.session(t, nil)
+		var events []coordination.Event
+		m := a.mutex(&coordination.MutexOptions{Session: s, OnEvent: func(e coordination.Event) { events = append(events, e) }})
+		lease := lock(t, m)
+		must(t, s.Close())
+		must(t, lease.Release(context.Background()))
+		if len(events) != 2 || events[1] != (coordination.ReleasedEvent{Key: key, Session: s.ID(), Token: lease.Token()}) {
+			t.Errorf("events: %+v", events)
+		}
+		s = a.session(t, nil)
+		m = a.mutex(&coordination.MutexOptions{Session: s, OnEvent: func(e coordination.Event) { events = append(events, e) }})
+		lock(t, m)
+		agent.Stop()
+		err := s.Close()
+		agent.Start()
+		if e, ok := events[len(events)-1].(coordination.ReleasedEvent); !ok || e.Err != err || err == nil {
+			t.Errorf("Close returned %v; events: %+v", err, events)
+		}
+	})
+}

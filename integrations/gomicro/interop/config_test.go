@@ -284,7 +284,8 @@ func TestConfig(t *testing.T) {
 		if err := cfg.Load(consulconfig.NewSource(consulconfig.Client(c), consulconfig.Prefix("app/cart"), consulconfig.StripPrefix(true))); err != nil {
 			t.Fatal(err)
 		}
-		if host, limit := cfg.Get("db", "host").String(""), cfg.Get("limit").Int(0); host != "first" || limit != 10 {
+		host, limit := cfg.Get("db", "host").String(""), cfg.Get("limit").Int(0)
+		if host != "first" || limit != 10 {
 			t.Errorf("host %q, limit %d", host, limit)
 		}
 		w, err := cfg.Watch("db", "host")

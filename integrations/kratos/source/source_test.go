@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -204,10 +205,10 @@ func TestWatchWithoutLoad(t *testing.T) {
 // TestOutage has an agent that is away for an hour, twice. Each time one error is
 // returned, and changes are seen soon when the agent is back.
 func TestOutage(t *testing.T) {
-	var failures int
+	var failures atomic.Int64
 	opts := &source.Options{OnEvent: func(e configuration.Event) {
 		if _, ok := e.(configuration.WatchErrorEvent); ok {
-			failures++
+			failures.Add(1)
 		}
 	}}
 	bubble(t, opts, func(t *testing.T, agent *consulmock.Server, s *source.Source) {
@@ -218,14 +219,14 @@ func TestOutage(t *testing.T) {
 		n := follow(t, s.Watch())
 		n.want("waits")
 		for round := range 2 {
-			failures = 0
+			failures.Store(0)
 			agent.Stop()
 			n.want(`error: kratos: following the folder "app": ...`)
 			for range 60 {
 				n.want("waits")
 			}
-			if failures < 1000 {
-				t.Errorf("%d events of failures", failures)
+			if n := failures.Load(); n < 1000 {
+				t.Errorf("%d events of failures", n)
 			}
 			agent.Start()
 			n.want("waits") // nothing has changed
