@@ -143,7 +143,7 @@ func (g *generator) check(alone bool) string {
 		m = append(m, member{"TCP", `"127.0.0.1:1"`}, member{"Interval", `"10h"`}, member{"Timeout", `"1s"`})
 	case x < 16:
 		m = append(m, member{"GRPC", `"127.0.0.1:1"`}, member{"Interval", `"10h"`})
-	case x < 17:
+	case x < 17 && alone: // a service with one is refused when a part of it is there already
 		m = append(m, member{"Args", `["true"]`}, member{"Interval", `"10h"`})
 	case x < 18:
 		m = append(m, member{"UDP", `"127.0.0.1:1"`}, member{"Interval", `"10h"`})
