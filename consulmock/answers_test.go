@@ -97,6 +97,7 @@ func TestAnswers(t *testing.T) {
 		{"GET", "/v1/catalog/nodes?dc=dc9", "", "500 No path to datacenter", both},
 		{"GET", "/v1/catalog/services?ns=x", "", `400 Invalid query parameter: "ns" - Namespaces are a Consul Enterprise feature`,
 			`400 Bad request: Invalid query parameter: "ns" - Namespaces are a Consul Enterprise feature`},
+		{"GET", "/v1/agent/service/x?ns=x&wait=x", "", "400 Invalid wait time", both},
 		{"GET", "/v1/kv/x?ns=x&index=x", "", "400 Invalid index", both},
 		{"GET", "/v1/kv/?ns=x", "", "400 Missing key name", both},
 		{"GET", "/v1/session/list?ns=x&wait=x", "", "400 Invalid wait time", both},

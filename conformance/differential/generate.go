@@ -39,7 +39,7 @@ func generate(seed uint64, version string, length int) []step {
 func (g *generator) headers(requests []request) {
 	for i := range requests {
 		if g.chance(0.04) {
-			requests[i].headers = [][2]string{pick(g, [2]string{"Accept-Encoding", "gzip"}, [2]string{"X-Consul-Token", "x"}, [2]string{"Accept", "text/plain"},
+			requests[i].headers = [][2]string{pick(g, [2]string{"X-Consul-Token", "x"}, [2]string{"Accept", "text/plain"},
 				[2]string{"X-Consul-Namespace", "x"}, [2]string{"Cache-Control", "max-age=abc"}, [2]string{"Content-Type", "text/plain"}, [2]string{"X-Consul-Partition", "x"})}
 		}
 	}

@@ -4,12 +4,12 @@ import (
 	"fmt"
 )
 
-func (g *generator) nodeName() string { return pick(g, "ext1", "ext2", "EXT1", node, "none") }
+func (g *generator) nodeName() string { return pick(g, "ext1", "ext2", g.twin("EXT1"), node, "none") }
 
 // catalogWrite writes to the catalog. The agent's own node stays as it is, since
 // the agent and the leader put it right after a time that is chance.
 func (g *generator) catalogWrite() request {
-	name := pick(g, "ext1", "ext2", "EXT1", "ext 3")
+	name := pick(g, "ext1", "ext2", g.twin("EXT1"), "ext 3")
 	if g.chance(0.35) {
 		m := []member{{"Node", text(name)}}
 		if g.chance(0.5) {

@@ -90,7 +90,7 @@ func (g *generator) txnWrite() step {
 			ops = append(ops, `{"KV":`+g.object(m)+"}")
 		case x < 0.8:
 			ops = append(ops, `{"Node":`+g.object([]member{{"Verb", text(pick(g, "get", "set", "cas", "delete", "delete-cas", "x"))},
-				{"Node", g.object([]member{{"Node", text(pick(g, "ext1", "ext2", "EXT1"))}, {"Address", text(pick(g, "10.0.0.1", "10.0.0.2"))}})}})+"}")
+				{"Node", g.object([]member{{"Node", text(pick(g, "ext1", "ext2", g.twin("EXT1")))}, {"Address", text(pick(g, "10.0.0.1", "10.0.0.2"))}})}})+"}")
 		case x < 0.9:
 			id := g.serviceID()
 			ops = append(ops, `{"Service":`+g.object([]member{{"Verb", text(pick(g, "get", "set", "cas", "delete", "delete-cas"))}, {"Node", text(pick(g, "ext1", "ext2"))},

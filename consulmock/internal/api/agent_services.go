@@ -35,11 +35,11 @@ func agentServices(q *request) (any, error) {
 // agentService serves GET /v1/agent/service/{service_id}. With the parameter
 // hash it waits until the definition has another hash.
 func agentService(q *request) (any, error) {
-	authz, err := q.authorizeLocal()
+	wait, err := q.readHashWait()
 	if err != nil {
 		return nil, err
 	}
-	wait, err := q.readHashWait()
+	authz, err := q.authorizeLocal()
 	if err != nil {
 		return nil, err
 	}
