@@ -17,7 +17,7 @@ import (
 // A snapshot is decoded whole or not at all, so that what was written together is
 // seen together: if a value cannot be decoded, an error is yielded that names the keys
 // and wraps what the function returned, and the last good map remains what is known.
-// A program that wants to do without a value that is broken returns a T that says so,
+// A program that wants to do without a value that is broken returns a T that shows it,
 // and no error. Errors of the snapshots are yielded as they are.
 func Decode[T any](snapshots iter.Seq2[*Snapshot, error], decode func(*consul.KVPair) (T, error)) iter.Seq2[map[string]T, error] {
 	return func(yield func(map[string]T, error) bool) {

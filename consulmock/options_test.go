@@ -183,7 +183,7 @@ func TestStreamingOption(t *testing.T) {
 	}
 }
 
-// A translating agent says so in every response, and changes no address of its own
+// A translating agent reports that in every response, and changes no address of its own
 // datacenter.
 func TestTranslateAddresses(t *testing.T) {
 	for _, on := range []bool{false, true} {

@@ -120,7 +120,7 @@ func TestSeedingPanics(t *testing.T) {
 	}
 }
 
-// No fault keeps a test from seeding, and checks are replaced where it says so.
+// No fault keeps a test from seeding, and checks are replaced where its comment promises it.
 func TestSeedingMeetsNoFaults(t *testing.T) {
 	s := New(t)
 	seen := &Observer{}

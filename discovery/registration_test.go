@@ -352,7 +352,7 @@ func TestAddedCheckDeregisters(t *testing.T) {
 	}
 }
 
-// TestNamespace checks that every call about a service in a namespace says so.
+// TestNamespace checks that every call about a service in a namespace names it.
 func TestNamespace(t *testing.T) {
 	bubble(t, func(t *testing.T, agent *fakeAgent) {
 		var mu sync.Mutex

@@ -238,7 +238,7 @@ func testOptions(t *testing.T, a *agenttest.Agent, c *consul.Client) {
 }
 
 // TestAddressTranslation asks an agent that translates addresses between
-// datacenters, and says so.
+// datacenters, and reports it.
 func TestAddressTranslation(t *testing.T) {
 	t.Parallel()
 	c := agenttest.Start(t, agenttest.Options{Config: []string{"translate_wan_addrs = true"}}).Client()

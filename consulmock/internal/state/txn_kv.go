@@ -85,7 +85,7 @@ func (st *Store) readKeyTxn(op *TxnOp) ([]TxnResult, error) {
 		if st.Version == release.V1_8_7 {
 			break
 		}
-		if p == nil { // what the operation says of the key, but for the value
+		if p == nil { // what the operation says of the key, except for the value
 			p = op.KV.withoutValue()
 			p.ModifyIndex = op.Index
 		}
