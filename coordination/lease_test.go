@@ -293,7 +293,7 @@ func TestAcquiredAnew(t *testing.T) {
 		a.wire.fail(none, nil)
 		start := time.Now()
 		next, nextPlace := lock(t, m), acquire(t, pool)
-		wantBetween(t, "acquired anew", start, 0, 0)
+		wantBetween(t, "acquired anew", start, 0, ttl/15) // the session may be about to release what it has lost
 		for _, pair := range [][2]*coordination.Lease{{old, next}, {oldPlace, nextPlace}} {
 			if pair[1].Token() <= pair[0].Token() {
 				t.Errorf("token %d follows %d", pair[1].Token(), pair[0].Token())
