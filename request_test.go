@@ -207,7 +207,7 @@ func TestRedirects(t *testing.T) {
 	client := newTestServer(t, Config{Token: "s3cr3t"}, func(w http.ResponseWriter, r *http.Request) {
 		path := strings.TrimPrefix(r.URL.Path, pathPrefix)
 		got = append(got, r.Method+" "+path)
-		if path == "/v1/status/leader" || strings.HasPrefix(path, "/v1/agent/service/deregister") {
+		if path == "/v1/status/leader" || strings.HasPrefix(path, "/v1/agent/service/deregister") || path == "/v1/kv/a" {
 			w.Header().Set("Location", location)
 			w.WriteHeader(code)
 			return
@@ -229,6 +229,7 @@ func TestRedirects(t *testing.T) {
 		{"same host, PUT", pathPrefix + "/v1/other", 307, func() error { return client.Agent().ServiceDeregister(ctx, "a") }, ""},
 		{"PUT to GET", pathPrefix + "/v1/other", 301, func() error { return client.Agent().ServiceDeregister(ctx, "a") }, "turns PUT into GET"},
 		{"cleaned name", pathPrefix + "/v1/agent/service/deregister/a/b", 307, func() error { return client.Agent().ServiceDeregister(ctx, "a//b") }, "does not accept the name"},
+		{"another key", pathPrefix + "/v1/kv/b", 307, func() error { return client.KV().Put(ctx, &KVPair{Key: "a"}, nil) }, "redirect to another key refused"},
 		{"for ever", pathPrefix + "/v1/status/leader", 302, read, "5 redirects"},
 		{"nowhere", "", 302, read, "302 Found"},
 		{"garbage", "http://[/", 302, read, "/v1/status/leader: "},

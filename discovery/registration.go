@@ -264,8 +264,9 @@ var errClosed = errors.New("the registration is closed")
 // If the agent refuses the definition, does not respond, or ctx ends, Update
 // returns an error, and the definition is tried again as a failed heartbeat is,
 // until the agent accepts it or another Update replaces it. Until then the agent
-// may have either definition, and the heartbeats go on for the one that it
-// accepted last. Of several calls at the same time the last one wins, and the
+// may have either definition, or parts of both, since it may change the service
+// before it refuses a check. The heartbeats go on for the checks that it accepted
+// last, as often as the shorter TTL wants. Of several calls at the same time the last one wins, and the
 // others may return its result. A definition that Register would not send changes
 // nothing.
 func (r *Registration) Update(ctx context.Context, reg *consul.AgentServiceRegistration) error {
