@@ -256,6 +256,20 @@ func TestEnterpriseParameters(t *testing.T) {
 	}
 }
 
+// Of two ways to name what only Consul Enterprise has, the header is refused first.
+func TestEnterpriseHeadersFirst(t *testing.T) {
+	for _, test := range []struct{ version, target, header, want string }{
+		{"1.8.7", "/v1/session/list?ns=x", "X-Consul-Namespace: x", `400 Bad request: Invalid header: "X-Consul-Namespace" - Namespaces are a Consul Enterprise feature`},
+		{"1.21.4", "/v1/session/list?ns=x", "X-Consul-Namespace: x", `400 Invalid header: "X-Consul-Namespace" - Namespaces are a Consul Enterprise feature`},
+		{"1.21.4", "/v1/catalog/nodes?partition=x", "X-Consul-Partition: x", `400 Invalid header: "X-Consul-Partition" - Partitions are a Consul Enterprise feature`},
+	} {
+		s := New(t, WithVersion(test.version))
+		if got := text(t, ask(t, s, "GET", test.target, "", test.header)); got != test.want {
+			t.Errorf("%s: %s with %s:\n got %s\nwant %s", test.version, test.target, test.header, got, test.want)
+		}
+	}
+}
+
 // The catalog takes weights that an agent would refuse for none, and refuses a check
 // without an ID or name.
 func TestCatalogRegistration(t *testing.T) {
