@@ -256,16 +256,22 @@ func TestEnterpriseParameters(t *testing.T) {
 	}
 }
 
-// Of two ways to name what only Consul Enterprise has, the header is refused first.
-func TestEnterpriseHeadersFirst(t *testing.T) {
-	for _, test := range []struct{ version, target, header, want string }{
-		{"1.8.7", "/v1/session/list?ns=x", "X-Consul-Namespace: x", `400 Bad request: Invalid header: "X-Consul-Namespace" - Namespaces are a Consul Enterprise feature`},
-		{"1.21.4", "/v1/session/list?ns=x", "X-Consul-Namespace: x", `400 Invalid header: "X-Consul-Namespace" - Namespaces are a Consul Enterprise feature`},
-		{"1.21.4", "/v1/catalog/nodes?partition=x", "X-Consul-Partition: x", `400 Invalid header: "X-Consul-Partition" - Partitions are a Consul Enterprise feature`},
+// A header that is refused comes before a parameter, and namespaces before partitions.
+func TestOrderOfEnterpriseParameters(t *testing.T) {
+	const query, namespace, partition = "?ns=x&partition=x", "X-Consul-Namespace: x", "X-Consul-Partition: x"
+	for _, test := range []struct {
+		query   string
+		headers []string
+		want    string
+	}{
+		{query, []string{namespace, partition}, `header: "X-Consul-Namespace"`},
+		{query, []string{partition}, `parameter: "ns"`},
+		{"?partition=x", []string{partition}, `header: "X-Consul-Partition"`},
+		{"?partition=x", nil, `parameter: "partition"`},
 	} {
-		s := New(t, WithVersion(test.version))
-		if got := text(t, ask(t, s, "GET", test.target, "", test.header)); got != test.want {
-			t.Errorf("%s: %s with %s:\n got %s\nwant %s", test.version, test.target, test.header, got, test.want)
+		s := New(t)
+		if got := text(t, ask(t, s, "GET", "/v1/kv/x"+test.query, "", test.headers...)); !strings.Contains(got, test.want) {
+			t.Errorf("%s %q: got %s, want %s", test.query, test.headers, got, test.want)
 		}
 	}
 }
