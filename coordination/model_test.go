@@ -11,6 +11,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strconv"
 	"sync"
@@ -121,7 +122,7 @@ func runModel(t *testing.T, seed uint64, ttl, duration time.Duration) modelCount
 		m.ownSession, m.sharedSession, m.candidate, m.ownSession, m.placeholder, m.placeholder, m.placeholder,
 	} {
 		h := m.agent.host()
-		h.wire.base = &slowTransport{m.rand, &m.mu, h.wire.base}
+		h.wire.base = &slowTransport{m.rand, &m.mu, handlerTransport{s.Handler()}}
 		m.hosts = append(m.hosts, h)
 		wg.Go(func() {
 			time.Sleep(time.Duration(i) * time.Second)
@@ -182,6 +183,32 @@ func (s *slowTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	time.Sleep(back)
 	return resp, nil
+}
+
+// handlerTransport calls a handler without a connection, which takes a fraction of the
+// time.
+type handlerTransport struct{ handler http.Handler }
+
+func (h handlerTransport) RoundTrip(r *http.Request) (resp *http.Response, err error) {
+	in := r.Clone(r.Context())
+	in.RequestURI, in.RemoteAddr = r.URL.RequestURI(), "192.0.2.1:1"
+	if in.Body == nil {
+		in.Body = http.NoBody
+	}
+	defer in.Body.Close()
+	defer func() {
+		if v := recover(); v == http.ErrAbortHandler {
+			resp, err = nil, errConnection
+		} else if v != nil {
+			panic(v)
+		}
+	}()
+	w := httptest.NewRecorder()
+	h.handler.ServeHTTP(w, in)
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	return w.Result(), nil
 }
 
 // fault makes something go wrong.
