@@ -102,6 +102,7 @@ type model struct {
 	executed int                   // guarded writes that the agent has carried out
 	unknown  int                   // guarded writes of which that is not known
 	tampered time.Time             // when the promise of one lease was last suspended
+	reset    time.Time             // when the agent last lost its data
 	ended    time.Time             // when a session was last destroyed
 	counts   modelCounts
 }
@@ -239,6 +240,7 @@ func (m *model) fault() {
 		m.agent.Restart(false)
 		m.mu.Lock()
 		m.last, m.executed, m.unknown = 0, 0, 0
+		m.reset = time.Now()
 		m.mu.Unlock()
 		m.tamper()
 	case 11:
@@ -313,7 +315,9 @@ func (m *model) checkLease(l *coordination.Lease) {
 	if l.Token() <= m.last && !m.isSuspended(m.tampered) {
 		m.t.Errorf("token %d follows %d", l.Token(), m.last)
 	}
-	m.last = max(m.last, l.Token())
+	if !m.isSuspended(m.reset) { // it may be of the data before
+		m.last = max(m.last, l.Token())
+	}
 	m.leases = append(valid, l)
 }
 
