@@ -11,7 +11,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"strconv"
 	"sync"
@@ -173,17 +172,10 @@ func (s *slowTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	s.mu.Unlock()
 	time.Sleep(there)
 	resp, err := s.base.RoundTrip(r)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		time.Sleep(back)
 	}
-	body, err := io.ReadAll(resp.Body)
-	resp.Body.Close()
-	if err != nil {
-		return nil, err
-	}
-	resp.Body = io.NopCloser(bytes.NewReader(body))
-	time.Sleep(back)
-	return resp, nil
+	return resp, err
 }
 
 // handlerTransport calls a handler without a connection, which takes a fraction of the
@@ -191,7 +183,7 @@ func (s *slowTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 type handlerTransport struct{ handler http.Handler }
 
 func (h handlerTransport) RoundTrip(r *http.Request) (resp *http.Response, err error) {
-	in := r.Clone(r.Context())
+	in := *r
 	in.RequestURI, in.RemoteAddr = r.URL.RequestURI(), "192.0.2.1:1"
 	if in.Body == nil {
 		in.Body = http.NoBody
@@ -204,13 +196,27 @@ func (h handlerTransport) RoundTrip(r *http.Request) (resp *http.Response, err e
 			panic(v)
 		}
 	}()
-	w := httptest.NewRecorder()
-	h.handler.ServeHTTP(w, in)
+	w := responseWriter{header: make(http.Header), status: http.StatusOK}
+	h.handler.ServeHTTP(&w, &in)
 	if err := r.Context().Err(); err != nil {
 		return nil, err
 	}
-	return w.Result(), nil
+	return &http.Response{
+		Status: http.StatusText(w.status), StatusCode: w.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: w.header, Body: io.NopCloser(&w.body), ContentLength: int64(w.body.Len()), Request: r,
+	}, nil
 }
+
+// responseWriter keeps what a handler writes.
+type responseWriter struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (w *responseWriter) Header() http.Header         { return w.header }
+func (w *responseWriter) WriteHeader(status int)      { w.status = status }
+func (w *responseWriter) Write(b []byte) (int, error) { return w.body.Write(b) }
 
 // fault makes something go wrong.
 func (m *model) fault() {
