@@ -256,6 +256,26 @@ func TestEnterpriseParameters(t *testing.T) {
 	}
 }
 
+// A header that is refused comes before a parameter, and namespaces before partitions.
+func TestOrderOfEnterpriseParameters(t *testing.T) {
+	const query, namespace, partition = "?ns=x&partition=x", "X-Consul-Namespace: x", "X-Consul-Partition: x"
+	for _, test := range []struct {
+		query   string
+		headers []string
+		want    string
+	}{
+		{query, []string{namespace, partition}, `header: "X-Consul-Namespace"`},
+		{query, []string{partition}, `parameter: "ns"`},
+		{"?partition=x", []string{partition}, `header: "X-Consul-Partition"`},
+		{"?partition=x", nil, `parameter: "partition"`},
+	} {
+		s := New(t)
+		if got := text(t, ask(t, s, "GET", "/v1/kv/x"+test.query, "", test.headers...)); !strings.Contains(got, test.want) {
+			t.Errorf("%s %q: got %s, want %s", test.query, test.headers, got, test.want)
+		}
+	}
+}
+
 // The catalog takes weights that an agent would refuse for none, and refuses a check
 // without an ID or name.
 func TestCatalogRegistration(t *testing.T) {

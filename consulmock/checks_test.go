@@ -61,9 +61,9 @@ func TestProbeGoesOn(t *testing.T) {
 	s.Close()
 }
 
-// What is registered again is written to the servers again: checks of 1.8.7 always, one of
-// 1.21.4 if it is defined with another status or output than it has by now. Those in the
-// definition of a service are not.
+// What is registered again is written to the servers again: services and checks of 1.8.7
+// always, a check of 1.21.4 if it is defined with another status or output than it has by
+// now. Those in the definition of a service are not.
 func TestCheckWrittenAgain(t *testing.T) {
 	const (
 		check   = `/v1/agent/check/register {"Name":"c","TTL":"1h","Status":"passing"}`
@@ -83,6 +83,8 @@ func TestCheckWrittenAgain(t *testing.T) {
 			{service, [2]uint64{1, 1}},
 			{service, [2]uint64{0, 1}},
 			{`/v1/agent/service/register {"Name":"web","Check":{"TTL":"1h"}}`, [2]uint64{0, 1}},
+			{`/v1/agent/service/register {"Name":"db"}`, [2]uint64{1, 1}},
+			{`/v1/agent/service/register {"Name":"db"}`, [2]uint64{0, 1}},
 		} {
 			before := s.agent.Store.Index
 			path, body, _ := strings.Cut(step.request, " ")
