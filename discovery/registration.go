@@ -129,7 +129,9 @@ func Register(ctx context.Context, c *consul.Client, reg *consul.AgentServiceReg
 		return nil, errNilContext
 	case c == nil:
 		return nil, errNilClient
-	case reg == nil || reg.Name == "":
+	case reg == nil:
+		return nil, errNilRegistration
+	case reg.Name == "":
 		return nil, errors.New("discovery: AgentServiceRegistration.Name is empty")
 	}
 	var o RegisterOptions
@@ -273,7 +275,9 @@ func (r *Registration) Update(ctx context.Context, reg *consul.AgentServiceRegis
 	switch {
 	case ctx == nil:
 		return errNilContext
-	case reg == nil || reg.Name == "":
+	case reg == nil:
+		return errNilRegistration
+	case reg.Name == "":
 		return errors.New("discovery: AgentServiceRegistration.Name is empty")
 	}
 	def, err := newDefinition(reg, r.opts.TTL)

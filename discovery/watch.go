@@ -132,8 +132,9 @@ func sequence[T any](ctx context.Context, l *watch.Loop[T]) iter.Seq2[T, error] 
 }
 
 var (
-	errNilClient  = errors.New("discovery: nil client")
-	errNilContext = errors.New("discovery: nil context")
+	errNilClient       = errors.New("discovery: nil client")
+	errNilContext      = errors.New("discovery: nil context")
+	errNilRegistration = errors.New("discovery: nil AgentServiceRegistration")
 )
 
 // WatchService is a [Watch] of [consul.Health.Service]: it yields the instances of
