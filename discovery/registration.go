@@ -121,8 +121,8 @@ type Registration struct {
 // the program, see [RegisterOptions.Background].
 //
 // A definition that no agent can accept, or with an ID that no request could
-// name, is an error without any request, and so is a TTL below 100 ms. reg is
-// copied. The Status of its TTL checks is replaced by the reported one.
+// name, is an error without any request, and so is a TTL below 100 ms and a port that
+// is not from 0 to 65535, which agents would accept. reg is copied. The Status of its TTL checks is replaced by the reported one.
 func Register(ctx context.Context, c *consul.Client, reg *consul.AgentServiceRegistration, opts *RegisterOptions) (*Registration, error) {
 	switch {
 	case ctx == nil:
