@@ -67,9 +67,9 @@ type WatchOptions struct {
 	Name string
 
 	// Logger logs each event; nil logs nothing. Of failures in a row the first one
-	// is logged as a warning, the others at debug level. OnEvent, if not nil, is
-	// called with each [WatchErrorEvent], [WatchRecoveredEvent] and
-	// [IndexResetEvent].
+	// is logged as a warning, and a success after them at info level. Everything
+	// else is at debug level. OnEvent, if not nil, is called with each
+	// [WatchErrorEvent], [WatchRecoveredEvent] and [IndexResetEvent].
 	Logger  *slog.Logger
 	OnEvent func(Event)
 }
