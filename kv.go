@@ -122,9 +122,9 @@ func (k *KV) Keys(ctx context.Context, prefix, separator string, q *QueryOptions
 func checkPairs(pairs []*KVPair) error {
 	switch {
 	case len(pairs) == 0:
-		return errors.New("the response has no pair in it, and not the status 404 either, so it is not that of an agent")
+		return errors.New("no pair, and not the status 404 either, so it is not the response of an agent")
 	case slices.Contains(pairs, nil):
-		return errors.New("the response has a null instead of a pair, so it is not that of an agent")
+		return errors.New("a null instead of a pair, so it is not the response of an agent")
 	}
 	return nil
 }
@@ -132,7 +132,7 @@ func checkPairs(pairs []*KVPair) error {
 // checkKeys is checkPairs for keys. The list of all keys may be empty.
 func checkKeys(keys []string) error {
 	if keys == nil {
-		return errors.New("the response has a null instead of a list, so it is not that of an agent")
+		return errors.New("a null instead of a list, so it is not the response of an agent")
 	}
 	return nil
 }
