@@ -209,17 +209,17 @@ func (f *Fault) check() error {
 	if f.Path != "" && f.Path[0] != '/' { // it would match nothing
 		return fmt.Errorf("Path %q: want a slash at the beginning", f.Path)
 	}
-	answers := 0
+	responses := 0
 	for _, does := range []bool{f.Drop == DropRequest || f.Drop == ResetRequest, f.NoLeader, f.RateLimit != 0, f.Status != 0 || f.Body != ""} {
 		if does {
-			answers++
+			responses++
 		}
 	}
 	if err := checkHeader(f.Header); err != nil {
 		return err
 	}
 	switch {
-	case answers > 1:
+	case responses > 1:
 		return errors.New("more than one response: want at most one of DropRequest or ResetRequest, NoLeader, RateLimit, and Status with Body")
 	case f.Status != 0 && (f.Status < 200 || f.Status > 999):
 		return fmt.Errorf("Status %d: want 200 to 999", f.Status)
@@ -273,14 +273,14 @@ func isTokenChar(c rune) bool {
 
 // onlyObserves reports whether requests are not to notice the fault.
 func (f *Fault) onlyObserves() bool {
-	return f.Latency == 0 && f.Hang == nil && !f.answers() && !f.changesAnswer()
+	return f.Latency == 0 && f.Hang == nil && !f.responds() && !f.changesResponse()
 }
 
-func (f *Fault) answers() bool {
+func (f *Fault) responds() bool {
 	return f.NoLeader || f.RateLimit != 0 || f.Status != 0 || f.Body != "" || f.Drop == DropRequest || f.Drop == ResetRequest
 }
 
-func (f *Fault) changesAnswer() bool {
+func (f *Fault) changesResponse() bool {
 	return f.Drop != NoDrop || len(f.Header) > 0 || f.Index != 0 || f.TruncateAt > 0 || f.Endless
 }
 
@@ -372,7 +372,7 @@ func (f *Fault) add(g *Fault) (does bool) {
 	if f.Hang == nil && g.Hang != nil {
 		f.Hang, does = g.Hang, true
 	}
-	if f.Drop == NoDrop && !f.answers() && (g.Drop != NoDrop || g.answers()) {
+	if f.Drop == NoDrop && !f.responds() && (g.Drop != NoDrop || g.responds()) {
 		f.Drop, f.NoLeader, f.RateLimit, f.Status, f.Body = g.Drop, g.NoLeader, g.RateLimit, g.Status, g.Body
 		does = true
 	}

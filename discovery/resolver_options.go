@@ -91,7 +91,8 @@ type ResolverOptions struct {
 	MaxBackoff  time.Duration
 
 	// Logger logs each event; nil logs nothing. Of failures in a row the first one
-	// is logged as a warning, the others at debug level. OnEvent, if not nil, is
+	// is logged as a warning, and a success after them at info level. Everything
+	// else is at debug level, changes of instances too. OnEvent, if not nil, is
 	// called with each [InstancesChangedEvent], [WatchErrorEvent],
 	// [WatchRecoveredEvent] and [IndexResetEvent].
 	Logger  *slog.Logger
