@@ -391,6 +391,26 @@ func TestCompression(t *testing.T) {
 	}
 }
 
+// The health of a local service is a word if the header Accept or the parameter format
+// says so. The header counts first, and only if it is for plain text.
+func TestHealthInAWord(t *testing.T) {
+	for _, version := range []string{"1.8.7", "1.21.4"} {
+		for _, test := range []struct{ query, accept, want string }{
+			{"", "", "application/json"}, {"", "text/plain", "text/plain"}, {"", "application/json", "application/json"},
+			{"?format=text", "", "text/plain"}, {"?format=text", "application/json", "text/plain"},
+			{"?format=json", "text/plain", "text/plain"}, {"?format=x", "text/plain", "text/plain"}, {"?format=json", "", "application/json"},
+		} {
+			s := New(t, WithVersion(version))
+			ask(t, s, "PUT", "/v1/agent/service/register", webRegistration)
+			for _, path := range []string{"/v1/agent/health/service/name/web", "/v1/agent/health/service/id/web"} {
+				if got := ask(t, s, "GET", path+test.query, "", "Accept: "+test.accept).Header.Get("Content-Type"); got != test.want {
+					t.Errorf("%s: %s%s, Accept %q: %s, want %s", version, path, test.query, test.accept, got, test.want)
+				}
+			}
+		}
+	}
+}
+
 // A body that is longer than the fake reads is refused.
 func TestEnormousBody(t *testing.T) {
 	s := New(t)
