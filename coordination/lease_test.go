@@ -620,6 +620,32 @@ func TestSessionReleases(t *testing.T) {
 	})
 }
 
+// Release that is called while the session itself tries to give the key back does not
+// return before that has succeeded.
+func TestReleaseWhileSessionReleases(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		a := agent.host()
+		lease := lock(t, a.mutex(&coordination.MutexOptions{Session: a.session(t, nil)}))
+		release := func() error {
+			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+			defer cancel()
+			return lease.Release(ctx)
+		}
+		a.wire.fail(silent, is("txn", "confirm"))
+		for range 100 { // at some time the session, which has been renewed, is at it
+			if err := release(); err == nil {
+				t.Fatalf("Release has succeeded; %s holds the key", agent.holder(t, key))
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		a.wire.fail(none, nil)
+		must(t, release())
+		if h := agent.holder(t, key); h != "" {
+			t.Errorf("%s holds the key", h)
+		}
+	})
+}
+
 // A context that ends while Release is under way leaves it a second.
 func TestContextEndsDuringRelease(t *testing.T) {
 	for _, k := range []string{"confirm", "txn", "destroy"} {
