@@ -115,8 +115,22 @@ func (f *semaphoreForm) key(session string) string { return f.prefix + "/" + ses
 
 func (f *semaphoreForm) listKey() string { return f.prefix + "/.lock" }
 
+// read reads the folder. What the token may not read is left out of a list, without an
+// error, and would look like a place that is free. So if there is no list of holders,
+// that key is read by itself, which is refused then.
 func (f *semaphoreForm) read(ctx context.Context, q *consul.QueryOptions) ([]*consul.KVPair, *consul.QueryMeta, error) {
-	return f.c.KV().List(ctx, f.prefix+"/", q)
+	stored, meta, err := f.c.KV().List(ctx, f.prefix+"/", q)
+	if err != nil || find(stored, f.listKey()) != nil {
+		return stored, meta, err
+	}
+	p, _, err := f.c.KV().Get(ctx, f.listKey(), &consul.QueryOptions{RequireConsistent: q.RequireConsistent})
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case p != nil: // by now
+		return f.c.KV().List(ctx, f.prefix+"/", &consul.QueryOptions{RequireConsistent: true})
+	}
+	return stored, meta, nil
 }
 
 // listed returns the sessions that are listed as holders, and the pair of the list,
