@@ -86,12 +86,16 @@ func TestAnswers(t *testing.T) {
 		// parameters of reads
 		{"GET", "/v1/health/service/", "", "400 Missing service name", both},
 		{"GET", "/v1/health/service/web?passing=x", "", "400 Invalid value for ?passing", both},
+		{"GET", "/v1/health/service/web?passing=x&dc=dc9", "", "400 Invalid value for ?passing", "500 No path to datacenter"},
 		{"GET", "/v1/health/service/web?sg=x", "", "500 sameness groups are not supported in consul CE", "200 []"},
 		{"GET", "/v1/health/service/web?sameness-group=x", "", "500 sameness groups are not supported in consul CE", "200 []"},
+		{"GET", "/v1/health/service/?sg=x&peer=x&passing=x", "", "400 peer-name and sameness-group are mutually exclusive", "400 Missing service name"},
 		{"GET", "/v1/health/service/web?index=x", "", "400 Invalid index", both},
 		{"GET", "/v1/health/service/web?wait=5", "", "400 Invalid wait time", both},
 		{"GET", "/v1/catalog/nodes?stale&consistent", "", "400 Cannot specify ?stale with ?consistent, conflicting semantics.", both},
 		{"GET", "/v1/catalog/nodes?cached&consistent", "", "400 Cannot specify ?cached with ?consistent, conflicting semantics.", both},
+		{"PUT", "/v1/txn?cached&consistent", "[]", "400 Cannot specify ?cached with ?consistent, conflicting semantics.", both},
+		{"GET", "/v1/operator/raft/configuration?cached&consistent", "", "400 Cannot specify ?cached with ?consistent, conflicting semantics.", both},
 		{"GET", "/v1/health%2Fservice/web", "", "404 Invalid URL path: not a recognized HTTP API endpoint", "200 []"},
 		{"GET", "/v1/catalog/nodes?max_stale=x", "", `400 Invalid max_stale value "x"`, both},
 		{"GET", "/v1/catalog/nodes?dc=dc9", "", "500 No path to datacenter", both},
@@ -165,6 +169,13 @@ func TestAnswers(t *testing.T) {
 		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","service":{"Service":"x","SocketPath":"/x"}}`, "200 true", `400 Request decode failed: json: unknown field "SocketPath"`},
 		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Namespace":"x"}`, `400 Request decode failed: json: unknown field "Namespace" - Namespaces are a Consul Enterprise feature`, both},
 		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Service":{"Service":"x","Address":"::"}}`, "500 Invalid service address", both},
+		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Checks":[{"Status":"passing"},{"CheckID":"c","ServiceID":"none"},{"CheckID":"d","Node":"m"}]}`,
+			"500 Unknown service ID 'none' for check ID 'c'", `500 failed inserting check: failed inserting check: object missing primary index on node "n"`},
+		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Service":{"Service":"x","Meta":{"?":""}},"Check":{"Status":"passing"}}`,
+			"500 failed inserting service: Invalid Service Meta for node n and serviceID x: Couldn't load metadata pair ('?', ''): Key contains invalid characters", both},
+		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","ID":"1"}`, "500 Bad node ID: uuid string is wrong length", both},
+		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","ID":"11111111+1111-1111-1111-111111111111"}`, "500 Bad node ID: uuid is improperly formatted", both},
+		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","ID":"11111111-1111-1111-1111-11111111111z"}`, "500 Bad node ID: encoding/hex: invalid byte: U+007A 'z'", both},
 		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Service":{"ID":"x","Locality":{"Zone":"z"}}}`,
 			"500 1 error occurred:\n\t* zone cannot be set without region", `400 Request decode failed: json: unknown field "Locality"`},
 		{"PUT", "/v1/agent/service/register", `{"Name":"x","Kind":"ingress-gateway","Check":{"Args":["true"],"Interval":"1s"}}`,
@@ -252,6 +263,26 @@ func TestEnterpriseParameters(t *testing.T) {
 					t.Errorf("%s: %s%s %s: %s", version, path, test.query, test.header, text(t, r))
 				}
 			}
+		}
+	}
+}
+
+// A header that is refused comes before a parameter, and namespaces before partitions.
+func TestOrderOfEnterpriseParameters(t *testing.T) {
+	const query, namespace, partition = "?ns=x&partition=x", "X-Consul-Namespace: x", "X-Consul-Partition: x"
+	for _, test := range []struct {
+		query   string
+		headers []string
+		want    string
+	}{
+		{query, []string{namespace, partition}, `header: "X-Consul-Namespace"`},
+		{query, []string{partition}, `parameter: "ns"`},
+		{"?partition=x", []string{partition}, `header: "X-Consul-Partition"`},
+		{"?partition=x", nil, `parameter: "partition"`},
+	} {
+		s := New(t)
+		if got := text(t, ask(t, s, "GET", "/v1/kv/x"+test.query, "", test.headers...)); !strings.Contains(got, test.want) {
+			t.Errorf("%s %q: got %s, want %s", test.query, test.headers, got, test.want)
 		}
 	}
 }
