@@ -19,8 +19,9 @@ const (
 	node = "node1"
 
 	// rest is how long an agent takes at most to come to rest after it is ready:
-	// it describes itself in the catalog.
-	rest = 1500 * time.Millisecond
+	// it describes itself in the catalog, and compares all that it has with that, at
+	// random within three seconds after there is a leader.
+	rest = 3200 * time.Millisecond
 
 	// arrival is how long a wait takes to reach an agent.
 	arrival = 80 * time.Millisecond
