@@ -34,21 +34,18 @@ func catalogRegister(q *request) (any, error) {
 	if err := q.authorizeRegistration(&r, authz); err != nil {
 		return nil, err
 	}
-	// What a 1.8.7 server refuses from here on is in its log already, and so has
-	// moved the index.
-	before := q.a.Store.Index
+	// What is refused from here on is in the server's log already, and so has moved the
+	// index.
 	q.a.Store.Index++
 	if err := writeRegistration(q.a.Store, &r, q.config.Datacenter); err != nil {
-		if q.v == release.V1_21_4 {
-			q.a.Store.Index = before
-		}
 		return nil, err
 	}
 	q.a.CatalogChanged()
 	return true, nil
 }
 
-// authorizeRegistration returns the refusal of a registration that the token does not allow.
+// authorizeRegistration returns the refusal of a registration that the token does not
+// allow. 1.21.4 looks at the checks there as well.
 func (q *request) authorizeRegistration(r *definition.CatalogRegistration, authz *acl.Authorizer) error {
 	if r.Service != nil {
 		if err := authz.Require(q.v, acl.ServiceWrite, r.Service.Service); err != nil {
@@ -66,43 +63,34 @@ func (q *request) authorizeRegistration(r *definition.CatalogRegistration, authz
 				return err
 			}
 		}
+		if q.v != release.V1_21_4 {
+			continue
+		}
+		if !strings.EqualFold(c.Node, r.Node) {
+			return fmt.Errorf("Node '%s' for check '%s' doesn't match register request node '%s'", c.Node, c.CheckID, r.Node)
+		}
+		if !willHave(q.a.Store, r, c.ServiceID) {
+			return fmt.Errorf("Unknown service ID '%s' for check ID '%s'", c.ServiceID, c.CheckID)
+		}
 	}
 	return nil
 }
 
-// writeRegistration writes a registration to the catalog.
+// writeRegistration writes a registration to the catalog, or nothing of it.
 func writeRegistration(st *state.Store, r *definition.CatalogRegistration, datacenter string) error {
-	refusedService := r.ValidateInStore()
-	if refusedService != nil && st.Version == release.V1_8_7 {
-		return refusedService // 1.21.4 looks at the checks first
-	}
-	if st.Version == release.V1_8_7 && r.Service != nil && r.Service.ID == "" {
-		return errors.New("failed inserting service: failed inserting service: object missing primary index")
-	}
-	for _, c := range r.Checks {
-		if c.Node != r.Node && st.Version == release.V1_8_7 {
-			return fmt.Errorf("check node %q does not match node %q", c.Node, r.Node)
-		}
-		modern := st.Version == release.V1_21_4
-		switch known := willHave(st, r, c.ServiceID); {
-		case !known && modern:
-			return fmt.Errorf("Unknown service ID '%s' for check ID '%s'", c.ServiceID, c.CheckID)
-		case !known:
-			return fmt.Errorf("failed inserting check: %w on node %q", state.ErrMissingService, r.Node)
-		case c.CheckID == "" && modern:
-			return fmt.Errorf("failed inserting check on node %q: failed health check lookup: index error: object is missing a value for this index", r.Node)
-		case c.CheckID == "":
-			return fmt.Errorf("failed inserting check: failed inserting check: object missing primary index on node %q", r.Node)
-		}
-	}
-	if refusedService != nil {
-		return refusedService
-	}
 	n := st.Node(r.Node)
-	if n == nil || !r.SkipNodeUpdate {
-		n = st.EnsureNode(state.NodeRecord{
-			CreateIndex: st.TakeOverID(r.ID, r.Node), ID: r.ID, Node: r.Node, Address: r.Address, Datacenter: datacenter, TaggedAddresses: r.TaggedAddresses, Meta: r.NodeMeta,
-		})
+	rec := state.NodeRecord{ID: r.ID, Node: r.Node, Address: r.Address, Datacenter: datacenter, TaggedAddresses: r.TaggedAddresses, Meta: r.NodeMeta}
+	writesNode := n == nil || !r.SkipNodeUpdate
+	if writesNode {
+		if err := st.RefuseNode(&rec); err != nil {
+			return fmt.Errorf("failed inserting node: %w", err)
+		}
+	}
+	if err := refuseParts(st, r); err != nil {
+		return err
+	}
+	if writesNode {
+		n = st.EnsureNode(rec)
 	}
 	if r.Service != nil {
 		rec := st.WithVirtualIP(r.Service.Record())
@@ -112,6 +100,30 @@ func writeRegistration(st *state.Store, r *definition.CatalogRegistration, datac
 	for _, c := range r.Checks {
 		if err := st.EnsureCheck(n, c.Record()); err != nil {
 			return fmt.Errorf("failed inserting check: %w on node %q", err, r.Node)
+		}
+	}
+	return nil
+}
+
+// refuseParts refuses what a registration has besides the node.
+func refuseParts(st *state.Store, r *definition.CatalogRegistration) error {
+	if err := r.ValidateInStore(); err != nil {
+		return err
+	}
+	modern := st.Version == release.V1_21_4
+	if !modern && r.Service != nil && r.Service.ID == "" {
+		return errors.New("failed inserting service: failed inserting service: object missing primary index")
+	}
+	for _, c := range r.Checks {
+		switch {
+		case !modern && c.Node != r.Node:
+			return fmt.Errorf("check node %q does not match node %q", c.Node, r.Node)
+		case !modern && !willHave(st, r, c.ServiceID):
+			return fmt.Errorf("failed inserting check: %w on node %q", state.ErrMissingService, r.Node)
+		case c.CheckID == "" && modern:
+			return fmt.Errorf("failed inserting check on node %q: failed health check lookup: index error: object is missing a value for this index", r.Node)
+		case c.CheckID == "":
+			return fmt.Errorf("failed inserting check: failed inserting check: object missing primary index on node %q", r.Node)
 		}
 	}
 	return nil
@@ -127,7 +139,7 @@ func willHave(st *state.Store, r *definition.CatalogRegistration, serviceID stri
 		return true
 	}
 	n := st.Node(r.Node)
-	if n == nil {
+	if n == nil || !r.SkipNodeUpdate && n == st.RenamedBy(&state.NodeRecord{ID: r.ID, Node: r.Node}) {
 		return false
 	}
 	s := n.Services[strings.ToLower(serviceID)]

@@ -82,9 +82,9 @@ func (q *request) perform(r query) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	passing, err := q.passing(r.target)
-	if err != nil {
-		return nil, err
+	passing, refused := q.passing(r.target)
+	if refused != nil && q.v == release.V1_21_4 { // 1.8.7 looks at it in the response of the servers
+		return nil, refused
 	}
 	streaming := r.stream != "" && q.streams(o)
 	q.streamed = streaming
@@ -105,6 +105,9 @@ func (q *request) perform(r query) (any, error) {
 	}
 	if e.err != nil {
 		return nil, q.failedQuery(&r, e.err)
+	}
+	if refused != nil {
+		return nil, refused
 	}
 	if entries, ok := e.body.([]*serviceEntryJSON); ok && streaming {
 		streamed(entries)
@@ -128,7 +131,15 @@ func (q *request) queryOptions(r *query) (o readOptions, err error) {
 	if r.target == filter.Node {
 		refuse = q.refusePartition
 	}
-	read := func() error { o, err = q.readOptions(); return err }
+	read := func() error {
+		if o, err = q.readOptions(); err != nil {
+			return err
+		}
+		if q.ofSamenessGroup(r) && q.query.Get("peer") != "" {
+			return refusal.BadRequest("peer-name and sameness-group are mutually exclusive")
+		}
+		return nil
+	}
 	named := func() error {
 		if r.missing != "" && q.name == "" {
 			return refusal.BadRequest("%s", r.missing)
@@ -148,6 +159,11 @@ func (q *request) queryOptions(r *query) (o readOptions, err error) {
 		}
 	}
 	return o, nil
+}
+
+// ofSamenessGroup reports whether a query is for instances of partitions that share a name.
+func (q *request) ofSamenessGroup(r *query) bool {
+	return q.v == release.V1_21_4 && r.target == filter.ServiceEntry && q.query.Get("sg")+q.query.Get("sameness-group") != ""
 }
 
 // streamed changes instances to what the streaming backend makes of them: it orders by
@@ -197,7 +213,7 @@ func (q *request) prepare(r *query, o readOptions, streaming bool) (keep predica
 	if err := q.forward(q.query.Get("dc"), !o.needsLeader(streaming)); err != nil {
 		return nil, err
 	}
-	if q.v == release.V1_21_4 && q.query.Get("sg")+q.query.Get("sameness-group") != "" && r.target == filter.ServiceEntry {
+	if q.ofSamenessGroup(r) {
 		return nil, errors.New("sameness groups are not supported in consul CE")
 	}
 	keep = matchAll
