@@ -64,7 +64,8 @@
 //     TestLateAcquisition, TestLateRequest, TestLateRelease)
 //   - Lock and Acquire return a lease or an error, and soon after the end of ctx. Nothing
 //     stays held then; if requests fail for a second, until the session has ended.
-//     (TestContextEndsDuringAcquisition, TestContextEndsWhileWaiting)
+//     (TestContextEndsDuringAcquisition, TestContextEndsDuringCreation,
+//     TestContextEndsWhileWaiting)
 //   - Release and Close leave no session, no hold on a key, and no goroutine behind,
 //     unless they return an error. (TestRelease, TestReleaseWhileSessionReleases,
 //     TestContextEndsDuringRelease, TestClose, TestCloseRefused, TestPermissionLost)

@@ -3,6 +3,7 @@
 package coordination_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/http"
@@ -597,6 +598,32 @@ func TestReleaseFails(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A value that somebody has written to the key, and that fits into no transaction, does
+// not keep the key from being released, and stays.
+func TestReleaseOfLargeValue(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		bubble(t, func(t *testing.T, agent *fakeAgent) {
+			a := agent.host()
+			opts := &coordination.MutexOptions{}
+			if shared {
+				opts.Session = a.session(t, nil)
+			}
+			lease := lock(t, a.mutex(opts))
+			value := bytes.Repeat([]byte("x"), 500<<10)
+			must(t, agent.client.KV().Put(context.Background(), &consul.KVPair{Key: key, Value: value}, nil))
+			wantLost(t, lease, coordination.LossOverwritten)
+			must(t, lease.Release(context.Background()))
+			p, _, err := agent.client.KV().Get(context.Background(), key, nil)
+			if must(t, err); p.Session != "" || !bytes.Equal(p.Value, value) {
+				t.Errorf("shared: %t: session %q holds the key, which has %d bytes", shared, p.Session, len(p.Value))
+			}
+			start := time.Now()
+			must(t, lock(t, agent.host().mutex(nil)).Release(context.Background()))
+			wantBetween(t, "another one has the lock", start, 0, 0)
+		})
+	}
 }
 
 // A key that Release could not give back is given back by the session.

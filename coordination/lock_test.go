@@ -167,7 +167,7 @@ func TestOldReads(t *testing.T) {
 	})
 }
 
-// With a long TTL no request takes longer than 10 s.
+// With a long TTL no request takes longer than 10 s, or 11 s to create a session.
 func TestLongTTL(t *testing.T) {
 	bubble(t, func(t *testing.T, agent *fakeAgent) {
 		for _, k := range []string{"read", "create", "txn"} {
@@ -175,7 +175,7 @@ func TestLongTTL(t *testing.T) {
 			a.wire.failTimes(silent, 1, is(k))
 			start := time.Now()
 			lease := lock(t, a.mutex(&coordination.MutexOptions{SessionOptions: &coordination.SessionOptions{TTL: 24 * time.Hour, AllowOverlap: true}}))
-			wantBetween(t, k+": acquired", start, 10*time.Second, 11*time.Second)
+			wantBetween(t, k+": acquired", start, 10*time.Second, 12*time.Second)
 			time.Sleep(time.Hour)
 			wantValid(t, lease)
 			must(t, lease.Release(context.Background()))
@@ -264,12 +264,16 @@ func TestContextEndsDuringAcquisition(t *testing.T) {
 					if l != nil || !errors.Is(err, context.DeadlineExceeded) {
 						t.Fatalf("%s: Lock returned %v, %v", k, l, err)
 					}
-					wantBetween(t, "Lock has ended", start, time.Second, time.Second)
+					took := time.Second
+					if k == "create" {
+						took += time.Second // in which it waits for the session, to destroy it
+					}
+					wantBetween(t, "Lock has ended", start, took, took)
 					if h := agent.holder(t, key); h != "" {
 						t.Errorf("%s: %s holds the key", k, h)
 					}
 					next := lock(t, b.mutex(nil))
-					wantBetween(t, "another one has it", start, time.Second, time.Second)
+					wantBetween(t, "another one has it", start, took, took)
 					must(t, next.Release(context.Background()))
 				}
 				if opts.Session != nil {
@@ -280,6 +284,33 @@ func TestContextEndsDuringAcquisition(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A session that was made after nobody wanted it any more does not stay: calls that are
+// given up one after the other would fill the servers with sessions.
+func TestContextEndsDuringCreation(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		a := agent.host()
+		a.wire.slow = 400 * time.Millisecond // a read, and then the creation
+		m := a.mutex(nil)
+		for what, test := range map[string]struct {
+			timeout time.Duration
+			call    func(context.Context) error
+		}{
+			"Lock":       {500 * time.Millisecond, func(ctx context.Context) error { _, err := m.Lock(ctx); return err }},
+			"TryLock":    {500 * time.Millisecond, func(ctx context.Context) error { _, err := m.TryLock(ctx); return err }},
+			"NewSession": {100 * time.Millisecond, func(ctx context.Context) error { _, err := coordination.NewSession(ctx, a.client, nil); return err }},
+		} {
+			ctx, cancel := context.WithTimeout(context.Background(), test.timeout)
+			start := time.Now()
+			if err := test.call(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s returned %v", what, err)
+			}
+			cancel()
+			wantBetween(t, what+" has ended", start, test.timeout, test.timeout+time.Second)
+			agent.wantNothing(t)
+		}
+	})
 }
 
 // An acquisition that reaches the servers only after it was given up is undone by the

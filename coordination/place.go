@@ -209,6 +209,8 @@ func (s *Session) release(ctx context.Context, f form) error {
 			return errors.New("the response to the transaction has no results")
 		case errors.Is(err, consul.ErrUnknownSession):
 			return nil
+		case errors.Is(err, consul.ErrTooLarge):
+			return unlock(ctx, f.client(), ops, err)
 		case hasChanged(err):
 			pace.Sleep(ctx, spread())
 			return errChanged
@@ -220,6 +222,21 @@ func (s *Session) release(ctx context.Context, f form) error {
 		defer s.unlock()
 		if p := s.places[key]; p != nil && !time.Now().Before(p.until) {
 			p.stray = nil
+		}
+	}
+	return err
+}
+
+// unlock carries out the unlock of a transaction by itself: somebody has written a value
+// to the key that fits into no transaction. If there is none, it returns the error.
+func unlock(ctx context.Context, c *consul.Client, ops []consul.TxnOp, err error) error {
+	for _, op := range ops {
+		if kv := op.KV; kv.Verb == consul.KVUnlock {
+			released, err := c.KV().Release(ctx, &consul.KVPair{Key: kv.Key, Value: kv.Value, Flags: kv.Flags, Session: kv.Session}, nil)
+			if err == nil && !released {
+				err = errChanged
+			}
+			return err
 		}
 	}
 	return err

@@ -39,7 +39,8 @@ type Session struct {
 }
 
 // NewSession creates a session and keeps it alive until Close. ctx bounds the creation
-// only.
+// only. If it ends meanwhile, NewSession takes up to a second longer, in which it
+// destroys what was created; if that fails, the session ends after twice its TTL.
 //
 // The session is renewed every third of its TTL, less up to 20 %. A renewal that fails
 // is sent again after a short random pause, whatever the error, unless the servers
@@ -61,7 +62,7 @@ func NewSession(ctx context.Context, c *consul.Client, opts *SessionOptions) (*S
 // startSession is NewSession with options that are in order.
 func startSession(ctx context.Context, c *consul.Client, o SessionOptions) (*Session, error) {
 	sent := now()
-	id, err := c.Session().Create(ctx, o.definition(), nil)
+	id, err := create(ctx, c, o.definition())
 	if err != nil {
 		return nil, fmt.Errorf("coordination: creating a session: %w", err)
 	}
@@ -81,6 +82,28 @@ func startSession(ctx context.Context, c *consul.Client, o SessionOptions) (*Ses
 	s.mu.Unlock()
 	go s.run()
 	return s, nil
+}
+
+// create creates a session. If ctx ends meanwhile, it takes a little longer to find out
+// the ID of the session and to destroy it.
+func create(ctx context.Context, c *consul.Client, e *consul.SessionEntry) (id string, err error) {
+	if ctx.Err() != nil {
+		return "", ended(ctx, nil)
+	}
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() {
+		pace.Sleep(longer, cleanupTimeout)
+		cancel()
+	})()
+	id, err = c.Session().Create(longer, e, nil)
+	if ctx.Err() == nil {
+		return id, err
+	}
+	if err == nil {
+		_ = c.Session().Destroy(longer, id, nil) // it ends by itself if that fails
+	}
+	return "", ended(ctx, err)
 }
 
 // ID returns the ID of the session.
