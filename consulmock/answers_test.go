@@ -256,6 +256,26 @@ func TestEnterpriseParameters(t *testing.T) {
 	}
 }
 
+// A header that is refused comes before a parameter, and namespaces before partitions.
+func TestOrderOfEnterpriseParameters(t *testing.T) {
+	const query, namespace, partition = "?ns=x&partition=x", "X-Consul-Namespace: x", "X-Consul-Partition: x"
+	for _, test := range []struct {
+		query   string
+		headers []string
+		want    string
+	}{
+		{query, []string{namespace, partition}, `header: "X-Consul-Namespace"`},
+		{query, []string{partition}, `parameter: "ns"`},
+		{"?partition=x", []string{partition}, `header: "X-Consul-Partition"`},
+		{"?partition=x", nil, `parameter: "partition"`},
+	} {
+		s := New(t)
+		if got := text(t, ask(t, s, "GET", "/v1/kv/x"+test.query, "", test.headers...)); !strings.Contains(got, test.want) {
+			t.Errorf("%s %q: got %s, want %s", test.query, test.headers, got, test.want)
+		}
+	}
+}
+
 // The catalog takes weights that an agent would refuse for none, and refuses a check
 // without an ID or name.
 func TestCatalogRegistration(t *testing.T) {
@@ -366,6 +386,26 @@ func TestCompression(t *testing.T) {
 			}
 			if body, err := io.ReadAll(z); err != nil || len(body) == 0 {
 				t.Errorf("%s %s: %q, %v", test.version, test.target, body, err)
+			}
+		}
+	}
+}
+
+// The health of a local service is a word if the header Accept or the parameter format
+// says so. The header counts first, and only if it is for plain text.
+func TestHealthInAWord(t *testing.T) {
+	for _, version := range []string{"1.8.7", "1.21.4"} {
+		for _, test := range []struct{ query, accept, want string }{
+			{"", "", "application/json"}, {"", "text/plain", "text/plain"}, {"", "application/json", "application/json"},
+			{"?format=text", "", "text/plain"}, {"?format=text", "application/json", "text/plain"},
+			{"?format=json", "text/plain", "text/plain"}, {"?format=x", "text/plain", "text/plain"}, {"?format=json", "", "application/json"},
+		} {
+			s := New(t, WithVersion(version))
+			ask(t, s, "PUT", "/v1/agent/service/register", webRegistration)
+			for _, path := range []string{"/v1/agent/health/service/name/web", "/v1/agent/health/service/id/web"} {
+				if got := ask(t, s, "GET", path+test.query, "", "Accept: "+test.accept).Header.Get("Content-Type"); got != test.want {
+					t.Errorf("%s: %s%s, Accept %q: %s, want %s", version, path, test.query, test.accept, got, test.want)
+				}
 			}
 		}
 	}

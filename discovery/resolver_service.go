@@ -48,7 +48,8 @@ type view struct {
 	settled    bool // every datacenter has been queried that has to be
 	held       int
 	datacenter string
-	err        error // nil if the agent responds
+	err        error  // nil if the agent responds
+	outage     uint64 // counts the times at which err was nil before and is not now
 
 	superseded chan struct{} // closed when there is a newer view
 }
@@ -311,6 +312,9 @@ func (e *entry) publish(source *dcWatch, err error, settled bool) {
 	old := e.view.Load()
 	v := *old
 	v.err, v.settled = err, settled
+	if old.err == nil && err != nil {
+		v.outage++
+	}
 	switch {
 	case source != nil && (source != e.source || source.list != e.list):
 		e.source, e.list = source, source.list
