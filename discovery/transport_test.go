@@ -649,6 +649,26 @@ func TestNoPort(t *testing.T) {
 	}
 }
 
+// TestImpossiblePort has instances with ports that are none, which agents accept from other
+// programs: another instance is used.
+func TestImpossiblePort(t *testing.T) {
+	agent, r, c := webClient(t, roundRobin())
+	backend(t, agent, "web", "a", echo)
+	for id, port := range map[string]int{"large": 99999, "negative": -1} {
+		agent.AddService(&consul.AgentServiceRegistration{Name: "web", ID: id, Address: "127.0.0.1", Port: port})
+	}
+	for range 4 {
+		if got := get(t, c, "http://web/").Header.Get("Instance"); got != "a" {
+			t.Errorf("response of %q", got)
+		}
+		conn, err := r.DialContext(context.Background(), "tcp", "web:80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+	}
+}
+
 // TestTransportUnderLoad uses one transport from many goroutines while instances
 // come and go.
 func TestTransportUnderLoad(t *testing.T) {

@@ -85,6 +85,7 @@ func (g *gateway) route(name string) http.Handler {
 // routes stay as they are, and the watch goes on.
 func (g *gateway) follow(ctx context.Context, client *consul.Client, tag string) {
 	options := &discovery.WatchOptions{Name: "services", Logger: g.logger}
+	var known []string
 	for services, err := range discovery.Watch(ctx, client.Catalog().Services, options) {
 		if err != nil {
 			continue // it is logged
@@ -96,7 +97,10 @@ func (g *gateway) follow(ctx context.Context, client *consul.Client, tag string)
 			}
 		}
 		slices.Sort(names)
-		g.logger.Info("routes", "services", names)
-		g.setRoutes(names)
+		if g.routes.Load() == nil || !slices.Equal(names, known) { // other services change, too
+			g.logger.Info("routes", "services", names)
+			g.setRoutes(names)
+			known = names
+		}
 	}
 }
