@@ -64,10 +64,14 @@ func TestResolverMinInstances(t *testing.T) {
 		want(t, "two of them held", instances(t, r, "web"), "c d")
 		st, _ := r.State("web")
 		want(t, "held", st.Held, 2)
+		changes := eventsOf[discovery.InstancesChangedEvent](agent)
+		want(t, "last event", changes[len(changes)-1], discovery.InstancesChangedEvent{Service: "web", Total: 2, Held: 2})
 		agent.add("web", "e")
 		want(t, "one of them held", instances(t, r, "web"), "d e")
 		agent.add("web", "f")
 		want(t, "none held", instances(t, r, "web"), "e f")
+		changes = eventsOf[discovery.InstancesChangedEvent](agent)
+		want(t, "last event", changes[len(changes)-1], discovery.InstancesChangedEvent{Service: "web", Added: 1, Removed: 1, Total: 2})
 	})
 }
 
