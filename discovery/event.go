@@ -94,7 +94,8 @@ type IndexResetEvent struct {
 }
 
 // InstancesChangedEvent reports that a resolver has other instances of a service
-// than before. The events of a service come one after the other, in order.
+// than before, or that another number of them is held. The events of a service come
+// one after the other, in order.
 type InstancesChangedEvent struct {
 	Service                 string
 	Datacenter              string // of the instances; empty for the client's

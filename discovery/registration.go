@@ -345,8 +345,10 @@ func notYet(id string, err error) error {
 // Close ends the heartbeats and deregisters the service, also when the context
 // given to Register has ended. It tries again when the agent does not respond,
 // and returns within CloseTimeout. That the agent does not know the service is no
-// error. After an error the service may still be registered. Further calls return
-// what the first one did, and wait for it.
+// error. After an error the service may still be registered, and so it may if the
+// agent has not responded to a registration for a fifth of CloseTimeout: agents go on
+// with a request that was given up. Further calls return what the first one did, and
+// wait for it.
 func (r *Registration) Close() error {
 	r.mu.Lock()
 	first := !r.stopping

@@ -307,7 +307,8 @@ func chooseSource(watches []*dcWatch) (source *dcWatch, err error, settled bool)
 }
 
 // publish stores a view of the source's instances, or of the ones before if
-// source is nil. There is an event if they have changed. e.mu must be held.
+// source is nil. There is an event if they have changed, or others are held than before.
+// e.mu must be held.
 func (e *entry) publish(source *dcWatch, err error, settled bool) {
 	old := e.view.Load()
 	v := *old
@@ -324,7 +325,7 @@ func (e *entry) publish(source *dcWatch, err error, settled bool) {
 		from, to := unmatched(old.instances, v.instances)
 		e.attachStats(from, to)
 		added, removed, changed := difference(from, to)
-		if added+removed+changed > 0 {
+		if added+removed+changed > 0 || v.held != old.held {
 			e.events = append(e.events, InstancesChangedEvent{
 				Service: e.service, Datacenter: v.datacenter,
 				Added: added, Removed: removed, Changed: changed, Total: len(v.instances), Held: v.held,

@@ -96,6 +96,42 @@ func TestTransportFaultOfTheInstance(t *testing.T) {
 	wantPicked(t, r, 1)
 }
 
+// TestTransportBodyAfterClose has a body fail while a transport reads it that has closed it
+// already: it is the instance that has failed.
+func TestTransportBodyAfterClose(t *testing.T) {
+	agent := consulmock.New(t)
+	addInstance(agent, "web", "a", "127.0.0.1:1")
+	addInstance(agent, "web", "b", "127.0.0.1:2")
+	r := discovery.NewResolver(agent.Client(), nil)
+	defer r.Close()
+	begun, closed, failed := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	body := readerFunc(func([]byte) (int, error) {
+		close(begun)
+		<-closed
+		return 0, errors.New("boom")
+	})
+	base := roundTripFunc(func(req *http.Request) (*http.Response, error) {
+		go func() {
+			defer close(failed)
+			req.Body.Read(make([]byte, 1))
+		}()
+		<-begun
+		req.Body.Close()
+		close(closed)
+		<-failed
+		return nil, errors.New("the connection ended")
+	})
+	req, _ := http.NewRequest("POST", "http://web/", body)
+	if _, err := discovery.NewTransport(r, base).RoundTrip(req); err == nil {
+		t.Error("no error")
+	}
+	wantPicked(t, r, 1)
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
 // TestTransportBodyIsMadeAnew has transports that have read some of the body when they
 // notice that they cannot connect. Another instance gets all of it, if the request can
 // make it anew. Each body is closed once, whenever its transport closes it.

@@ -908,6 +908,30 @@ func TestResolverUnderLoad(t *testing.T) {
 	r.Close()
 }
 
+// TestDialGivenUp ends a context while the connection is being opened. No other instance
+// is tried; the first one is left out if it was out of time, and not if it was given up.
+func TestDialGivenUp(t *testing.T) {
+	for want, ending := range map[int]error{1: context.DeadlineExceeded, 2: context.Canceled} {
+		agent := consulmock.New(t)
+		addInstance(agent, "web", "a", "127.0.0.1:1")
+		addInstance(agent, "web", "b", "127.0.0.1:2")
+		ctx := &endingContext{Context: context.Background(), done: make(chan struct{}), err: ending}
+		dials := 0
+		r := discovery.NewResolver(agent.Client(), &discovery.ResolverOptions{
+			Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				dials++
+				close(ctx.(*endingContext).done)
+				return nil, ctx.Err()
+			},
+		})
+		defer r.Close()
+		if _, err := r.DialContext(ctx, "tcp", "web:80"); !errors.Is(err, ending) || dials != 1 {
+			t.Errorf("%v after %d dials", err, dials)
+		}
+		wantPicked(t, r, want)
+	}
+}
+
 // TestDialPanics has the function that dials panic: the use of the instance ends.
 func TestDialPanics(t *testing.T) {
 	agent := consulmock.New(t)
