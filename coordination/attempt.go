@@ -89,9 +89,9 @@ func (a *attempt) query(ctx context.Context, q *consul.QueryOptions) ([]*consul.
 	return a.lock.form.read(ctx, q)
 }
 
-// report passes on that a read of the loop failed.
+// report passes on that a read of the loop failed, and is sent again.
 func (a *attempt) report(e watch.Event) {
-	if e, ok := e.(watch.Failed); ok {
+	if e, ok := e.(watch.Failed); ok && !isPermanent(e.Err) {
 		a.lock.observe.emit(FailedEvent{a.lock.name, a.id(), e.Err, e.Failures, e.RetryIn})
 	}
 }

@@ -100,18 +100,12 @@ func (e *LostError) Is(target error) bool { return target == ErrLost }
 // Unwrap returns Err.
 func (e *LostError) Unwrap() error { return e.Err }
 
-// acquireError tells which lock could not be acquired.
-type acquireError struct {
-	key string
-	err error
-}
+// bare is an error without the name of the package, for an error that names it already.
+type bare struct{ err error }
 
-// Error names the package once, although the errors of sessions do so too.
-func (e *acquireError) Error() string {
-	return fmt.Sprintf("coordination: acquiring %q: %s", e.key, strings.TrimPrefix(e.err.Error(), "coordination: "))
-}
+func (e bare) Error() string { return strings.TrimPrefix(e.err.Error(), "coordination: ") }
 
-func (e *acquireError) Unwrap() error { return e.err }
+func (e bare) Unwrap() error { return e.err }
 
 var (
 	errNilContext = errors.New("coordination: nil context")
@@ -135,7 +129,8 @@ func isPermanent(err error) bool {
 		return true
 	case errors.As(err, &status):
 		return status.Code/100 == 4 && status.Code != http.StatusRequestTimeout ||
-			strings.Contains(status.Body, "Invalid Session TTL") // comes with 500
+			// These come with 500. The second one is that of a client agent.
+			strings.Contains(status.Body, "Invalid Session TTL") || strings.Contains(status.Body, "cross datacenter lock")
 	}
 	return false
 }
@@ -150,5 +145,5 @@ func ended(ctx context.Context, last error) error {
 	if last == nil || errors.Is(last, ctx.Err()) {
 		return err
 	}
-	return fmt.Errorf("%w (the last error was: %w)", err, last)
+	return fmt.Errorf("%w (the last error was: %w)", err, bare{last})
 }

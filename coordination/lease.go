@@ -132,7 +132,7 @@ func (l *Lease) Release(ctx context.Context) error {
 		held = held || now
 	}
 	if err != nil {
-		err = fmt.Errorf("coordination: releasing %q: %w", l.key, err)
+		err = fmt.Errorf("coordination: releasing %q: %w", l.key, bare{err})
 	}
 	if held {
 		l.observe.emit(ReleasedEvent{l.key, l.session.id, l.token, err})

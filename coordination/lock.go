@@ -104,7 +104,7 @@ func (k *lock) acquireWith(ctx context.Context, src *source, try bool) (*Lease, 
 	}
 	if err != nil {
 		a.undo(ctx)
-		return nil, &acquireError{k.name, err}
+		return nil, fmt.Errorf("coordination: acquiring %q: %w", k.name, bare{err})
 	}
 	k.observe.emit(AcquiredEvent{l.key, l.session.id, l.token, time.Since(a.start)})
 	return l, nil

@@ -105,11 +105,15 @@ func TestLockRefused(t *testing.T) {
 			"read":   {Path: "/v1/kv/**", Status: 403, Body: "Permission denied"},
 			"create": {Path: "/v1/session/create", Status: 403, Body: "Permission denied"},
 			"TTL":    {Path: "/v1/session/create", Status: 500, Body: "Invalid Session TTL '5000000000', must be between [10s=24h0m0s]"},
+			"dc":     {Path: "/v1/session/create", Status: 500, Body: "cross datacenter lock must be created at server agent"},
 			"txn":    {Path: "/v1/txn", Status: 403, Body: "Permission denied"},
 		} {
 			remove := agent.Inject(fault)
 			start := time.Now()
-			if _, err := agent.host().mutex(nil).Lock(context.Background()); err == nil {
+			m := agent.host().mutex(&coordination.MutexOptions{OnEvent: func(e coordination.Event) {
+				t.Errorf("%s: %+v, but nothing is sent again", kinds, e)
+			}})
+			if _, err := m.Lock(context.Background()); err == nil {
 				t.Errorf("%s: no error", kinds)
 			}
 			wantBetween(t, kinds+" is refused", start, 0, 0)

@@ -23,8 +23,10 @@ type Semaphore struct{ lock lock }
 // the defaults.
 type SemaphoreOptions struct {
 	// Session is the session of each lease, and stays; it has one lease at a time of
-	// each semaphore. Its client and the semaphore's are of the same datacenter. Nil
-	// means that each lease has a session of its own, which is gone with it.
+	// each semaphore. Its client and the semaphore's are of the same datacenter. If it
+	// ends without being closed, and its Behavior is not to delete, the holder's key
+	// stays, which does no harm. Nil means that each lease has a session of its own,
+	// which is gone with it.
 	Session *Session
 
 	// SessionOptions are the options of such a session. If their Behavior is empty, the

@@ -18,7 +18,8 @@ type SessionOptions struct {
 	Name string
 
 	// Node is the node whose deregistration ends the session: that of the agent if
-	// empty.
+	// empty. For a client of another datacenter than the agent's it has to be a node of
+	// that one, and the agent itself a server (1.21.4) or any agent (1.8.7).
 	Node string
 
 	// TTL is the time-to-live of the session, 15 s if 0. Servers end a session that

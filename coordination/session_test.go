@@ -69,7 +69,15 @@ func TestErrorsNameThePackageOnce(t *testing.T) {
 		must(t, err)
 		must(t, closed.Close())
 		_, late := coordination.NewMutex(agent.client, "key", &coordination.MutexOptions{Session: closed}).Lock(ctx)
-		for _, err := range []error{created, locked, late} {
+		short := func() context.Context {
+			ctx, cancel := context.WithTimeout(ctx, time.Second)
+			t.Cleanup(cancel)
+			return ctx
+		}
+		lease := lock(t, agent.host().mutex(nil))
+		agent.Inject(consulmock.Fault{Path: "/v1/session/**", Status: 500, Body: "Missing node registration", Always: true})
+		_, given := coordination.NewMutex(agent.client, "key", nil).Lock(short())
+		for _, err := range []error{created, locked, late, lease.Release(short()), given} {
 			if err == nil || !strings.HasPrefix(err.Error(), "coordination: ") || strings.Count(err.Error(), "coordination: ") != 1 {
 				t.Error(err)
 			}
