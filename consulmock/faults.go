@@ -159,8 +159,18 @@ const ZeroIndex uint64 = 1<<64 - 1
 // Drop, count as the same thing. The returned function removes the fault; it may be
 // called at any time, and more than once.
 //
-// Inject panics if f.Path is malformed or if f contradicts itself.
+// Inject panics if f.Path is malformed or if f contradicts itself: if [Fault.Check] returns
+// an error.
 func (s *Server) Inject(f Fault) (remove func()) { return s.faults.add(f) }
+
+// Check returns the error that [Server.Inject] panics with, or nil. It is for faults with
+// values that come from a user.
+func (f Fault) Check() error {
+	if err := f.check(); err != nil {
+		return fmt.Errorf("consulmock: Fault: %w", err)
+	}
+	return nil
+}
 
 // faultTable holds the faults that wait for their requests. The zero faultTable
 // is ready.
@@ -177,8 +187,8 @@ type pendingFault struct {
 }
 
 func (t *faultTable) add(f Fault) (remove func()) {
-	if err := f.check(); err != nil {
-		panic("consulmock: Fault: " + err.Error())
+	if err := f.Check(); err != nil {
+		panic(err.Error())
 	}
 	header := make(http.Header, len(f.Header))
 	for name, values := range f.Header {

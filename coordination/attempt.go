@@ -193,11 +193,24 @@ func (a *attempt) once(ctx context.Context, stored []*consul.KVPair) (*Lease, er
 	case !errors.As(err, &refused):
 		a.isUnsure = a.isUnsure || !isPermanent(err)
 	case errors.Is(err, consul.ErrUnknownSession):
-		s.mu.Lock()
-		s.vanish(err)
-		s.unlock()
+		err = s.unknown(ctx, f.client(), err)
 	}
 	return nil, err
+}
+
+// unknown returns what it means that the servers that have the key do not know the
+// session: it has ended, unless its own servers, which may be others, renew it.
+func (s *Session) unknown(ctx context.Context, c *consul.Client, err error) error {
+	if c == s.client {
+		s.mu.Lock()
+		defer s.unlock()
+		s.vanish(err)
+		return err
+	}
+	if err := s.renew(ctx); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errOtherServers, err)
 }
 
 // tokenOf returns the ModifyIndex of an acquisition.
@@ -255,9 +268,9 @@ func (a *attempt) failed(ctx context.Context, err error) error {
 			return fmt.Errorf("%w: %w", ErrDelayed, err)
 		}
 		pause = pace.Jittered(delayPoll, rand.Float64())
-	case isGone && a.lock.session != nil:
+	case isGone && a.lock.session != nil && !errors.Is(err, errOtherServers):
 		return context.Cause(a.lock.session.ctx)
-	case a.try, isPermanent(err) && !isGone, errors.Is(err, ErrConflict), errors.Is(err, ErrHeld):
+	case a.try, isPermanent(err) && !isGone, errors.Is(err, errOtherServers), errors.Is(err, ErrConflict), errors.Is(err, ErrHeld):
 		return err
 	default:
 		a.failures++

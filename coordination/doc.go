@@ -66,7 +66,8 @@
 //     stays held then; if requests fail for a second, until the session has ended.
 //     (TestContextEndsDuringAcquisition, TestContextEndsWhileWaiting)
 //   - Release and Close leave no session, no hold on a key, and no goroutine behind,
-//     unless they return an error. (TestRelease, TestContextEndsDuringRelease, TestClose)
+//     unless they return an error. (TestRelease, TestReleaseWhileSessionReleases,
+//     TestContextEndsDuringRelease, TestClose, TestCloseRefused, TestPermissionLost)
 //   - Locks exclude, and are excluded by, those of the official client and of the command
 //     consul lock. (TestOfficialClient, TestConsulLock)
 //

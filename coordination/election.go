@@ -23,8 +23,9 @@ type Election struct{ lock lock }
 // ElectionOptions are the options of an election. Nil and the zero ElectionOptions mean
 // the defaults.
 type ElectionOptions struct {
-	// Session is the session of the candidate, and stays. Nil means one for each lease,
-	// which is gone with it; [Election.Run] keeps it over several.
+	// Session is the session of the candidate, and stays. Its client and the election's
+	// are of the same datacenter. Nil means one for each lease, which is gone with it;
+	// [Election.Run] keeps it over several.
 	Session *Session
 
 	// SessionOptions are the options of such a session. With a Session they are an

@@ -118,6 +118,8 @@ var (
 	errNilClient  = errors.New("coordination: nil client")
 	errClosed     = errors.New("coordination: session is closed")
 	errReleased   = errors.New("coordination: lease is released")
+
+	errOtherServers = errors.New("coordination: the lock and its Session have clients of different servers")
 )
 
 // isPermanent reports whether the request would fail however often it is sent.

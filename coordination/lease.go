@@ -163,8 +163,10 @@ func (l *Lease) release(ctx context.Context, timeout time.Duration) (held bool, 
 	case <-l.done:
 	case <-ctx.Done(): // something does not obey its context
 	}
-	if !held && s.tryClaim(l.key) != nil {
-		return held, nil // another lease has it, or the session releases it
+	if !held {
+		if claimed, err := s.reclaim(ctx, l.key); !claimed {
+			return held, err
+		}
 	}
 	switch {
 	case l.owns:

@@ -620,6 +620,93 @@ func TestSessionReleases(t *testing.T) {
 	})
 }
 
+// Release that is called while the session itself tries to give the key back does not
+// return before that has succeeded.
+func TestReleaseWhileSessionReleases(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		a := agent.host()
+		lease := lock(t, a.mutex(&coordination.MutexOptions{Session: a.session(t, nil)}))
+		release := func() error {
+			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+			defer cancel()
+			return lease.Release(ctx)
+		}
+		a.wire.fail(silent, is("txn", "confirm"))
+		for range 100 { // at some time the session, which has been renewed, is at it
+			if err := release(); err == nil {
+				t.Fatalf("Release has succeeded; %s holds the key", agent.holder(t, key))
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		a.wire.fail(none, nil)
+		must(t, release())
+		if h := agent.holder(t, key); h != "" {
+			t.Errorf("%s holds the key", h)
+		}
+	})
+}
+
+// roundTripper is a function that is one.
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// A token that may not read keys any more finds no keys, or an error: neither is a loss
+// that is known, nor a release that has succeeded. When it may again, the session gives
+// back what it holds.
+func TestPermissionLost(t *testing.T) {
+	const rules = `node_prefix "" { policy = "read" } session_prefix "" { policy = "write" }`
+	for _, version := range []string{"1.8.7", "1.21.4"} {
+		for _, kind := range []string{"mutex", "semaphore"} {
+			t.Run(version+" "+kind, func(t *testing.T) {
+				bubble(t, func(t *testing.T, agent *fakeAgent) {
+					a, token := agent.host(), "locks"
+					base := a.wire.base
+					a.wire.base = roundTripper(func(r *http.Request) (*http.Response, error) {
+						r = r.Clone(r.Context())
+						r.Header.Set("X-Consul-Token", token)
+						return base.RoundTrip(r)
+					})
+					s := a.session(t, nil)
+					acquire := a.mutex(&coordination.MutexOptions{Session: s}).Lock
+					if kind == "semaphore" {
+						acquire = coordination.NewSemaphore(a.client, "pool", 1, &coordination.SemaphoreOptions{Session: s}).Acquire
+					}
+					lease, err := acquire(context.Background())
+					must(t, err)
+					time.Sleep(time.Minute)
+					synctest.Wait()
+					token = "sessions"
+					wantLost(t, lease, coordination.LossExpired)
+					if cause := context.Cause(lease.Context()); !errors.Is(cause, consul.ErrPermissionDenied) {
+						t.Errorf("the cause is %v", cause)
+					}
+					if err := lease.Release(context.Background()); !errors.Is(err, consul.ErrPermissionDenied) {
+						t.Errorf("Release returned %v", err)
+					}
+					if _, err := acquire(context.Background()); !errors.Is(err, consul.ErrPermissionDenied) {
+						t.Errorf("without the permission: %v", err)
+					}
+					token = "locks"
+					time.Sleep(ttl / 3)
+					synctest.Wait()
+					wantOpen(t, s)
+					pairs, _, err := agent.client.WithToken("root").KV().List(context.Background(), "", nil)
+					must(t, err)
+					for _, p := range pairs {
+						if p.Session != "" {
+							t.Errorf("%s is held", p.Key)
+						}
+					}
+					must(t, s.Close())
+				}, consulmock.WithVersion(version), consulmock.WithACLDefaultDeny(), consulmock.WithTokens(consulmock.ManagementToken("root"),
+					consulmock.Token{SecretID: "locks", Rules: rules + `key_prefix "" { policy = "write" }`},
+					consulmock.Token{SecretID: "sessions", Rules: rules}))
+			})
+		}
+	}
+}
+
 // A context that ends while Release is under way leaves it a second.
 func TestContextEndsDuringRelease(t *testing.T) {
 	for _, k := range []string{"confirm", "txn", "destroy"} {

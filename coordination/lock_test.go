@@ -474,6 +474,52 @@ func TestOddResponse(t *testing.T) {
 	})
 }
 
+// The session of another agent's servers is an error, not the loss of the session. That
+// it really has ended is found out, too.
+func TestSessionOfOtherServers(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		a := agent.host()
+		s := a.session(t, nil)
+		lease := lock(t, a.mutex(&coordination.MutexOptions{Session: s}))
+		other := consulmock.New(t)
+		m := coordination.NewMutex(other.Client(), "other", &coordination.MutexOptions{Session: s})
+		for _, acquire := range []func(context.Context) (*coordination.Lease, error){m.Lock, m.TryLock} {
+			if _, err := acquire(context.Background()); err == nil || !strings.Contains(err.Error(), "different servers") || errors.Is(err, coordination.ErrLost) {
+				t.Errorf("got %v", err)
+			}
+		}
+		wantOpen(t, s)
+		wantValid(t, lease)
+		must(t, lease.Release(context.Background()))
+		m = coordination.NewMutex(agent.host().client, key, &coordination.MutexOptions{Session: s})
+		must(t, lock(t, m).Release(context.Background()))
+		agent.InvalidateSession(s.ID())
+		if _, err := m.Lock(context.Background()); !errors.Is(err, coordination.ErrLost) {
+			t.Errorf("after the end of the session: %v", err)
+		}
+	})
+}
+
+// A value that fits into a transaction fits into a lock, however that is acquired.
+func TestLargeValue(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		a := agent.host()
+		value := make([]byte, 380<<10)
+		m := a.mutex(&coordination.MutexOptions{Value: value, Session: a.session(t, nil)})
+		lease := lock(t, m) // there is no such key
+		must(t, lease.Release(context.Background()))
+		lease = lock(t, m) // there is one
+		must(t, agent.client.KV().Put(context.Background(), &consul.KVPair{Key: key, Flags: 0x2ddccbc058a50c18}, nil))
+		wantLost(t, lease, coordination.LossOverwritten)
+		lease = lock(t, m) // and the session holds it
+		p, _, err := agent.client.KV().Get(context.Background(), key, nil)
+		if must(t, err); len(p.Value) != len(value) || p.Flags != 0x2ddccbc058a50c18 {
+			t.Errorf("the value has %d bytes, the flags are %#x", len(p.Value), p.Flags)
+		}
+		must(t, lease.Release(context.Background()))
+	})
+}
+
 // What is wrong with the parameters is an error that names it, and nothing is sent.
 func TestParameters(t *testing.T) {
 	bubble(t, func(t *testing.T, agent *fakeAgent) {

@@ -19,7 +19,8 @@ type Mutex struct{ lock lock }
 // MutexOptions are the options of a mutex. Nil and the zero MutexOptions mean the
 // defaults.
 type MutexOptions struct {
-	// Session is the session with which the key is acquired, and which stays. Nil
+	// Session is the session with which the key is acquired, and which stays. Its
+	// client and the mutex's are of the same datacenter; their tokens may differ. Nil
 	// means that each lease has a session of its own, which is gone with it.
 	Session *Session
 
@@ -90,22 +91,22 @@ func (f *mutexForm) acquire(stored []*consul.KVPair, session string) ([]consul.T
 	var ops []consul.TxnOp
 	switch {
 	case p == nil:
-		ops = []consul.TxnOp{f.op(consul.KVCAS, "")} // refused if there is one
+		ops = []consul.TxnOp{f.op(consul.KVCAS, "", nil)} // refused if there is one
 	case p.Session != "" && p.Session != session:
 		return nil, &HeldError{f.name, []string{p.Session}, p.Value}
 	case p.Session != "":
 		// The session has lost the lease, or does not know that it has acquired it.
-		ops = []consul.TxnOp{checkIndex(f.name, p.ModifyIndex), f.op(consul.KVUnlock, session)}
+		ops = []consul.TxnOp{checkIndex(f.name, p.ModifyIndex), f.op(consul.KVUnlock, session, nil)}
 	case p.Flags != mutexFlags:
 		return nil, fmt.Errorf("%w: %q has the flags %#x; want those of a mutex, %#x", ErrConflict, f.name, p.Flags, uint64(mutexFlags))
 	default:
 		ops = []consul.TxnOp{checkIndex(f.name, p.ModifyIndex)}
 	}
-	return append(ops, f.op(consul.KVLock, session)), nil
+	return append(ops, f.op(consul.KVLock, session, f.value)), nil
 }
 
-func (f *mutexForm) op(verb consul.KVOp, session string) consul.TxnOp {
-	return consul.TxnOp{KV: &consul.KVTxnOp{Verb: verb, Key: f.name, Value: f.value, Flags: mutexFlags, Session: session}}
+func (f *mutexForm) op(verb consul.KVOp, session string, value []byte) consul.TxnOp {
+	return consul.TxnOp{KV: &consul.KVTxnOp{Verb: verb, Key: f.name, Value: value, Flags: mutexFlags, Session: session}}
 }
 
 func (f *mutexForm) verify(stored []*consul.KVPair, session string, token uint64) LossReason {
@@ -117,7 +118,6 @@ func (f *mutexForm) release(stored []*consul.KVPair, session string) []consul.Tx
 	if p == nil || p.Session != session {
 		return nil
 	}
-	unlock := f.op(consul.KVUnlock, session) // with the right flags, should somebody have overwritten them
-	unlock.KV.Value = p.Value
-	return []consul.TxnOp{checkIndex(f.name, p.ModifyIndex), unlock}
+	// With the right flags, should somebody have overwritten them.
+	return []consul.TxnOp{checkIndex(f.name, p.ModifyIndex), f.op(consul.KVUnlock, session, p.Value)}
 }

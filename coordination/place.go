@@ -11,8 +11,9 @@ import (
 
 // place is a key of a session: what one lease at a time may have.
 type place struct {
-	busy  chan struct{} // closed when the key is free again; nil if it is free
-	lease *Lease        // nil if there is none
+	busy     chan struct{} // closed when the key is free again; nil if it is free
+	lease    *Lease        // nil if there is none
+	isTidied bool          // tidy has claimed the key, for a short time
 
 	// stray is set if the servers may have the session as the holder of the key
 	// although there is no lease: a release failed, an acquisition had no response,
@@ -42,6 +43,31 @@ func (s *Session) claim(ctx context.Context, key string) error {
 func (s *Session) tryClaim(key string) (busy <-chan struct{}) {
 	s.mu.Lock()
 	defer s.unlock()
+	return s.take(key)
+}
+
+// reclaim claims a key whose lease has ended, and reports whether it has. It has not if
+// there is another lease, or a call that acquires one: they release the key. It waits
+// for tidy, which may fail.
+func (s *Session) reclaim(ctx context.Context, key string) (bool, error) {
+	for {
+		s.mu.Lock()
+		busy := s.take(key)
+		wait := busy != nil && s.places[key].isTidied
+		s.unlock()
+		if !wait {
+			return busy == nil, nil
+		}
+		select {
+		case <-busy:
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
+}
+
+// take is tryClaim. s.mu must be held.
+func (s *Session) take(key string) (busy <-chan struct{}) {
 	p := s.places[key]
 	if p == nil {
 		p = new(place)
@@ -65,7 +91,7 @@ func (s *Session) unclaim(key string) {
 func (s *Session) free(key string) {
 	p := s.places[key]
 	close(p.busy)
-	p.busy, p.lease = nil, nil
+	p.busy, p.lease, p.isTidied = nil, nil, false
 	if p.stray == nil {
 		delete(s.places, key)
 	}
@@ -139,7 +165,13 @@ func (s *Session) sweep() {
 // session uses the key: who does takes care.
 func (s *Session) tidy(ctx context.Context, f form) {
 	key := f.key(s.id)
-	if s.tryClaim(key) != nil {
+	s.mu.Lock()
+	busy := s.take(key)
+	if busy == nil {
+		s.places[key].isTidied = true
+	}
+	s.unlock()
+	if busy != nil {
 		return
 	}
 	defer s.unclaim(key)

@@ -23,8 +23,8 @@ type Semaphore struct{ lock lock }
 // the defaults.
 type SemaphoreOptions struct {
 	// Session is the session of each lease, and stays; it has one lease at a time of
-	// each semaphore. Nil means that each lease has a session of its own, which is gone
-	// with it.
+	// each semaphore. Its client and the semaphore's are of the same datacenter. Nil
+	// means that each lease has a session of its own, which is gone with it.
 	Session *Session
 
 	// SessionOptions are the options of such a session. If their Behavior is empty, the
@@ -115,8 +115,22 @@ func (f *semaphoreForm) key(session string) string { return f.prefix + "/" + ses
 
 func (f *semaphoreForm) listKey() string { return f.prefix + "/.lock" }
 
+// read reads the folder. What the token may not read is left out of a list, without an
+// error, and would look like a place that is free. So if there is no list of holders,
+// that key is read by itself, which is refused then.
 func (f *semaphoreForm) read(ctx context.Context, q *consul.QueryOptions) ([]*consul.KVPair, *consul.QueryMeta, error) {
-	return f.c.KV().List(ctx, f.prefix+"/", q)
+	stored, meta, err := f.c.KV().List(ctx, f.prefix+"/", q)
+	if err != nil || find(stored, f.listKey()) != nil {
+		return stored, meta, err
+	}
+	p, _, err := f.c.KV().Get(ctx, f.listKey(), &consul.QueryOptions{RequireConsistent: q.RequireConsistent})
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case p != nil: // by now
+		return f.c.KV().List(ctx, f.prefix+"/", &consul.QueryOptions{RequireConsistent: true})
+	}
+	return stored, meta, nil
 }
 
 // listed returns the sessions that are listed as holders, and the pair of the list,
@@ -139,10 +153,10 @@ func (f *semaphoreForm) listed(stored []*consul.KVPair) (*consul.KVPair, holders
 }
 
 // alive returns those of the holders whose session holds its key.
-func alive(stored []*consul.KVPair, listed map[string]bool) map[string]bool {
+func (f *semaphoreForm) alive(stored []*consul.KVPair, listed map[string]bool) map[string]bool {
 	live := make(map[string]bool)
 	for _, p := range stored {
-		if p.Session != "" && listed[p.Session] {
+		if p.Session != "" && listed[p.Session] && p.Key == f.key(p.Session) {
 			live[p.Session] = true
 		}
 	}
@@ -157,7 +171,7 @@ func (f *semaphoreForm) acquire(stored []*consul.KVPair, session string) ([]cons
 	if list != nil && h.Limit != f.limit && h.Limit != 0 {
 		return nil, fmt.Errorf("%w: semaphore %q has the limit %d; want %d", ErrConflict, f.prefix, h.Limit, f.limit)
 	}
-	live := alive(stored, h.Holders)
+	live := f.alive(stored, h.Holders)
 	delete(live, session) // from a lease that was lost
 	if len(live) >= f.limit {
 		sessions := make([]string, 0, len(live))
@@ -170,13 +184,13 @@ func (f *semaphoreForm) acquire(stored []*consul.KVPair, session string) ([]cons
 	live[session] = true
 	var ops []consul.TxnOp
 	if own := find(stored, f.key(session)); own != nil && own.Session == session {
-		ops = append(ops, checkIndex(own.Key, own.ModifyIndex), f.op(consul.KVUnlock, session))
+		ops = append(ops, checkIndex(own.Key, own.ModifyIndex), f.op(consul.KVUnlock, session, nil))
 	}
-	return append(ops, f.op(consul.KVLock, session), f.write(list, live)), nil
+	return append(ops, f.op(consul.KVLock, session, f.value), f.write(list, live)), nil
 }
 
-func (f *semaphoreForm) op(verb consul.KVOp, session string) consul.TxnOp {
-	return consul.TxnOp{KV: &consul.KVTxnOp{Verb: verb, Key: f.key(session), Value: f.value, Flags: semaphoreFlags, Session: session}}
+func (f *semaphoreForm) op(verb consul.KVOp, session string, value []byte) consul.TxnOp {
+	return consul.TxnOp{KV: &consul.KVTxnOp{Verb: verb, Key: f.key(session), Value: value, Flags: semaphoreFlags, Session: session}}
 }
 
 // write returns the operation that writes the list of holders, in place of the one that
@@ -216,7 +230,7 @@ func (f *semaphoreForm) release(stored []*consul.KVPair, session string) []consu
 			consul.TxnOp{KV: &consul.KVTxnOp{Verb: consul.KVDelete, Key: own.Key}})
 	}
 	if list, h, err := f.listed(stored); err == nil && list != nil && h.Holders[session] {
-		live := alive(stored, h.Holders)
+		live := f.alive(stored, h.Holders)
 		delete(live, session)
 		write := f.write(list, live)
 		write.KV.Value, _ = json.Marshal(holders{h.Limit, live})

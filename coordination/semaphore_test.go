@@ -193,3 +193,20 @@ func TestSemaphoreOfSharedSession(t *testing.T) {
 		must(t, again.Release(context.Background()))
 	})
 }
+
+// A holder that has lost its own key has lost its place, whatever else it holds in the
+// folder.
+func TestSemaphoreAndOtherLocks(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		a := agent.host()
+		session := a.session(t, nil)
+		lease := acquire(t, coordination.NewSemaphore(a.client, "pool", 1, &coordination.SemaphoreOptions{Session: session}))
+		inner := lock(t, coordination.NewMutex(a.client, "pool/task", &coordination.MutexOptions{Session: session}))
+		agent.RemoveKey("pool/" + session.ID())
+		wantLost(t, lease, coordination.LossDeleted)
+		next, err := agent.host().semaphore(1).TryAcquire(context.Background())
+		must(t, err)
+		wantValid(t, inner)
+		must(t, next.Release(context.Background()))
+	})
+}

@@ -94,9 +94,10 @@ func (s *Session) ID() string { return s.id }
 func (s *Session) Context() context.Context { return s.ctx }
 
 // Close releases what the session holds, so that others can acquire it at once, and
-// destroys the session. It tries again if requests fail, and returns within 5 s. After
-// an error the session ends at the latest when twice its TTL is over; another call
-// tries again.
+// destroys the session. It tries again if requests fail, and returns within 5 s. If the
+// release is refused for good, the session is destroyed all the same: others can acquire
+// what it held after the lock-delay. After an error the session ends at the latest when
+// twice its TTL is over; another call tries again.
 func (s *Session) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
@@ -138,8 +139,13 @@ func (s *Session) destroy(ctx context.Context) error {
 	if s.gone() {
 		return nil
 	}
+	var refused error
 	for _, f := range s.strays() {
-		if err := s.release(ctx, f); err != nil {
+		err := s.release(ctx, f)
+		switch {
+		case isPermanent(err):
+			refused = err // the end of the session frees the key, after the lock-delay
+		case err != nil:
 			return s.notClosed(err)
 		}
 	}
@@ -150,6 +156,9 @@ func (s *Session) destroy(ctx context.Context) error {
 	s.mu.Lock()
 	s.isGone = true
 	s.unlock()
+	if refused != nil {
+		return fmt.Errorf("coordination: session %s is destroyed, but its keys were not released: %w", s.id, refused)
+	}
 	return nil
 }
 

@@ -241,6 +241,35 @@ func TestCloseWithoutAgent(t *testing.T) {
 	})
 }
 
+// A session whose keys may not be released any more, because its token has lost the
+// permission, is destroyed all the same, and that is no success.
+func TestCloseRefused(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		bubble(t, func(t *testing.T, agent *fakeAgent) {
+			a := agent.host()
+			opts := &coordination.MutexOptions{}
+			if shared {
+				opts.Session = a.session(t, nil)
+			}
+			lease := lock(t, a.mutex(opts))
+			remove := agent.Inject(consulmock.Fault{Path: "/v1/txn", Always: true, Status: 403, Body: "Permission denied"})
+			end := func() error { return lease.Release(context.Background()) }
+			if shared {
+				end = opts.Session.Close
+			}
+			start := time.Now()
+			if err := end(); !errors.Is(err, consul.ErrPermissionDenied) {
+				t.Errorf("shared: %t: %v", shared, err)
+			}
+			must(t, end())
+			agent.wantNothing(t)
+			remove()
+			must(t, lock(t, agent.host().mutex(nil)).Release(context.Background()))
+			wantBetween(t, "another one has the lock", start, lockDelay, lockDelay+jitter)
+		})
+	}
+}
+
 // Close while a lock is being acquired leaves nothing held.
 func TestCloseDuringAcquisition(t *testing.T) {
 	for _, k := range []string{"read", "txn"} {

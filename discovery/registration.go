@@ -60,9 +60,8 @@ type RegisterOptions struct {
 	// Logger logs each event; nil logs nothing. Of failures in a row the first one
 	// is logged as a warning, the others at debug level, and a success after them
 	// at info level, as are the registration and its end; the failure of Close is an
-	// error. OnEvent is called with
-	// [RegisteredEvent], [HeartbeatFailedEvent], [HealedEvent] and
-	// [DeregisteredEvent]; nil is none.
+	// error. OnEvent is called with [RegisteredEvent], [HeartbeatFailedEvent],
+	// [HealedEvent] and [DeregisteredEvent]; nil is none.
 	Logger  *slog.Logger
 	OnEvent func(Event)
 }

@@ -49,8 +49,8 @@ type ResolverOptions struct {
 	// may be dead. It is off by default.
 	MinInstances int
 
-	// IdleTimeout is the time after which a service is forgotten that nobody requests
-	// for, watches or uses (see [Resolver.Acquire]), 5 minutes by default. It is
+	// IdleTimeout is the time after which a service is forgotten that nobody requests,
+	// watches or uses (see [Resolver.Acquire]), 5 minutes by default. It is
 	// kept for longer while the agent cannot repeat the last good response, because
 	// it cannot be reached or has no leader; but not if it refuses the query.
 	IdleTimeout time.Duration

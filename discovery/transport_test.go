@@ -232,15 +232,23 @@ func TestTransportTriesOnce(t *testing.T) {
 }
 
 // TestTransportLosesKeptConnection has an instance stop when it gets its second
-// request on a connection. The transport sends a GET again by itself, and finds
-// that nobody listens; another instance has to be tried.
+// request on a connection. The transport sends what may be sent twice again by itself,
+// and finds that nobody listens; another instance has to be tried.
 func TestTransportLosesKeptConnection(t *testing.T) {
-	for _, method := range []string{"GET", "POST"} {
+	for _, test := range []struct {
+		method, key, body string
+		failed            int
+	}{
+		{"GET", "", "", 0},
+		{"POST", "", "hello", 1}, // what is not to be sent twice fails once
+		{"POST", "7", "hello", 0},
+	} {
 		agent, _, c := webClient(t, roundRobin())
 		var connections sync.Map // a loaded machine may make a transport open another one
 		var stopped atomic.Int32
 		var stops *httptest.Server
 		stops = backend(t, agent, "web", "stops", func(w http.ResponseWriter, r *http.Request) {
+			io.Copy(io.Discard, r.Body)
 			if _, kept := connections.LoadOrStore(r.RemoteAddr, true); kept {
 				stopped.Add(1)
 				stops.Listener.Close()
@@ -251,18 +259,23 @@ func TestTransportLosesKeptConnection(t *testing.T) {
 		backend(t, agent, "web", "stays", echo)
 		failed := 0
 		for range 6 {
-			req, _ := http.NewRequest(method, "http://web/", nil)
+			req, _ := http.NewRequest(test.method, "http://web/", strings.NewReader(test.body))
+			if test.key != "" {
+				req.Header.Set("Idempotency-Key", test.key)
+			}
 			resp, err := c.Do(req)
 			if err != nil {
 				failed++
 				continue
 			}
-			io.Copy(io.Discard, resp.Body)
+			got, _ := io.ReadAll(resp.Body)
 			resp.Body.Close()
+			if resp.Header.Get("Instance") == "stays" && string(got) != test.body {
+				t.Errorf("%+v: the other instance got %q", test, got)
+			}
 		}
-		// What is not to be sent twice fails once.
-		if want := map[string]int{"GET": 0, "POST": 1}[method]; failed != want || stopped.Load() != 1 {
-			t.Errorf("%s: %d failed, and the instance stopped %d times; want %d and once", method, failed, stopped.Load(), want)
+		if failed != test.failed || stopped.Load() != 1 {
+			t.Errorf("%+v: %d failed, and the instance stopped %d times", test, failed, stopped.Load())
 		}
 	}
 }
