@@ -422,6 +422,42 @@ func TestHealthInAWord(t *testing.T) {
 	}
 }
 
+// A null breaks the connection where the agent's decoder does not expect one, before
+// anything else is refused except for what is no JSON. Elsewhere it is as if it were missing.
+func TestNullBreaksAgents(t *testing.T) {
+	const catalog, agent, txn = "/v1/catalog/register", "/v1/agent/service/register", "/v1/txn"
+	for _, test := range []struct {
+		path, body string
+		breaks     bool
+	}{
+		{catalog, `{"Node":"n","Address":"a","Check":{"CheckID":"c","Definition":null}}`, true},
+		{catalog, `{"Node":"n","Address":"a","Checks":[{"CheckID":"c","definition":null}]}`, true},
+		{catalog, `{"Node":1,"Check":{"Bogus":1,"Definition":null}}`, true},
+		{catalog, `{"Node":"n","Address":"a","Check":{"CheckID":"c","Definition":null}`, false},
+		{catalog, `{"Node":"n","Address":"a","Check":{"CheckID":"c","Definition":{"HTTP":null}}}`, false},
+		{catalog, `{"Node":"n","Address":"a","Service":{"Service":"x","Proxy":null}}`, true},
+		{catalog, `{"Node":"n","Address":"a","Service":{"Service":"x","Proxy":{"Upstreams":[{},null]}}}`, true},
+		{catalog, `{"Node":"n","Address":"a","Service":{"Service":"x","Proxy":{"Expose":{"Paths":[null]}}}}`, true},
+		{catalog, `{"Node":"n","Address":"a","Service":{"Service":"x","Connect":null,"Weights":null}}`, false},
+		{agent, `{"Name":"x","Proxy":{"Upstreams":[null]}}`, true},
+		{agent, `{"Name":"x","Proxy":{"Expose":{"Paths":[null]}}}`, true},
+		{agent, `{"Name":"x","Connect":{"SidecarService":{"Proxy":{"Upstreams":[null]}}}}`, true},
+		{agent, `{"Name":"x","Connect":{"sidecar_service":{"Proxy":{"Expose":{"Paths":[null]}}}}}`, true},
+		{agent, `{"Name":"x","Proxy":null,"Connect":null}`, false},
+		{agent, `{"Name":"x","Proxy":{"Upstreams":null,"Expose":null}}`, false},
+		{txn, `[{"Check":{"Verb":"set","Check":{"Node":"node1","CheckID":"c","Definition":null}}}]`, true},
+		{txn, `[{"Service":{"Verb":"set","Node":"node1","Service":{"ID":"x","Service":"x","Proxy":null}}}]`, false},
+		{txn, `[{"Service":{"Verb":"set","Node":"node1","Service":{"ID":"x","Service":"x","Proxy":{"Upstreams":[null]}}}}]`, false},
+	} {
+		for _, version := range []string{"1.8.7", "1.21.4"} {
+			s := New(t, WithVersion(version))
+			if breaks := send(s, "PUT", test.path, test.body) == nil; breaks != test.breaks {
+				t.Errorf("%s: %s %s: breaks: %t, want %t", version, test.path, test.body, breaks, test.breaks)
+			}
+		}
+	}
+}
+
 // A body that is longer than the fake reads is refused.
 func TestEnormousBody(t *testing.T) {
 	s := New(t)

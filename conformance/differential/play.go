@@ -65,7 +65,7 @@ func play(t *testing.T, steps []step) (r result) {
 		}
 		r.took = time.Since(begin)
 		r.requests = len(p.stepOf)
-		for _, d := range p.live.Differences(slack) {
+		for _, d := range p.live.Differences(slack, arrival) {
 			if why(p.real.Version, d) == "" {
 				r.differences = append(r.differences, difference{d, p.stepOf[d.Entry]})
 			}

@@ -47,7 +47,7 @@ func (q *request) readTxn() ([]state.TxnOp, error) {
 	var ops []state.TxnOp
 	for _, g := range given {
 		if g == nil {
-			return nil, definition.ErrNullOp
+			return nil, definition.ErrNull
 		}
 		op := g.Operation(q.v, q.config.Datacenter)
 		if op == nil {

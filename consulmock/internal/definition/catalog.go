@@ -101,7 +101,7 @@ func (r *CatalogRegistration) Validate(v release.Version) error {
 	}
 	for _, c := range r.Checks {
 		if c == nil {
-			return ErrNullCheck
+			return ErrNull
 		}
 		if c.CheckID == "" {
 			c.CheckID = c.Name
