@@ -454,3 +454,17 @@ func TestFilterAnswers(t *testing.T) {
 		t.Errorf("got %v, want a connection that ends", err)
 	}
 }
+
+// The health of a service is a word if either the parameter or the header says so.
+func TestHealthInAWord(t *testing.T) {
+	for _, test := range []struct{ query, accept, want string }{
+		{"", "application/json", "application/json"}, {"", "text/plain", "text/plain"}, {"?format=text", "application/json", "text/plain"},
+		{"?format=json", "text/plain", "text/plain"}, {"?format=json", "", "application/json"},
+	} {
+		s := New(t)
+		r := ask(t, s, "GET", "/v1/agent/health/service/name/none"+test.query, "", "Accept: "+test.accept)
+		if got := r.Header.Get("Content-Type"); got != test.want {
+			t.Errorf("%q, Accept: %s: got %s, want %s", test.query, test.accept, got, test.want)
+		}
+	}
+}

@@ -103,10 +103,7 @@ func (p *parameters) duration(param string) (time.Duration, error) {
 
 // wantsText reports whether a word is requested instead of JSON.
 func (p *parameters) wantsText() bool {
-	if format := p.query.Get("format"); format != "" {
-		return format == "text"
-	}
-	return strings.HasPrefix(p.header.Get("Accept"), "text/plain")
+	return p.query.Get("format") == "text" || strings.HasPrefix(p.header.Get("Accept"), "text/plain")
 }
 
 // readEnable reads the parameter enable.
