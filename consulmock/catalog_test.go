@@ -1,6 +1,7 @@
 package consulmock
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -57,6 +58,31 @@ func TestIndexOfFormerName(t *testing.T) {
 		}
 		if before, after := index("before"), index("after"); before <= after {
 			t.Errorf("%s: the index of the former name is %d, of the present one %d", version, before, after)
+		}
+	}
+}
+
+// An instance that is left out because it is not passing is replaced by the last one. The
+// streaming backend keeps the order.
+func TestOrderOfPassingInstances(t *testing.T) {
+	for _, version := range []string{"1.8.7", "1.21.4"} {
+		s := New(t, WithVersion(version), WithCompactJSON(true))
+		for _, id := range []string{"a", "b", "c", "d", "e", "f"} {
+			status := map[string]string{"a": "critical", "e": "critical"}[id]
+			ask(t, s, "PUT", "/v1/catalog/register", `{"Node":"ext","Address":"x","Service":{"ID":"`+id+`","Service":"web"},"Check":{"CheckID":"`+id+`","ServiceID":"`+id+`","Status":"`+cmp.Or(status, "passing")+`"}}`)
+		}
+		for query, want := range map[string]string{"?passing": "fbcd", "?passing&filter=Service.ID!=f": "dbc", "?passing&index=1": map[string]string{"1.8.7": "fbcd", "1.21.4": "bcdf"}[version]} {
+			var list []struct{ Service struct{ ID string } }
+			if err := json.NewDecoder(ask(t, s, "GET", "/v1/health/service/web"+query, "").Body).Decode(&list); err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			for _, e := range list {
+				got += e.Service.ID
+			}
+			if got != want {
+				t.Errorf("%s: %s: got %s, want %s", version, query, got, want)
+			}
 		}
 	}
 }

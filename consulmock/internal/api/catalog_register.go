@@ -37,49 +37,77 @@ func catalogRegister(q *request) (any, error) {
 	// What is refused from here on is in the server's log already, and so has moved the
 	// index.
 	q.a.Store.Index++
-	if err := writeRegistration(q.a.Store, &r, q.config.Datacenter); err != nil {
+	if err := writeRegistration(q.a.Store, &r, q.nodeRecord(&r)); err != nil {
 		return nil, err
 	}
 	q.a.CatalogChanged()
 	return true, nil
 }
 
+// nodeRecord is the node of a registration as the catalog then holds it.
+func (q *request) nodeRecord(r *definition.CatalogRegistration) state.NodeRecord {
+	return state.NodeRecord{
+		ID: r.ID, Node: r.Node, Address: r.Address, Datacenter: q.config.Datacenter, TaggedAddresses: r.TaggedAddresses, Meta: r.NodeMeta,
+	}
+}
+
 // authorizeRegistration returns the refusal of a registration that the token does not
-// allow. 1.21.4 looks at the checks there as well.
+// allow.
 func (q *request) authorizeRegistration(r *definition.CatalogRegistration, authz *acl.Authorizer) error {
+	n, rec := q.a.Store.Node(r.Node), q.nodeRecord(r)
 	if r.Service != nil {
 		if err := authz.Require(q.v, acl.ServiceWrite, r.Service.Service); err != nil {
 			return err
 		}
 	}
-	if !r.SkipNodeUpdate {
+	if n == nil || !r.SkipNodeUpdate && q.a.Store.Changes(&rec, n.NodeRecord) {
 		if err := authz.Require(q.v, acl.NodeWrite, r.Node); err != nil {
 			return err
 		}
 	}
+	if r.Service != nil {
+		if other := n.Service(r.Service.ID); other != nil && !authz.Allows(acl.ServiceWrite, other.Name) {
+			return acl.ErrDenied
+		}
+	}
+	return q.authorizeChecks(r, n, authz)
+}
+
+// authorizeChecks returns the refusal of the checks of a registration on a node, which may
+// be nil. 1.8.7 looks at them there only if access is controlled.
+func (q *request) authorizeChecks(r *definition.CatalogRegistration, n *state.Node, authz *acl.Authorizer) error {
+	unknown := "Unknown service ID '%s' for check ID '%s'"
+	if q.v == release.V1_8_7 {
+		if !q.config.DefaultDeny {
+			return nil
+		}
+		unknown = "Unknown service '%s' for check '%s'"
+	}
 	for _, c := range r.Checks {
-		if c.ServiceID == "" {
-			if err := authz.Require(q.v, acl.NodeWrite, r.Node); err != nil {
-				return err
-			}
-		}
-		if q.v != release.V1_21_4 {
-			continue
-		}
-		if !strings.EqualFold(c.Node, r.Node) {
+		if q.v == release.V1_8_7 && c.Node != r.Node || !strings.EqualFold(c.Node, r.Node) {
 			return fmt.Errorf("Node '%s' for check '%s' doesn't match register request node '%s'", c.Node, c.CheckID, r.Node)
 		}
-		if !willHave(q.a.Store, r, c.ServiceID) {
-			return fmt.Errorf("Unknown service ID '%s' for check ID '%s'", c.ServiceID, c.CheckID)
+		permission, name := acl.NodeWrite, r.Node
+		if c.ServiceID != "" && r.Service != nil && r.Service.ID == c.ServiceID {
+			continue
+		}
+		if c.ServiceID != "" {
+			s := n.Service(c.ServiceID)
+			if s == nil {
+				return fmt.Errorf(unknown, c.ServiceID, c.CheckID)
+			}
+			permission, name = acl.ServiceWrite, s.Name
+		}
+		if err := authz.Require(q.v, permission, name); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
 // writeRegistration writes a registration to the catalog, or nothing of it.
-func writeRegistration(st *state.Store, r *definition.CatalogRegistration, datacenter string) error {
+func writeRegistration(st *state.Store, r *definition.CatalogRegistration, rec state.NodeRecord) error {
 	n := st.Node(r.Node)
-	rec := state.NodeRecord{ID: r.ID, Node: r.Node, Address: r.Address, Datacenter: datacenter, TaggedAddresses: r.TaggedAddresses, Meta: r.NodeMeta}
 	writesNode := n == nil || !r.SkipNodeUpdate
 	if writesNode {
 		if err := st.RefuseNode(&rec); err != nil {
@@ -129,21 +157,14 @@ func refuseParts(st *state.Store, r *definition.CatalogRegistration) error {
 	return nil
 }
 
-// willHave reports whether a node has a service, or has it after a registration. Case
-// counts for 1.21.4.
+// willHave reports whether a node has a service after a registration.
 func willHave(st *state.Store, r *definition.CatalogRegistration, serviceID string) bool {
-	same := func(id string) bool {
-		return id == serviceID || st.Version == release.V1_8_7 && strings.EqualFold(id, serviceID)
-	}
-	if serviceID == "" || r.Service != nil && same(r.Service.ID) {
+	if serviceID == "" || r.Service != nil && strings.EqualFold(r.Service.ID, serviceID) {
 		return true
 	}
 	n := st.Node(r.Node)
-	if n == nil || !r.SkipNodeUpdate && n == st.RenamedBy(&state.NodeRecord{ID: r.ID, Node: r.Node}) {
-		return false
-	}
-	s := n.Services[strings.ToLower(serviceID)]
-	return s != nil && same(s.ID)
+	isRenamed := !r.SkipNodeUpdate && n == st.RenamedBy(&state.NodeRecord{ID: r.ID, Node: r.Node})
+	return n != nil && !isRenamed && n.Services[strings.ToLower(serviceID)] != nil
 }
 
 // catalogDeregister serves PUT /v1/catalog/deregister.

@@ -92,9 +92,6 @@ func (q *request) perform(r query) (any, error) {
 	if err != nil {
 		return nil, q.failedQuery(&r, err)
 	}
-	if passing {
-		keep = onlyPassing(keep)
-	}
 	e := evaluation{query: &r, keep: keep, keepsLast: r.keepsLast && !streaming}
 	index, err := q.block(o, &e, streaming)
 	if err != nil {
@@ -109,8 +106,14 @@ func (q *request) perform(r query) (any, error) {
 	if refused != nil {
 		return nil, refused
 	}
-	if entries, ok := e.body.([]*serviceEntryJSON); ok && streaming {
-		streamed(entries)
+	if entries, ok := e.body.([]*serviceEntryJSON); ok {
+		if passing {
+			entries = onlyPassing(entries)
+		}
+		if streaming {
+			streamed(entries)
+		}
+		e.body = entries
 	}
 	q.setMeta(o, index, streaming)
 	if r.plain {
@@ -242,14 +245,19 @@ func (q *request) failedQuery(r *query, err error) error {
 	return q.failed(err)
 }
 
-// onlyPassing keeps of the instances those whose checks all pass.
-func onlyPassing(keep predicate) predicate {
-	return func(v any) (bool, error) {
-		if !v.(*serviceEntryJSON).passing() {
-			return false, nil
+// onlyPassing returns the instances whose checks all pass. The last one takes the place of
+// one that is left out, as on agents.
+func onlyPassing(list []*serviceEntryJSON) []*serviceEntryJSON {
+	for i := 0; i < len(list); {
+		if list[i].passing() {
+			i++
+			continue
 		}
-		return keep(v)
+		last := len(list) - 1
+		list[i] = list[last]
+		list = list[:last]
 	}
+	return list
 }
 
 // streams reports whether the streaming backend serves a read of instances.

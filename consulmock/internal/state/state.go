@@ -200,6 +200,18 @@ func (st *Store) touchNamed(s *Service, name string) {
 // Node returns the node of that name, or nil.
 func (st *Store) Node(name string) *Node { return st.Nodes[strings.ToLower(name)] }
 
+// Service returns the service of that ID, with the same case, or nil. So does it for a
+// node that is nil.
+func (n *Node) Service(id string) *Service {
+	if n == nil {
+		return nil
+	}
+	if s := n.Services[strings.ToLower(id)]; s != nil && s.ID == id {
+		return s
+	}
+	return nil
+}
+
 // FindNode returns the node of that name, or the only one whose ID begins so, or
 // nil.
 func (st *Store) FindNode(name string) *Node {

@@ -28,10 +28,8 @@ func (st *Store) EnsureNode(rec NodeRecord) *Node {
 	}
 	rec.CreateIndex = st.Index
 	if old != nil {
-		rec.CreateIndex, rec.ModifyIndex = old.CreateIndex, old.ModifyIndex
-		same := rec
-		same.Node = st.sameNode(rec.Node, old.Node)
-		if reflect.DeepEqual(same, *old) {
+		rec.CreateIndex = old.CreateIndex
+		if !st.Changes(&rec, old) {
 			return n
 		}
 	}
@@ -50,6 +48,13 @@ func (st *Store) EnsureNode(rec NodeRecord) *Node {
 	st.metaChanged(key, meta, rec.Meta)
 	st.touchServicesOf(n)
 	return n
+}
+
+// Changes reports whether a record of a node is another one than the catalog has.
+func (st *Store) Changes(rec, old *NodeRecord) bool {
+	same := *rec
+	same.Node, same.CreateIndex, same.ModifyIndex = st.sameNode(rec.Node, old.Node), old.CreateIndex, old.ModifyIndex
+	return !reflect.DeepEqual(same, *old)
 }
 
 // RenamedBy returns the node that a record of a node renames: the one with its ID, if that
