@@ -76,6 +76,21 @@ func TestSilentResponses(t *testing.T) {
 	})
 }
 
+// Responses that are slow, all of them, do not end a lease.
+func TestSlowResponses(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		a := agent.host()
+		lease := lock(t, a.mutex(nil))
+		a.wire.mu.Lock()
+		a.wire.slow = 3 * time.Second
+		a.wire.mu.Unlock()
+		time.Sleep(time.Hour)
+		wantValid(t, lease)
+		must(t, lease.Release(context.Background()))
+		agent.wantNothing(t)
+	})
+}
+
 // Every way to lose the session or the key ends the lease at once, for its reason, and
 // others have the lock after the lock-delay if there is one.
 func TestLosses(t *testing.T) {
