@@ -26,7 +26,10 @@ type Agent struct {
 //
 // PUT /v1/agent/service/register
 func (a *Agent) ServiceRegister(ctx context.Context, r *AgentServiceRegistration) error {
-	if r == nil || r.Name == "" {
+	switch {
+	case r == nil:
+		return errors.New("consul: nil AgentServiceRegistration")
+	case r.Name == "":
 		return errors.New("consul: AgentServiceRegistration.Name is empty")
 	}
 	if err := checkAddressable("service ID", r.ID, r.Name); err != nil {
@@ -156,7 +159,10 @@ func (a *Agent) Checks(ctx context.Context, q *QueryOptions) (map[string]*AgentC
 //
 // PUT /v1/agent/check/register
 func (a *Agent) CheckRegister(ctx context.Context, r *AgentCheckRegistration) error {
-	if r == nil || r.Name == "" && r.AgentServiceCheck.Name == "" {
+	switch {
+	case r == nil:
+		return errors.New("consul: nil AgentCheckRegistration")
+	case r.Name == "" && r.AgentServiceCheck.Name == "":
 		return errors.New("consul: AgentCheckRegistration.Name is empty")
 	}
 	if err := checkAddressable("check ID", r.ID, r.CheckID, r.Name, r.AgentServiceCheck.Name); err != nil {

@@ -90,7 +90,10 @@ func (c *Catalog) Datacenters(ctx context.Context, q *QueryOptions) ([]string, *
 //
 // PUT /v1/catalog/register
 func (c *Catalog) Register(ctx context.Context, r *CatalogRegistration) error {
-	if r == nil || r.Node == "" {
+	switch {
+	case r == nil:
+		return errors.New("consul: nil CatalogRegistration")
+	case r.Node == "":
 		return errors.New("consul: CatalogRegistration.Node is empty")
 	}
 	if i := slices.Index(r.Checks, nil); i >= 0 {
@@ -104,7 +107,10 @@ func (c *Catalog) Register(ctx context.Context, r *CatalogRegistration) error {
 //
 // PUT /v1/catalog/deregister
 func (c *Catalog) Deregister(ctx context.Context, d *CatalogDeregistration) error {
-	if d == nil || d.Node == "" {
+	switch {
+	case d == nil:
+		return errors.New("consul: nil CatalogDeregistration")
+	case d.Node == "":
 		return errors.New("consul: CatalogDeregistration.Node is empty")
 	}
 	return c.c.put(ctx, at("/v1/catalog/deregister"), nil, d)

@@ -166,7 +166,7 @@ func TestCatalogRegisterErrors(t *testing.T) {
 	} {
 		wantError(t, catalog.Register(ctx, r), nil, "consul: ", words)
 	}
-	wantError(t, catalog.Register(ctx, nil), nil, "CatalogRegistration.Node is empty")
+	wantError(t, catalog.Register(ctx, nil), nil, "nil CatalogRegistration")
 	wantError(t, catalog.Deregister(ctx, &consul.CatalogDeregistration{}), nil, "CatalogDeregistration.Node is empty")
 	wantSent(t, agent)
 	wantError(t, catalog.Register(ctx, &consul.CatalogRegistration{Node: "printer"}), nil,

@@ -15,7 +15,8 @@ import (
 // of a list have, as most do, are one string, and so are equal lists of strings and
 // equal raw values; the others are cut off blocks of textBlock bytes and listBlock
 // strings. So an element that is kept of a long list keeps its own allocations, a
-// block of each kind, and the strings that are common to all.
+// block of each kind, and the strings that are common to all. In a response shorter
+// than seenFrom, each string is its own.
 type decoder struct {
 	data  []byte
 	pos   int
@@ -51,8 +52,9 @@ type seenTexts struct {
 }
 
 const (
-	textBlock = 512 // bytes
-	listBlock = 16  // strings
+	textBlock = 512     // bytes
+	listBlock = 16      // strings
+	seenFrom  = 2 << 10 // bytes: seenTexts take more memory than a shorter response
 
 	maxDepth = 10000 // of encoding/json
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -494,5 +495,27 @@ func TestDecodeKeepsLittle(t *testing.T) {
 			t.Errorf("%s: %.2f allocations an instance; want at most 10", name, allocations)
 		}
 		runtime.KeepAlive(data)
+	}
+}
+
+// TestDecodeShort reads a single key, which takes little more memory than it has.
+func TestDecodeShort(t *testing.T) {
+	data := []byte(`[{"LockIndex":0,"Key":"app/limit","Flags":0,"Value":"MTAw","Session":"adf4238a-882b-9ddc-4a9d-5b6758e4159e","CreateIndex":10,"ModifyIndex":20}]`)
+	const runs, limit = 100, 1 << 10
+	taken := uint64(math.MaxUint64)
+	for range 3 { // something else may use memory meanwhile
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for range runs {
+			var pairs []*KVPair
+			if err := decode(data, "", &pairs); err != nil || len(pairs) != 1 {
+				t.Fatalf("got %v, %v", pairs, err)
+			}
+		}
+		runtime.ReadMemStats(&after)
+		taken = min(taken, (after.TotalAlloc-before.TotalAlloc)/runs)
+	}
+	if taken > limit {
+		t.Errorf("%d bytes are allocated; want at most %d", taken, limit)
 	}
 }

@@ -141,6 +141,9 @@ func (d *decoder) keep(b []byte) string {
 	if len(b) == 0 {
 		return ""
 	}
+	if len(d.data) < seenFrom {
+		return string(b)
+	}
 	hash := byte(len(b)) + b[0]*5 + b[len(b)/2]*17 + b[len(b)-1]*67
 	if d.seen == nil {
 		d.seen = new(seenTexts)

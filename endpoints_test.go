@@ -660,17 +660,17 @@ func TestBadArguments(t *testing.T) {
 	a, cat := client.Agent(), client.Catalog()
 	for words, err := range map[string]error{
 		"AgentServiceRegistration.Name is empty": a.ServiceRegister(ctx, &AgentServiceRegistration{ID: "x"}),
-		"AgentServiceRegistration.Name":          a.ServiceRegister(ctx, nil),
+		"nil AgentServiceRegistration":           a.ServiceRegister(ctx, nil),
 		`service ID ".."`:                        a.ServiceRegister(ctx, &AgentServiceRegistration{ID: "..", Name: "x"}),
 		`service ID "a/./b"`:                     a.ServiceRegister(ctx, &AgentServiceRegistration{Name: "a/./b"}),
 		"AgentCheckRegistration.Name is empty":   a.CheckRegister(ctx, &AgentCheckRegistration{ID: "x"}),
-		"AgentCheckRegistration.Name":            a.CheckRegister(ctx, nil),
+		"nil AgentCheckRegistration":             a.CheckRegister(ctx, nil),
 		`check ID ".."`:                          a.CheckRegister(ctx, &AgentCheckRegistration{Name: "x", AgentServiceCheck: AgentServiceCheck{CheckID: ".."}}),
 		`status "bogus": want passing`:           a.UpdateTTL(ctx, "c", "bogus", ""),
 		"CatalogRegistration.Node is empty":      cat.Register(ctx, &CatalogRegistration{Address: "x"}),
-		"CatalogRegistration.Node":               cat.Register(ctx, nil),
+		"nil CatalogRegistration":                cat.Register(ctx, nil),
 		"CatalogDeregistration.Node is empty":    cat.Deregister(ctx, &CatalogDeregistration{ServiceID: "x"}),
-		"CatalogDeregistration.Node":             cat.Deregister(ctx, nil),
+		"nil CatalogDeregistration":              cat.Deregister(ctx, nil),
 	} {
 		wantError(t, err, "consul: ", words)
 	}

@@ -73,5 +73,5 @@ func (e *Event) List(ctx context.Context, name string, q *QueryOptions) ([]*User
 	if name != "" {
 		params.Set("name", name)
 	}
-	return find[*UserEvent](ctx, e.c, at("/v1/event/list"), params, q)
+	return find[*UserEvent](ctx, e.c, at("/v1/event/list"), params, q, nil)
 }

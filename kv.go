@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -52,11 +53,12 @@ type KVPair struct {
 
 // Get returns a key's pair. If the key does not exist, the pair is nil, and the
 // metadata has the index to wait on for its creation. Agents of the 1.8 series end
-// such a wait also when a key with a similar name changes.
+// such a wait also when a key with a similar name changes. An agent responds 404 if the
+// key does not exist; a response with the status 200 and no pair is an error.
 //
 // GET /v1/kv/{key}
 func (k *KV) Get(ctx context.Context, key string, q *QueryOptions) (*KVPair, *QueryMeta, error) {
-	pairs, meta, err := find[*KVPair](ctx, k.c, atKey(key), nil, q)
+	pairs, meta, err := find(ctx, k.c, atKey(key), nil, q, checkPairs)
 	if err != nil || len(pairs) == 0 {
 		return nil, meta, err
 	}
@@ -85,7 +87,8 @@ func (k *KV) Value(ctx context.Context, key string, q *QueryOptions) ([]byte, er
 // List returns the pairs of all keys that start with the prefix, in the order of
 // their bytes. The prefix is one of the text, not a folder: "app" also finds
 // "app2/x". An empty prefix finds all keys. If there are none, the list is empty,
-// and the metadata has the index to wait on.
+// and the metadata has the index to wait on. As in Get, a response with the status 200
+// and no pair is an error.
 //
 // Of keys that the token may not read nothing is seen. Modern agents report that in
 // [QueryMeta.ResultsFilteredByACLs].
@@ -96,7 +99,7 @@ func (k *KV) Value(ctx context.Context, key string, q *QueryOptions) ([]byte, er
 //
 // GET /v1/kv/{prefix}?recurse
 func (k *KV) List(ctx context.Context, prefix string, q *QueryOptions) ([]*KVPair, *QueryMeta, error) {
-	return find[*KVPair](ctx, k.c, atPrefix(prefix), url.Values{"recurse": {""}}, q)
+	return find(ctx, k.c, atPrefix(prefix), url.Values{"recurse": {""}}, q, checkPairs)
 }
 
 // Keys returns the keys that start with the prefix, in the order of their bytes.
@@ -110,11 +113,33 @@ func (k *KV) Keys(ctx context.Context, prefix, separator string, q *QueryOptions
 	if separator != "" {
 		params.Set("separator", separator)
 	}
-	return find[string](ctx, k.c, atPrefix(prefix), params, q)
+	return find(ctx, k.c, atPrefix(prefix), params, q, checkKeys)
 }
 
-// find is get for a list in which nothing found is a 404 with an index.
-func find[T any](ctx context.Context, c *Client, at endpoint, params url.Values, q *QueryOptions) ([]T, *QueryMeta, error) {
+// checkPairs returns an error if no agent sends such a list. One that has nothing
+// responds 404: what has removed the pairs on the way, or never had them, must not make
+// a lock look lost.
+func checkPairs(pairs []*KVPair) error {
+	switch {
+	case len(pairs) == 0:
+		return errors.New("no pair, and not the status 404 either, so it is not the response of an agent")
+	case slices.Contains(pairs, nil):
+		return errors.New("a null instead of a pair, so it is not the response of an agent")
+	}
+	return nil
+}
+
+// checkKeys is checkPairs for keys. The list of all keys may be empty.
+func checkKeys(keys []string) error {
+	if keys == nil {
+		return errors.New("a null instead of a list, so it is not the response of an agent")
+	}
+	return nil
+}
+
+// find is get for a list in which nothing found is a 404 with an index. check, if not
+// nil, returns what is wrong with a list.
+func find[T any](ctx context.Context, c *Client, at endpoint, params url.Values, q *QueryOptions, check func([]T) error) ([]T, *QueryMeta, error) {
 	r, err := c.query(at, q)
 	if err != nil {
 		return nil, nil, err
@@ -127,6 +152,8 @@ func find[T any](ctx context.Context, c *Client, at endpoint, params url.Values,
 	resp, err := c.do(ctx, r)
 	meta, err := c.queryMeta(ctx, r, resp, err)
 	switch {
+	case err == nil && check != nil && check(found) != nil:
+		return nil, nil, c.fail(ctx, r, check(found))
 	case err == nil:
 		return found, meta, nil
 	case meta != nil: // only something missing has metadata beside the error

@@ -200,6 +200,40 @@ func TestMissingKey(t *testing.T) {
 	})
 }
 
+// Agents respond 404 when there is no pair, so a 200 without one comes from something
+// else, such as a gateway. It is not taken for a key that does not exist: who holds a lock
+// would give it up. A list of keys is empty, but never null: that of the root is.
+func TestResponseWithoutPair(t *testing.T) {
+	agent := consulmock.New(t)
+	kv := agent.Client().KV()
+	for body, problem := range map[string]string{
+		`null`:               "no pair",
+		`[]`:                 "no pair",
+		` [ ] `:              "no pair",
+		`[null]`:             "null instead of a pair",
+		`[{"Key":"a"},null]`: "null instead of a pair",
+	} {
+		agent.Inject(consulmock.Fault{Path: "/v1/kv/**", Times: 2, Body: body, Header: http.Header{"X-Consul-Index": {"7"}}})
+		pair, meta, err := kv.Get(ctx, "a", nil)
+		if pair != nil || meta != nil {
+			t.Errorf("Get of %s: %v, %+v", body, pair, meta)
+		}
+		wantError(t, err, nil, "GET http://127.0.0.1:8500/v1/kv/a: ", problem)
+		pairs, meta, err := kv.List(ctx, "a", nil)
+		if pairs != nil || meta != nil {
+			t.Errorf("List of %s: %v, %+v", body, pairs, meta)
+		}
+		wantError(t, err, nil, "GET http://127.0.0.1:8500/v1/kv/a: ", problem)
+	}
+	agent.Inject(consulmock.Fault{Path: "/v1/kv/a", Body: `null`})
+	_, _, err := kv.Keys(ctx, "a", "", nil)
+	wantError(t, err, nil, "null instead of a list")
+	keys, meta, err := kv.Keys(ctx, "", "", nil)
+	if len(keys) != 0 || err != nil || meta.LastIndex != 1 {
+		t.Errorf("Keys of the root: %v, %+v, %v", keys, meta, err)
+	}
+}
+
 // A value that is too large is refused. A response of false is not taken for success.
 func TestPutIsRefused(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, agent *consulmock.Server, _ bool) {

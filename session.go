@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -132,11 +133,20 @@ func (s *Session) Destroy(ctx context.Context, id string, w *WriteOptions) error
 //
 // GET /v1/session/info/{id}
 func (s *Session) Info(ctx context.Context, id string, q *QueryOptions) (*SessionEntry, *QueryMeta, error) {
-	found, meta, err := get[[]*SessionEntry](ctx, s.c, named("/v1/session/info/", "session ID", id), q)
+	found, meta, err := find(ctx, s.c, named("/v1/session/info/", "session ID", id), nil, q, checkSessions)
 	if err != nil || len(found) == 0 {
 		return nil, meta, err
 	}
 	return found[0], meta, nil
+}
+
+// checkSessions returns an error if no agent sends such a list. One that has no such
+// session sends an empty list.
+func checkSessions(list []*SessionEntry) error {
+	if list == nil || slices.Contains(list, nil) {
+		return errors.New("a null instead of a session, so it is not the response of an agent")
+	}
+	return nil
 }
 
 // List returns all sessions of the datacenter that the token may read, in no order.

@@ -2,6 +2,7 @@ package consul_test
 
 import (
 	"encoding/json"
+	"net/http"
 	"slices"
 	"testing"
 	"time"
@@ -111,4 +112,25 @@ func TestSessionErrors(t *testing.T) {
 	agent.Inject(consulmock.Fault{Path: "/v1/session/create", Body: "{}"})
 	_, err = sessions.Create(ctx, nil, nil)
 	wantError(t, err, nil, "no ID of a session")
+}
+
+// Agents respond with an empty list if there is no such session. Null, and a null in the
+// list, come from something else, and are not taken for a session that has ended.
+func TestSessionInfoOfNull(t *testing.T) {
+	agent := consulmock.New(t)
+	client := agent.Client()
+	for _, body := range []string{`null`, `[null]`} {
+		agent.Inject(consulmock.Fault{Path: "/v1/session/info/*", Body: body, Header: http.Header{"X-Consul-Index": {"7"}}})
+		session, meta, err := client.Session().Info(ctx, "s", nil)
+		if session != nil || meta != nil {
+			t.Errorf("%s: %v, %+v", body, session, meta)
+		}
+		wantError(t, err, nil, "GET http://127.0.0.1:8500/v1/session/info/s: ", "not the response of an agent")
+	}
+	for range 2 {
+		session, meta, err := client.Session().Info(ctx, "adf4238a-882b-9ddc-4a9d-5b6758e4159e", nil)
+		if session != nil || err != nil || meta.LastIndex == 0 {
+			t.Errorf("no such session: %v, %+v, %v", session, meta, err)
+		}
+	}
 }

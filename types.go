@@ -313,7 +313,7 @@ type AgentServiceRegistration struct {
 	ID                string                    `json:",omitempty"` // unique on the agent; the Name if empty
 	Name              string                    `json:",omitempty"`
 	Tags              []string                  `json:",omitempty"`
-	Port              int                       `json:",omitempty"`
+	Port              int                       `json:",omitempty"` // agents accept any number; discovery.Register only a port
 	Address           string                    `json:",omitempty"` // empty means the address of the node
 	SocketPath        string                    `json:",omitempty"` // instead of Address and Port
 	TaggedAddresses   map[string]ServiceAddress `json:",omitempty"`

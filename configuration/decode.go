@@ -21,8 +21,12 @@ import (
 // and no error. Errors of the snapshots are yielded as they are.
 func Decode[T any](snapshots iter.Seq2[*Snapshot, error], decode func(*consul.KVPair) (T, error)) iter.Seq2[map[string]T, error] {
 	return func(yield func(map[string]T, error) bool) {
-		if snapshots == nil || decode == nil {
-			yield(nil, errors.New("configuration: Decode needs snapshots and a function"))
+		switch {
+		case snapshots == nil:
+			yield(nil, errors.New("configuration: nil snapshots"))
+			return
+		case decode == nil:
+			yield(nil, errors.New("configuration: nil function decode"))
 			return
 		}
 		var known map[string]decoded[T]

@@ -100,12 +100,12 @@ func TestDecodeErrors(t *testing.T) {
 			t.Errorf("%v, %v", values, err)
 		}
 	}
-	for _, seq := range []iter.Seq2[map[string]string, error]{
-		configuration.Decode(nil, text), configuration.Decode[string](snapshots, nil),
+	for missing, seq := range map[string]iter.Seq2[map[string]string, error]{
+		"snapshots": configuration.Decode(nil, text), "function decode": configuration.Decode[string](snapshots, nil),
 	} {
 		n := 0
 		for values, err := range seq {
-			if n++; values != nil || err == nil || err.Error() != "configuration: Decode needs snapshots and a function" {
+			if n++; values != nil || err == nil || err.Error() != "configuration: nil "+missing {
 				t.Errorf("%v, %v", values, err)
 			}
 		}

@@ -22,7 +22,7 @@ func TestEventsInLogs(t *testing.T) {
 		{watchEvent(watch.Failed{Watch: "app/", Err: boom, Failures: 1, RetryIn: time.Second}), `level=WARN msg="watch failed" watch=app/ datacenter="" error=boom failures=1 retry_in=1s`},
 		{watchEvent(watch.Failed{Watch: "app/", Err: boom, Failures: 2}), `level=DEBUG msg="watch failed" watch=app/ datacenter="" error=boom failures=2 retry_in=0s`},
 		{watchEvent(watch.Recovered{Watch: "app/", Failures: 3, Took: time.Minute}), `level=INFO msg="watch succeeds again" watch=app/ datacenter="" failures=3 took=1m0s`},
-		{watchEvent(watch.Reset{Watch: "app/", From: 9, To: 2}), `level=INFO msg="index went down" watch=app/ datacenter="" from=9 to=2`},
+		{watchEvent(watch.Reset{Watch: "app/", From: 9, To: 2}), `level=DEBUG msg="index went down" watch=app/ datacenter="" from=9 to=2`},
 	} {
 		var buf bytes.Buffer
 		var got Event

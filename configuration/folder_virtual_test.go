@@ -250,7 +250,7 @@ func TestWatchStaleKeepsPairs(t *testing.T) {
 }
 
 // TestWatchNotAnAgent gets responses that have no keys and are none of an agent, which
-// always has an index. They do not empty a configuration.
+// responds 404 then, and always has an index. They do not empty a configuration.
 func TestWatchNotAnAgent(t *testing.T) {
 	bubble(t, func(t *testing.T, agent *fakeAgent) {
 		agent.set("app/a=1")
@@ -260,7 +260,7 @@ func TestWatchNotAnAgent(t *testing.T) {
 			remove := agent.Inject(consulmock.Fault{Status: 200, Body: body, Always: true})
 			agent.set("app/a=" + body) // ends the query that waits
 			synctest.Wait()
-			if got := value(v, "a"); got != body || v.Err() == nil || !strings.Contains(v.Err().Error(), "no X-Consul-Index") {
+			if got := value(v, "a"); got != body || v.Err() == nil || !strings.Contains(v.Err().Error(), "not the response of an agent") {
 				t.Errorf("%s: the value is %s, the error %v", body, got, v.Err())
 			}
 			remove()

@@ -47,7 +47,8 @@ type Options struct {
 	MaxBackoff time.Duration
 
 	// Logger logs each event; nil logs nothing. Of failures in a row the first one is
-	// logged as a warning, the others at debug level. Values are not logged. OnEvent,
+	// logged as a warning. A success after them and a change of the folder are at info
+	// level, everything else is at debug level. Values are not logged. OnEvent,
 	// if not nil, is called with each [ChangedEvent], [WatchErrorEvent],
 	// [WatchRecoveredEvent] and [IndexResetEvent].
 	Logger  *slog.Logger

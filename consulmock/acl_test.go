@@ -250,3 +250,34 @@ func TestCatalogNeedsTokens(t *testing.T) {
 		}
 	}
 }
+
+// What a token may register in the catalog depends on what is there: a node may be repeated
+// by whoever may not change it, and a check belongs to the name that its service has.
+func TestTokensOfRegistrations(t *testing.T) {
+	const lacks = "403 Permission denied: token with AccessorID 'accessor' lacks permission "
+	tokens := []Token{ManagementToken("root"), {SecretID: "some", AccessorID: "accessor", Rules: `
+		service "a" { policy = "write" } service "b" { policy = "read" }
+		node "mine" { policy = "write" } node "other" { policy = "read" }`}}
+	for _, test := range []struct{ body, modern, old string }{
+		{`{"Node":"other","Address":"y"}`, lacks + `'node:write' on "other"`, "403 Permission denied"},
+		{`{"Node":"other","Address":"x","Check":{"CheckID":"c"}}`, lacks + `'node:write' on "other"`, "403 Permission denied"},
+		{`{"Node":"other","Address":"x","Check":{"CheckID":"c","ServiceID":"a"}}`, "200 true", "200 true"},
+		{`{"Node":"new","SkipNodeUpdate":true}`, lacks + `'node:write' on "new"`, "403 Permission denied"},
+		{`{"Node":"mine","Address":"y","Check":{"CheckID":"c"}}`, "200 true", "200 true"},
+		{`{"Node":"mine","Address":"x","Check":{"CheckID":"c","ServiceID":"a"}}`, "200 true", "200 true"},
+		{`{"Node":"mine","Address":"x","Check":{"CheckID":"c","ServiceID":"b"}}`, lacks + `'service:write' on "b"`, "403 Permission denied"},
+		{`{"Node":"mine","Address":"x","Service":{"ID":"b","Service":"a"}}`, "403 Permission denied", "403 Permission denied"},
+		{`{"Node":"mine","Address":"x","Check":{"CheckID":"c","ServiceID":"none"}}`, "500 Unknown service ID 'none' for check ID 'c'", "500 Unknown service 'none' for check 'c'"},
+		{`{"Node":"mine","Address":"x","Check":{"CheckID":"c","Node":"no"}}`, "500 Node 'no' for check 'c' doesn't match register request node 'mine'", "500 Node 'no' for check 'c' doesn't match register request node 'mine'"},
+	} {
+		for version, want := range map[string]string{"1.21.4": test.modern, "1.8.7": test.old} {
+			s := New(t, WithVersion(version), WithACLDefaultDeny(), WithTokens(tokens...))
+			for _, node := range []string{`"mine","Address":"x","Service":{"Service":"a"}`, `"mine","Address":"x","Service":{"Service":"b"}`, `"other","Address":"x","Service":{"Service":"a"}`} {
+				ask(t, s, "PUT", "/v1/catalog/register?token=root", `{"Node":`+node+"}")
+			}
+			if got := text(t, ask(t, s, "PUT", "/v1/catalog/register?token=some", test.body)); got != want {
+				t.Errorf("%s: %s:\n got %s\nwant %s", version, test.body, got, want)
+			}
+		}
+	}
+}

@@ -86,12 +86,16 @@ func TestAnswers(t *testing.T) {
 		// parameters of reads
 		{"GET", "/v1/health/service/", "", "400 Missing service name", both},
 		{"GET", "/v1/health/service/web?passing=x", "", "400 Invalid value for ?passing", both},
+		{"GET", "/v1/health/service/web?passing=x&dc=dc9", "", "400 Invalid value for ?passing", "500 No path to datacenter"},
 		{"GET", "/v1/health/service/web?sg=x", "", "500 sameness groups are not supported in consul CE", "200 []"},
 		{"GET", "/v1/health/service/web?sameness-group=x", "", "500 sameness groups are not supported in consul CE", "200 []"},
+		{"GET", "/v1/health/service/?sg=x&peer=x&passing=x", "", "400 peer-name and sameness-group are mutually exclusive", "400 Missing service name"},
 		{"GET", "/v1/health/service/web?index=x", "", "400 Invalid index", both},
 		{"GET", "/v1/health/service/web?wait=5", "", "400 Invalid wait time", both},
 		{"GET", "/v1/catalog/nodes?stale&consistent", "", "400 Cannot specify ?stale with ?consistent, conflicting semantics.", both},
 		{"GET", "/v1/catalog/nodes?cached&consistent", "", "400 Cannot specify ?cached with ?consistent, conflicting semantics.", both},
+		{"PUT", "/v1/txn?cached&consistent", "[]", "400 Cannot specify ?cached with ?consistent, conflicting semantics.", both},
+		{"GET", "/v1/operator/raft/configuration?cached&consistent", "", "400 Cannot specify ?cached with ?consistent, conflicting semantics.", both},
 		{"GET", "/v1/health%2Fservice/web", "", "404 Invalid URL path: not a recognized HTTP API endpoint", "200 []"},
 		{"GET", "/v1/catalog/nodes?max_stale=x", "", `400 Invalid max_stale value "x"`, both},
 		{"GET", "/v1/catalog/nodes?dc=dc9", "", "500 No path to datacenter", both},
@@ -165,6 +169,13 @@ func TestAnswers(t *testing.T) {
 		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","service":{"Service":"x","SocketPath":"/x"}}`, "200 true", `400 Request decode failed: json: unknown field "SocketPath"`},
 		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Namespace":"x"}`, `400 Request decode failed: json: unknown field "Namespace" - Namespaces are a Consul Enterprise feature`, both},
 		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Service":{"Service":"x","Address":"::"}}`, "500 Invalid service address", both},
+		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Checks":[{"Status":"passing"},{"CheckID":"c","ServiceID":"none"},{"CheckID":"d","Node":"m"}]}`,
+			"500 Unknown service ID 'none' for check ID 'c'", `500 failed inserting check: failed inserting check: object missing primary index on node "n"`},
+		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Service":{"Service":"x","Meta":{"?":""}},"Check":{"Status":"passing"}}`,
+			"500 failed inserting service: Invalid Service Meta for node n and serviceID x: Couldn't load metadata pair ('?', ''): Key contains invalid characters", both},
+		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","ID":"1"}`, "500 Bad node ID: uuid string is wrong length", both},
+		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","ID":"11111111+1111-1111-1111-111111111111"}`, "500 Bad node ID: uuid is improperly formatted", both},
+		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","ID":"11111111-1111-1111-1111-11111111111z"}`, "500 Bad node ID: encoding/hex: invalid byte: U+007A 'z'", both},
 		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Service":{"ID":"x","Locality":{"Zone":"z"}}}`,
 			"500 1 error occurred:\n\t* zone cannot be set without region", `400 Request decode failed: json: unknown field "Locality"`},
 		{"PUT", "/v1/agent/service/register", `{"Name":"x","Kind":"ingress-gateway","Check":{"Args":["true"],"Interval":"1s"}}`,
@@ -252,6 +263,26 @@ func TestEnterpriseParameters(t *testing.T) {
 					t.Errorf("%s: %s%s %s: %s", version, path, test.query, test.header, text(t, r))
 				}
 			}
+		}
+	}
+}
+
+// A header that is refused comes before a parameter, and namespaces before partitions.
+func TestOrderOfEnterpriseParameters(t *testing.T) {
+	const query, namespace, partition = "?ns=x&partition=x", "X-Consul-Namespace: x", "X-Consul-Partition: x"
+	for _, test := range []struct {
+		query   string
+		headers []string
+		want    string
+	}{
+		{query, []string{namespace, partition}, `header: "X-Consul-Namespace"`},
+		{query, []string{partition}, `parameter: "ns"`},
+		{"?partition=x", []string{partition}, `header: "X-Consul-Partition"`},
+		{"?partition=x", nil, `parameter: "partition"`},
+	} {
+		s := New(t)
+		if got := text(t, ask(t, s, "GET", "/v1/kv/x"+test.query, "", test.headers...)); !strings.Contains(got, test.want) {
+			t.Errorf("%s %q: got %s, want %s", test.query, test.headers, got, test.want)
 		}
 	}
 }
@@ -366,6 +397,62 @@ func TestCompression(t *testing.T) {
 			}
 			if body, err := io.ReadAll(z); err != nil || len(body) == 0 {
 				t.Errorf("%s %s: %q, %v", test.version, test.target, body, err)
+			}
+		}
+	}
+}
+
+// The health of a local service is a word if the header Accept or the parameter format
+// says so. The header counts first, and only if it is for plain text.
+func TestHealthInAWord(t *testing.T) {
+	for _, version := range []string{"1.8.7", "1.21.4"} {
+		for _, test := range []struct{ query, accept, want string }{
+			{"", "", "application/json"}, {"", "text/plain", "text/plain"}, {"", "application/json", "application/json"},
+			{"?format=text", "", "text/plain"}, {"?format=text", "application/json", "text/plain"},
+			{"?format=json", "text/plain", "text/plain"}, {"?format=x", "text/plain", "text/plain"}, {"?format=json", "", "application/json"},
+		} {
+			s := New(t, WithVersion(version))
+			ask(t, s, "PUT", "/v1/agent/service/register", webRegistration)
+			for _, path := range []string{"/v1/agent/health/service/name/web", "/v1/agent/health/service/id/web"} {
+				if got := ask(t, s, "GET", path+test.query, "", "Accept: "+test.accept).Header.Get("Content-Type"); got != test.want {
+					t.Errorf("%s: %s%s, Accept %q: %s, want %s", version, path, test.query, test.accept, got, test.want)
+				}
+			}
+		}
+	}
+}
+
+// A null breaks the connection where the agent's decoder does not expect one, before
+// anything else is refused except for what is no JSON. Elsewhere it is as if it were missing.
+func TestNullBreaksAgents(t *testing.T) {
+	const catalog, agent, txn = "/v1/catalog/register", "/v1/agent/service/register", "/v1/txn"
+	for _, test := range []struct {
+		path, body string
+		breaks     bool
+	}{
+		{catalog, `{"Node":"n","Address":"a","Check":{"CheckID":"c","Definition":null}}`, true},
+		{catalog, `{"Node":"n","Address":"a","Checks":[{"CheckID":"c","definition":null}]}`, true},
+		{catalog, `{"Node":1,"Check":{"Bogus":1,"Definition":null}}`, true},
+		{catalog, `{"Node":"n","Address":"a","Check":{"CheckID":"c","Definition":null}`, false},
+		{catalog, `{"Node":"n","Address":"a","Check":{"CheckID":"c","Definition":{"HTTP":null}}}`, false},
+		{catalog, `{"Node":"n","Address":"a","Service":{"Service":"x","Proxy":null}}`, true},
+		{catalog, `{"Node":"n","Address":"a","Service":{"Service":"x","Proxy":{"Upstreams":[{},null]}}}`, true},
+		{catalog, `{"Node":"n","Address":"a","Service":{"Service":"x","Proxy":{"Expose":{"Paths":[null]}}}}`, true},
+		{catalog, `{"Node":"n","Address":"a","Service":{"Service":"x","Connect":null,"Weights":null}}`, false},
+		{agent, `{"Name":"x","Proxy":{"Upstreams":[null]}}`, true},
+		{agent, `{"Name":"x","Proxy":{"Expose":{"Paths":[null]}}}`, true},
+		{agent, `{"Name":"x","Connect":{"SidecarService":{"Proxy":{"Upstreams":[null]}}}}`, true},
+		{agent, `{"Name":"x","Connect":{"sidecar_service":{"Proxy":{"Expose":{"Paths":[null]}}}}}`, true},
+		{agent, `{"Name":"x","Proxy":null,"Connect":null}`, false},
+		{agent, `{"Name":"x","Proxy":{"Upstreams":null,"Expose":null}}`, false},
+		{txn, `[{"Check":{"Verb":"set","Check":{"Node":"node1","CheckID":"c","Definition":null}}}]`, true},
+		{txn, `[{"Service":{"Verb":"set","Node":"node1","Service":{"ID":"x","Service":"x","Proxy":null}}}]`, false},
+		{txn, `[{"Service":{"Verb":"set","Node":"node1","Service":{"ID":"x","Service":"x","Proxy":{"Upstreams":[null]}}}}]`, false},
+	} {
+		for _, version := range []string{"1.8.7", "1.21.4"} {
+			s := New(t, WithVersion(version))
+			if breaks := send(s, "PUT", test.path, test.body) == nil; breaks != test.breaks {
+				t.Errorf("%s: %s %s: breaks: %t, want %t", version, test.path, test.body, breaks, test.breaks)
 			}
 		}
 	}

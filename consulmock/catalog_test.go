@@ -1,6 +1,7 @@
 package consulmock
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -57,6 +58,31 @@ func TestIndexOfFormerName(t *testing.T) {
 		}
 		if before, after := index("before"), index("after"); before <= after {
 			t.Errorf("%s: the index of the former name is %d, of the present one %d", version, before, after)
+		}
+	}
+}
+
+// An instance that is left out because it is not passing is replaced by the last one. The
+// streaming backend keeps the order.
+func TestOrderOfPassingInstances(t *testing.T) {
+	for _, version := range []string{"1.8.7", "1.21.4"} {
+		s := New(t, WithVersion(version), WithCompactJSON(true))
+		for _, id := range []string{"a", "b", "c", "d", "e", "f"} {
+			status := map[string]string{"a": "critical", "e": "critical"}[id]
+			ask(t, s, "PUT", "/v1/catalog/register", `{"Node":"ext","Address":"x","Service":{"ID":"`+id+`","Service":"web"},"Check":{"CheckID":"`+id+`","ServiceID":"`+id+`","Status":"`+cmp.Or(status, "passing")+`"}}`)
+		}
+		for query, want := range map[string]string{"?passing": "fbcd", "?passing&filter=Service.ID!=f": "dbc", "?passing&index=1": map[string]string{"1.8.7": "fbcd", "1.21.4": "bcdf"}[version]} {
+			var list []struct{ Service struct{ ID string } }
+			if err := json.NewDecoder(ask(t, s, "GET", "/v1/health/service/web"+query, "").Body).Decode(&list); err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			for _, e := range list {
+				got += e.Service.ID
+			}
+			if got != want {
+				t.Errorf("%s: %s: got %s, want %s", version, query, got, want)
+			}
 		}
 	}
 }
@@ -221,6 +247,90 @@ func TestTagsInLocalHealth(t *testing.T) {
 		ask(t, s, "PUT", "/v1/agent/service/register", `{"Name":"web","Tags":`+tags+`,"Check":{"TTL":"1h"}}`)
 		if got := text(t, ask(t, s, "GET", "/v1/agent/health/service/id/web", "")); !strings.Contains(got, `"ServiceTags":`+want+`,`) {
 			t.Errorf("%s: got %s", tags, got)
+		}
+	}
+}
+
+// A node that is registered with the ID of another one replaces it: the index of its
+// creation is that of the ID, what was on the other node goes, and what is at the name stays.
+func TestRenamedNode(t *testing.T) {
+	const one, other = "abcdefab-1111-1111-1111-111111111111", "ABCDEFAB-1111-1111-1111-111111111111"
+	for _, version := range []string{"1.8.7", "1.21.4"} {
+		s := New(t, WithVersion(version), WithCompactJSON(true))
+		register := func(node, id, service string) {
+			t.Helper()
+			body := fmt.Sprintf(`{"Node":%q,"ID":%q,"Address":"a"%s}`, node, id, service)
+			if got := text(t, ask(t, s, "PUT", "/v1/catalog/register", body)); got != "200 true" {
+				t.Fatalf("%s: %s: got %s", version, body, got)
+			}
+		}
+		register("before", one, `,"Service":{"Service":"goes"}`)
+		created := s.agent.Store.Node("before").CreateIndex
+		register("after", "", `,"Service":{"Service":"stays"}`)
+		register("after", other, "")
+		if n := s.agent.Store.Node("after"); s.agent.Store.Node("before") != nil || n.ID != other || n.CreateIndex != created || len(n.Services) != 1 {
+			t.Errorf("%s: the node is %+v with %d services, want it created at %d, with 1 service", version, *n.NodeRecord, len(n.Services), created)
+		}
+		if got := text(t, ask(t, s, "GET", "/v1/catalog/services?filter=ServiceName!=consul", "")); strings.Contains(got, "goes") || !strings.Contains(got, "stays") {
+			t.Errorf("%s: services: %s", version, got)
+		}
+
+		// 1.8.7 takes another case for another name, and so for another node.
+		const check = `{"Node":"AFTER","ID":"` + other + `","Address":"a","Check":{"CheckID":"c","ServiceID":"stays"}}`
+		want := map[string]string{"1.8.7": `500 failed inserting check: Missing service registration on node "AFTER"`, "1.21.4": "200 true"}[version]
+		if got := text(t, ask(t, s, "PUT", "/v1/catalog/register", check)); got != want {
+			t.Errorf("%s: %s: got %s, want %s", version, check, got, want)
+		}
+		register("After", one, "")
+		n := s.agent.Store.Node("after")
+		if want := map[string]int{"1.8.7": 0, "1.21.4": 1}[version]; n.Node != "After" || n.CreateIndex != created || len(n.Services) != want {
+			t.Errorf("%s: the node is %+v with %d services, want %d", version, *n.NodeRecord, len(n.Services), want)
+		}
+	}
+}
+
+// The name of a node that is alive belongs to its ID.
+func TestReservedNode(t *testing.T) {
+	const one, two, three = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222", "33333333-3333-3333-3333-333333333333"
+	reserved := func(id, rest string) string {
+		return fmt.Sprintf(`500 failed inserting node: Error while renaming Node ID: "%s"%s: Node name alive is reserved by node %s`, id, rest, one)
+	}
+	for _, version := range []string{"1.8.7", "1.21.4"} {
+		s := New(t, WithVersion(version))
+		for _, test := range []struct{ body, want string }{
+			{`{"Node":"alive","ID":"` + one + `","Address":"a","Check":{"CheckID":"serfHealth","Status":"passing"}}`, "200 true"},
+			{`{"Node":"other","ID":"` + two + `","Address":"a"}`, "200 true"},
+			{`{"Node":"alive","ID":"` + two + `","Address":"b"}`, reserved(two, " (b)") + " with name alive (a)"},
+			{`{"Node":"alive","ID":"` + three + `","Address":"b"}`, reserved(three, "") + " with name alive (a)"},
+			{`{"Node":"alive","ID":"` + three + `","SkipNodeUpdate":true}`, "200 true"},
+			{`{"Node":"alive","Address":"a"}`, "200 true"},
+			{`{"Node":"alive","ID":"` + two + `","Address":"b","Service":{"Service":"x","Meta":{"?":""}}}`, strings.Replace(reserved(two, " (b)"), one, "", 1) + " with name alive (a)"},
+			{`{"Node":"alive","ID":"` + three + `","Address":"b"}`, "200 true"}, // now that it has no ID
+			{`{"Node":"alive","ID":"` + three + `","Address":"b","Check":{"CheckID":"serfHealth","Status":"critical"}}`, "200 true"},
+			{`{"Node":"alive","ID":"` + two + `","Address":"b"}`, "200 true"}, // now that it is dead
+		} {
+			if got := text(t, ask(t, s, "PUT", "/v1/catalog/register", test.body)); got != test.want {
+				t.Errorf("%s: %s:\n got %s\nwant %s", version, test.body, got, test.want)
+			}
+		}
+		const txn = `[{"Node":{"Verb":"set","Node":{"Node":"node1","ID":"` + one + `","Address":"b"}}}]`
+		if got, want := text(t, ask(t, s, "PUT", "/v1/txn", txn)), "Node name node1 is reserved by node "; !strings.HasPrefix(got, "409") || !strings.Contains(got, want) {
+			t.Errorf("%s: %s: got %s, want %s", version, txn, got, want)
+		}
+	}
+}
+
+// A name of one character may not be the beginning of an ID, so that reads of a node that
+// is missing have no index then.
+func TestIndexOfMissingNode(t *testing.T) {
+	for version, want := range map[string]map[string]bool{"1.8.7": {"x": false, "xx": false}, "1.21.4": {"x": false, "xx": true}} {
+		s := New(t, WithVersion(version))
+		ask(t, s, "PUT", "/v1/catalog/register", `{"Node":"xx","Address":"a"}`)
+		ask(t, s, "PUT", "/v1/catalog/deregister", `{"Node":"xx"}`)
+		for node, want := range want {
+			if index := ask(t, s, "GET", "/v1/catalog/node/"+node, "").Header.Get("X-Consul-Index"); (index != "1") != want {
+				t.Errorf("%s: %s: the index is %s, want one: %t", version, node, index, want)
+			}
 		}
 	}
 }

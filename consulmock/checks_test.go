@@ -61,9 +61,26 @@ func TestProbeGoesOn(t *testing.T) {
 	s.Close()
 }
 
-// What is registered again is written to the servers again: checks of 1.8.7 always, one of
-// 1.21.4 if it is defined with another status or output than it has by now. Those in the
-// definition of a service are not.
+// A script that the agent refuses to run is removed, and so is what had its ID.
+func TestRefusedScript(t *testing.T) {
+	const script = `{"ID":"c","Name":"script","Args":["true"],"Interval":"1h"}`
+	for _, version := range []string{"1.8.7", "1.21.4"} {
+		s := New(t, WithVersion(version))
+		ask(t, s, "PUT", "/v1/agent/check/register", `{"ID":"c","Name":"before","TTL":"1h"}`)
+		if got := text(t, ask(t, s, "PUT", "/v1/agent/check/register", script)); !strings.HasPrefix(got, "500 Scripts are disabled") {
+			t.Errorf("%s: got %s", version, got)
+		}
+		for _, place := range []string{"/v1/agent/checks", "/v1/health/node/node1"} {
+			if got := text(t, ask(t, s, "GET", place, "")); strings.Contains(got, "before") {
+				t.Errorf("%s: %s: got %s", version, place, got)
+			}
+		}
+	}
+}
+
+// What is registered again is written to the servers again: services and checks of 1.8.7
+// always, a check of 1.21.4 if it is defined with another status or output than it has by
+// now. Those in the definition of a service are not.
 func TestCheckWrittenAgain(t *testing.T) {
 	const (
 		check   = `/v1/agent/check/register {"Name":"c","TTL":"1h","Status":"passing"}`
@@ -83,6 +100,8 @@ func TestCheckWrittenAgain(t *testing.T) {
 			{service, [2]uint64{1, 1}},
 			{service, [2]uint64{0, 1}},
 			{`/v1/agent/service/register {"Name":"web","Check":{"TTL":"1h"}}`, [2]uint64{0, 1}},
+			{`/v1/agent/service/register {"Name":"db"}`, [2]uint64{1, 1}},
+			{`/v1/agent/service/register {"Name":"db"}`, [2]uint64{0, 1}},
 		} {
 			before := s.agent.Store.Index
 			path, body, _ := strings.Cut(step.request, " ")

@@ -21,14 +21,14 @@ func (t *faultTable) intercept(w http.ResponseWriter, r *http.Request, next http
 	if f.Drop == DropRequest || f.Drop == ResetRequest {
 		drop(w, f.Drop == ResetRequest)
 	}
-	if f.answers() {
-		next = http.HandlerFunc(f.answer)
+	if f.responds() {
+		next = http.HandlerFunc(f.respond)
 	}
-	if !f.changesAnswer() {
+	if !f.changesResponse() {
 		next.ServeHTTP(w, r)
 		return
 	}
-	kept := &keptAnswer{header: http.Header{}}
+	kept := &bufferedResponse{header: http.Header{}}
 	next.ServeHTTP(kept, r)
 	f.send(w, r, kept)
 }
@@ -54,8 +54,8 @@ func (f *Fault) wait(r *http.Request) {
 	}
 }
 
-// answer responds instead of the agent.
-func (f *Fault) answer(w http.ResponseWriter, r *http.Request) {
+// respond responds instead of the agent.
+func (f *Fault) respond(w http.ResponseWriter, r *http.Request) {
 	status, body := cmp.Or(f.Status, http.StatusOK), f.Body
 	switch {
 	case f.NoLeader:
@@ -78,31 +78,31 @@ func (f *Fault) answer(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, body)
 }
 
-// keptAnswer buffers a response. It is not for endless ones.
-type keptAnswer struct {
+// bufferedResponse buffers a response. It is not for endless ones.
+type bufferedResponse struct {
 	header http.Header
 	status int
 	body   bytes.Buffer
 }
 
 // Header implements [http.ResponseWriter].
-func (k *keptAnswer) Header() http.Header { return k.header }
+func (k *bufferedResponse) Header() http.Header { return k.header }
 
 // WriteHeader implements [http.ResponseWriter].
-func (k *keptAnswer) WriteHeader(status int) {
+func (k *bufferedResponse) WriteHeader(status int) {
 	if k.status == 0 {
 		k.status = status
 	}
 }
 
 // Write implements [http.ResponseWriter].
-func (k *keptAnswer) Write(p []byte) (int, error) {
+func (k *bufferedResponse) Write(p []byte) (int, error) {
 	k.WriteHeader(http.StatusOK)
 	return k.body.Write(p)
 }
 
 // send sends the buffered response with what the fault changes in it.
-func (f *Fault) send(w http.ResponseWriter, r *http.Request, kept *keptAnswer) {
+func (f *Fault) send(w http.ResponseWriter, r *http.Request, kept *bufferedResponse) {
 	if f.Drop != NoDrop {
 		drop(w, f.Drop == ResetAnswer)
 	}

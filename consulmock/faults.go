@@ -159,8 +159,18 @@ const ZeroIndex uint64 = 1<<64 - 1
 // Drop, count as the same thing. The returned function removes the fault; it may be
 // called at any time, and more than once.
 //
-// Inject panics if f.Path is malformed or if f contradicts itself.
+// Inject panics if f.Path is malformed or if f contradicts itself: if [Fault.Check] returns
+// an error.
 func (s *Server) Inject(f Fault) (remove func()) { return s.faults.add(f) }
+
+// Check returns the error that [Server.Inject] panics with, or nil. It is for faults with
+// values that come from a user.
+func (f Fault) Check() error {
+	if err := f.check(); err != nil {
+		return fmt.Errorf("consulmock: Fault: %w", err)
+	}
+	return nil
+}
 
 // faultTable holds the faults that wait for their requests. The zero faultTable
 // is ready.
@@ -177,8 +187,8 @@ type pendingFault struct {
 }
 
 func (t *faultTable) add(f Fault) (remove func()) {
-	if err := f.check(); err != nil {
-		panic("consulmock: Fault: " + err.Error())
+	if err := f.Check(); err != nil {
+		panic(err.Error())
 	}
 	header := make(http.Header, len(f.Header))
 	for name, values := range f.Header {
@@ -209,17 +219,17 @@ func (f *Fault) check() error {
 	if f.Path != "" && f.Path[0] != '/' { // it would match nothing
 		return fmt.Errorf("Path %q: want a slash at the beginning", f.Path)
 	}
-	answers := 0
+	responses := 0
 	for _, does := range []bool{f.Drop == DropRequest || f.Drop == ResetRequest, f.NoLeader, f.RateLimit != 0, f.Status != 0 || f.Body != ""} {
 		if does {
-			answers++
+			responses++
 		}
 	}
 	if err := checkHeader(f.Header); err != nil {
 		return err
 	}
 	switch {
-	case answers > 1:
+	case responses > 1:
 		return errors.New("more than one response: want at most one of DropRequest or ResetRequest, NoLeader, RateLimit, and Status with Body")
 	case f.Status != 0 && (f.Status < 200 || f.Status > 999):
 		return fmt.Errorf("Status %d: want 200 to 999", f.Status)
@@ -273,14 +283,14 @@ func isTokenChar(c rune) bool {
 
 // onlyObserves reports whether requests are not to notice the fault.
 func (f *Fault) onlyObserves() bool {
-	return f.Latency == 0 && f.Hang == nil && !f.answers() && !f.changesAnswer()
+	return f.Latency == 0 && f.Hang == nil && !f.responds() && !f.changesResponse()
 }
 
-func (f *Fault) answers() bool {
+func (f *Fault) responds() bool {
 	return f.NoLeader || f.RateLimit != 0 || f.Status != 0 || f.Body != "" || f.Drop == DropRequest || f.Drop == ResetRequest
 }
 
-func (f *Fault) changesAnswer() bool {
+func (f *Fault) changesResponse() bool {
 	return f.Drop != NoDrop || len(f.Header) > 0 || f.Index != 0 || f.TruncateAt > 0 || f.Endless
 }
 
@@ -372,7 +382,7 @@ func (f *Fault) add(g *Fault) (does bool) {
 	if f.Hang == nil && g.Hang != nil {
 		f.Hang, does = g.Hang, true
 	}
-	if f.Drop == NoDrop && !f.answers() && (g.Drop != NoDrop || g.answers()) {
+	if f.Drop == NoDrop && !f.responds() && (g.Drop != NoDrop || g.responds()) {
 		f.Drop, f.NoLeader, f.RateLimit, f.Status, f.Body = g.Drop, g.NoLeader, g.RateLimit, g.Status, g.Body
 		does = true
 	}

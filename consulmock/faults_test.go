@@ -341,8 +341,12 @@ func TestInjectRefuses(t *testing.T) {
 	} {
 		func() {
 			defer func() {
-				if got, _ := recover().(string); !strings.Contains(got, tt.want) {
+				got, _ := recover().(string)
+				if !strings.Contains(got, tt.want) {
 					t.Errorf("%+v: got %q", tt.fault, got)
+				}
+				if err := tt.fault.Check(); err == nil || err.Error() != got {
+					t.Errorf("%+v: Check returns %v, Inject panics with %q", tt.fault, err, got)
 				}
 			}()
 			s.Inject(tt.fault)

@@ -43,10 +43,10 @@ func TestUI(t *testing.T) {
 	c := &http.Client{Transport: s.Transport()}
 	seen, release := &Observer{}, make(chan struct{})
 	s.Inject(Fault{Path: "/v1/status/leader", Hang: release, Observe: seen})
-	answered := make(chan error)
+	responded := make(chan error)
 	go func() {
 		_, _, err := sendTo(c, "GET", "http://agent/v1/status/leader?token=secret", "")
-		answered <- err
+		responded <- err
 	}()
 	seen.Wait(1, nil)
 	resp, page, err := sendTo(c, "GET", "http://agent/ui/", "")
@@ -70,8 +70,9 @@ func TestUI(t *testing.T) {
 			t.Errorf("the page has %s", bad)
 		}
 	}
+	checkWords(t, page)
 	close(release)
-	if err := <-answered; err != nil {
+	if err := <-responded; err != nil {
 		t.Error(err)
 	}
 	_, live, err := sendTo(c, "GET", "http://agent/ui/live", "")
@@ -110,6 +111,17 @@ func TestUIOfReplay(t *testing.T) {
 	_, page, err := sendTo(&http.Client{Transport: s.Transport()}, "GET", "http://agent/ui/", "")
 	if err != nil || !strings.Contains(page, "status-1.8.7.har") || !strings.Contains(page, "GET /v1/status/leader") {
 		t.Errorf("got %s, %v", page, err)
+	}
+	checkWords(t, page)
+}
+
+// checkWords checks that the page, with its script, uses the words of HTTP.
+func checkWords(t *testing.T, page string) {
+	t.Helper()
+	for _, bad := range []string{"answer", "asked"} {
+		if strings.Contains(strings.ToLower(page), bad) {
+			t.Errorf("the page has %q, want the words request and response", bad)
+		}
 	}
 }
 

@@ -397,6 +397,30 @@ func TestFullSync(t *testing.T) {
 	})
 }
 
+// Tags that somebody else has given a service in the catalog stay, if it is registered so,
+// and become those of the agent.
+func TestTagOverride(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *consulmock.Server, c *consul.Client) {
+		ctx := context.Background()
+		for name, override := range map[string]bool{"open": true, "closed": false} {
+			must(t, c.Agent().ServiceRegister(ctx, &consul.AgentServiceRegistration{Name: name, Tags: []string{"mine"}, EnableTagOverride: override}))
+			must(t, c.Catalog().Register(ctx, &consul.CatalogRegistration{
+				Node: "node1", SkipNodeUpdate: true, Service: &consul.AgentService{Service: name, Tags: []string{"theirs"}, EnableTagOverride: override},
+			}))
+		}
+		time.Sleep(2 * time.Minute)
+		inCatalog, _, err := c.Catalog().Services(ctx, nil)
+		must(t, err)
+		atAgent, err := c.Agent().Services(ctx, nil)
+		must(t, err)
+		for name, want := range map[string]string{"open": "theirs", "closed": "mine"} {
+			if inCatalog[name][0] != want || atAgent[name].Tags[0] != want {
+				t.Errorf("%s: the catalog has %s, the agent %s, want %s", name, inCatalog[name], atAgent[name].Tags, want)
+			}
+		}
+	})
+}
+
 // A new output alone reaches the catalog after some minutes.
 func TestOutputIsWrittenLate(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *consulmock.Server, c *consul.Client) {

@@ -40,6 +40,9 @@ func newDefinition(reg *consul.AgentServiceRegistration, ttl time.Duration) (*de
 	if err := checkID("service ID", d.reg.ID); err != nil {
 		return nil, err
 	}
+	if err := d.checkPorts(); err != nil {
+		return nil, err
+	}
 	// Without it, checks of an earlier definition would stay, expire, and take
 	// the instance out of service.
 	d.reg.ReplaceExistingChecks = true
@@ -64,6 +67,26 @@ func newDefinition(reg *consul.AgentServiceRegistration, ttl time.Duration) (*de
 		return nil, fmt.Errorf("discovery: service %q: %w", d.reg.ID, err)
 	}
 	return d, nil
+}
+
+// checkPorts returns an error if a port is none: agents would accept it, and the instance
+// would be healthy, but nobody could connect to it.
+func (d *definition) checkPorts() error {
+	check := func(what string, port int) error {
+		if port < 0 || port > math.MaxUint16 {
+			return fmt.Errorf("discovery: service %q: %s is %d; want 0 to 65535", d.reg.ID, what, port)
+		}
+		return nil
+	}
+	if err := check("Port", d.reg.Port); err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.reg.TaggedAddresses)) {
+		if err := check(fmt.Sprintf("TaggedAddresses[%q].Port", name), d.reg.TaggedAddresses[name].Port); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // addCheck adds what there is to know about a check of the definition.

@@ -134,6 +134,34 @@ func TestDefinitionChecks(t *testing.T) {
 	}
 }
 
+// TestDefinitionPorts checks that only ports are accepted as such: agents take any number,
+// and nobody could connect.
+func TestDefinitionPorts(t *testing.T) {
+	lan := func(port int) map[string]consul.ServiceAddress {
+		return map[string]consul.ServiceAddress{"lan": {Address: "10.0.0.1", Port: port}}
+	}
+	for _, test := range []struct {
+		reg  consul.AgentServiceRegistration
+		want string
+	}{
+		{consul.AgentServiceRegistration{}, ""},
+		{consul.AgentServiceRegistration{Port: 65535, TaggedAddresses: lan(65535)}, ""},
+		{consul.AgentServiceRegistration{TaggedAddresses: lan(0)}, ""},
+		{consul.AgentServiceRegistration{Port: 65536}, "Port is 65536"},
+		{consul.AgentServiceRegistration{Port: -1}, "Port is -1"},
+		{consul.AgentServiceRegistration{TaggedAddresses: lan(99999)}, `TaggedAddresses["lan"].Port is 99999`},
+	} {
+		test.reg.Name, test.reg.ID = "web", "web-1"
+		_, err := newDefinition(&test.reg, 0)
+		if test.want == "" && err == nil {
+			continue
+		}
+		if want := `discovery: service "web-1": ` + test.want + "; want 0 to 65535"; err == nil || err.Error() != want {
+			t.Errorf("error %v, want %s", err, want)
+		}
+	}
+}
+
 // TestAddedCheck checks when the agent removes a service without a check of its
 // own: after ten TTLs or ten minutes, even if ten TTLs are more than can be.
 func TestAddedCheck(t *testing.T) {

@@ -58,7 +58,10 @@
 // # Logs and metrics
 //
 // Nothing is logged by default. All options have a Logger, and an OnEvent for
-// metrics, which is given each [Event].
+// metrics, which is given each [Event]. Above the debug level a log has one line when a
+// service is registered and when it is deregistered, one warning when something begins
+// to fail, and one line when it succeeds again. Watches and resolvers log nothing there
+// while all is well, however many services they follow.
 //
 // # Connections
 //

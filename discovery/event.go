@@ -94,7 +94,8 @@ type IndexResetEvent struct {
 }
 
 // InstancesChangedEvent reports that a resolver has other instances of a service
-// than before. The events of a service come one after the other, in order.
+// than before, or that another number of them is held. The events of a service come
+// one after the other, in order.
 type InstancesChangedEvent struct {
 	Service                 string
 	Datacenter              string // of the instances; empty for the client's
@@ -147,7 +148,7 @@ func (e WatchRecoveredEvent) log() (slog.Level, string, []slog.Attr) { return wa
 func (e IndexResetEvent) log() (slog.Level, string, []slog.Attr)     { return watch.Reset(e).Log() }
 
 func (e InstancesChangedEvent) log() (slog.Level, string, []slog.Attr) {
-	return slog.LevelInfo, "instances changed", []slog.Attr{slog.String("service", e.Service), slog.String("datacenter", e.Datacenter),
+	return slog.LevelDebug, "instances changed", []slog.Attr{slog.String("service", e.Service), slog.String("datacenter", e.Datacenter),
 		slog.Int("added", e.Added), slog.Int("removed", e.Removed), slog.Int("changed", e.Changed),
 		slog.Int("total", e.Total), slog.Int("held", e.Held)}
 }

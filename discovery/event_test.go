@@ -26,8 +26,8 @@ func TestEventsInLogs(t *testing.T) {
 		{WatchErrorEvent{"web", "dc2", boom, 1, 0}, `level=WARN msg="watch failed" watch=web datacenter=dc2 error=boom failures=1 retry_in=0s`},
 		{WatchErrorEvent{"web", "dc2", boom, 2, 0}, `level=DEBUG msg="watch failed" watch=web datacenter=dc2 error=boom failures=2 retry_in=0s`},
 		{WatchRecoveredEvent{"web", "dc2", 3, time.Minute}, `level=INFO msg="watch succeeds again" watch=web datacenter=dc2 failures=3 took=1m0s`},
-		{IndexResetEvent{"web", "", 9, 2}, `level=INFO msg="index went down" watch=web datacenter="" from=9 to=2`},
-		{InstancesChangedEvent{"web", "dc1", 1, 2, 3, 4, 5}, `level=INFO msg="instances changed" service=web datacenter=dc1 added=1 removed=2 changed=3 total=4 held=5`},
+		{IndexResetEvent{"web", "", 9, 2}, `level=DEBUG msg="index went down" watch=web datacenter="" from=9 to=2`},
+		{InstancesChangedEvent{"web", "dc1", 1, 2, 3, 4, 5}, `level=DEBUG msg="instances changed" service=web datacenter=dc1 added=1 removed=2 changed=3 total=4 held=5`},
 	} {
 		var buf bytes.Buffer
 		var got Event

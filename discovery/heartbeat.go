@@ -180,6 +180,7 @@ func (h *heartbeater) untilNext() time.Duration {
 func (h *heartbeater) round(ctx context.Context, r round) error {
 	h.adopt()
 	first := h.taken == nil
+	begin := time.Now()
 	r.beat = r.beat || h.pending // what is registered is reported, too
 	out := h.requests(ctx, r)
 	if out.err != nil && ctx.Err() != nil {
@@ -206,7 +207,7 @@ func (h *heartbeater) round(ctx context.Context, r round) error {
 		h.r.observe.emit(HealedEvent{reg.Name, reg.ID, reason, t.cause, now.Sub(t.since)})
 	}
 	h.trouble = trouble{}
-	h.schedule(now, r, first)
+	h.schedule(begin, r, first)
 	return nil
 }
 
@@ -231,18 +232,18 @@ func (h *heartbeater) setErr(err error) {
 	h.r.err = err
 }
 
-// schedule sets the times of the next heartbeat and the next poll after a round
-// that succeeded.
-func (h *heartbeater) schedule(now time.Time, r round, first bool) {
+// schedule sets the times of the next heartbeat and the next poll after a round that
+// began then and succeeded.
+func (h *heartbeater) schedule(begin time.Time, r round, first bool) {
 	if ttl := h.ttl(); r.beat && ttl > 0 {
 		interval := beatInterval(ttl, rand.Float64())
 		if first {
 			interval = firstBeat(ttl, rand.Float64())
 		}
-		h.nextBeat = now.Add(interval)
+		h.nextBeat = begin.Add(interval)
 	}
 	if r.poll {
-		h.nextPoll = now.Add(pace.Jittered(h.r.opts.PollInterval, rand.Float64()))
+		h.nextPoll = begin.Add(pace.Jittered(h.r.opts.PollInterval, rand.Float64()))
 	}
 }
 

@@ -158,6 +158,37 @@ func TestRegistrationsAreNotInStep(t *testing.T) {
 	})
 }
 
+// TestSlowAgent has an agent that takes its time for each response. That is part of the
+// time from one heartbeat to the next.
+func TestSlowAgent(t *testing.T) {
+	for _, test := range []struct {
+		ttl, latency time.Duration
+		beats        int // in a minute
+	}{
+		{time.Second, 0, 180},
+		{time.Second, 200 * time.Millisecond, 180},
+		{time.Second, 900 * time.Millisecond, 60 * 10 / 9},
+		{9 * time.Second, 2 * time.Second, 20},
+	} {
+		bubble(t, func(t *testing.T, agent *fakeAgent) {
+			agent.Inject(consulmock.Fault{Path: "/v1/agent/**", Always: true, Latency: test.latency})
+			web := webTTL()
+			web.Check.TTL = test.ttl
+			agent.register(web, nil)
+			before := agent.wire.count(updatePath)
+			for range 600 {
+				time.Sleep(100 * time.Millisecond)
+				if got := agent.health(); got != "passing" {
+					t.Fatalf("%+v: the service is %s", test, got)
+				}
+			}
+			if beats := agent.wire.count(updatePath) - before; beats < test.beats*9/10 || beats > test.beats*11/10 {
+				t.Errorf("%+v: %d heartbeats", test, beats)
+			}
+		})
+	}
+}
+
 // TestSeveralChecks keeps several TTL checks alive, next to one that is not.
 func TestSeveralChecks(t *testing.T) {
 	bubble(t, func(t *testing.T, agent *fakeAgent) {

@@ -6,9 +6,11 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/lictor-go/consul"
@@ -34,20 +36,38 @@ func (l *logged) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// above returns the records that are not for debugging, and the number of those
-// that are.
-func (l *logged) above() (lines string, debug int) {
+// above returns the records that are not for debugging.
+func (l *logged) above() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var list []string
-	for _, r := range l.records {
-		if strings.HasPrefix(r, "DEBUG ") {
-			debug++
-		} else {
-			list = append(list, r)
+	isDebug := func(record string) bool { return strings.HasPrefix(record, "DEBUG ") }
+	return strings.Join(slices.DeleteFunc(slices.Clone(l.records), isDebug), "; ")
+}
+
+// failures returns the number of records of failures, at any level.
+func (l *logged) failures() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(strings.Join(l.records, "; "), " failed")
+}
+
+// TestResolverIsSilentWhileAllIsWell follows services that come, change and go: nothing
+// of that is for a log above the debug level, since a program may follow a thousand.
+func TestResolverIsSilentWhileAllIsWell(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		log := newLogged()
+		r := discovery.NewResolver(agent.client, &discovery.ResolverOptions{Logger: slog.New(log)})
+		defer r.Close()
+		for _, service := range []string{"web", "db", "none"} {
+			instances(t, r, service)
 		}
-	}
-	return strings.Join(list, "; "), debug
+		agent.AddService(&consul.AgentServiceRegistration{Name: "db", Port: 5432})
+		synctest.Wait()
+		want(t, "instances", instances(t, r, "db"), "db")
+		agent.RemoveService("db")
+		time.Sleep(10 * time.Minute)
+		want(t, "log", log.above(), "")
+	})
 }
 
 // TestLogOfAnOutage checks that an outage is logged when it begins and when it
@@ -69,13 +89,13 @@ func TestLogOfAnOutage(t *testing.T) {
 			events int
 		}{
 			{beats, "INFO service registered; WARN heartbeat failed; INFO heartbeats succeed again", len(eventsOf[discovery.HeartbeatFailedEvent](agent))},
-			{watch, "INFO instances changed; WARN watch failed; INFO watch succeeds again", len(eventsOf[discovery.WatchErrorEvent](agent))},
+			{watch, "WARN watch failed; INFO watch succeeds again", len(eventsOf[discovery.WatchErrorEvent](agent))},
 		} {
-			lines, debug := test.log.above()
+			lines := test.log.above()
 			if !strings.HasPrefix(lines, test.want) || strings.Count(lines, "WARN") != 1 {
 				t.Errorf("logged %s; want %s", lines, test.want)
 			}
-			want(t, "failures", debug+1, test.events)
+			want(t, "failures", test.log.failures(), test.events)
 		}
 		want(t, "recoveries", len(eventsOf[discovery.WatchRecoveredEvent](agent)), 1)
 	})
@@ -103,8 +123,7 @@ func TestFailedRegisterIsSilent(t *testing.T) {
 					t.Fatal("no error")
 				}
 				time.Sleep(10 * time.Second)
-				lines, _ := log.above()
-				want(t, "log", lines, wanted)
+				want(t, "log", log.above(), wanted)
 			})
 		})
 	}
@@ -118,8 +137,7 @@ func TestFirstReportFails(t *testing.T) {
 		agent.Inject(consulmock.Fault{Path: "/v1/agent/check/update/**", Status: 500})
 		agent.register(webTTL(), &discovery.RegisterOptions{Logger: slog.New(log), Status: consul.HealthWarning})
 		time.Sleep(10 * time.Second)
-		lines, _ := log.above()
-		want(t, "log", lines, "INFO service registered; WARN heartbeat failed; INFO heartbeats succeed again")
+		want(t, "log", log.above(), "INFO service registered; WARN heartbeat failed; INFO heartbeats succeed again")
 		want(t, "health", agent.health(), "warning")
 	})
 }

@@ -70,13 +70,14 @@ type instancesModel struct {
 	load map[instanceKey]int   // expected
 	out  map[instanceKey]int64 // expected stats.until
 
-	mu        sync.Mutex
-	atEvent   []Instance // the view at the last event
-	events    int
-	watched   []*consul.ServiceEntry
-	snapshots []snapshot
-	readers   sync.WaitGroup
-	stop      context.CancelFunc
+	mu          sync.Mutex
+	atEvent     []Instance // the view at the last event
+	heldAtEvent int
+	events      int
+	watched     []*consul.ServiceEntry
+	snapshots   []snapshot
+	readers     sync.WaitGroup
+	stop        context.CancelFunc
 }
 
 type modelUse struct {
@@ -148,10 +149,10 @@ func (m *instancesModel) event(e Event) {
 			want.Removed++
 		}
 	}
-	if changed != want || want.Added+want.Removed+want.Changed == 0 {
+	if changed != want || want.Added+want.Removed+want.Changed == 0 && want.Held == m.heldAtEvent {
 		m.t.Errorf("event %+v, want %+v", changed, want)
 	}
-	m.atEvent = state.Instances
+	m.atEvent, m.heldAtEvent = state.Instances, state.Held
 	m.events++
 }
 
@@ -361,8 +362,8 @@ func (m *instancesModel) check() {
 			m.t.Errorf("no event about %+v", bare(i))
 		}
 	}
-	if len(m.atEvent) != len(list) {
-		m.t.Errorf("%d instances at the last event, %d now", len(m.atEvent), len(list))
+	if len(m.atEvent) != len(list) || m.heldAtEvent != held {
+		m.t.Errorf("%d instances at the last event, %d of them held; now %d and %d", len(m.atEvent), m.heldAtEvent, len(list), held)
 	}
 	if got, want := contentOf(m.watched), contentOf(m.agent.of("dc1").entries(false)); got != want {
 		m.t.Errorf("the watch has %s; want %s", got, want)

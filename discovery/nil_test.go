@@ -37,7 +37,9 @@ func TestNil(t *testing.T) {
 	}{
 		{"Register", func() error { _, err := discovery.Register(none, c, web, nil); return err }, "nil context"},
 		{"Register", func() error { _, err := discovery.Register(ctx, nil, web, nil); return err }, "nil client"},
+		{"Register", func() error { _, err := discovery.Register(ctx, c, nil, nil); return err }, "nil AgentServiceRegistration"},
 		{"Update", func() error { return reg.Update(none, web) }, "nil context"},
+		{"Update", func() error { return reg.Update(ctx, nil) }, "nil AgentServiceRegistration"},
 		{"Watch", func() error { return firstError(discovery.Watch(none, c.Catalog().Nodes, nil)) }, "nil context"},
 		{"Watch", func() error { return firstError(discovery.Watch[int](ctx, nil, nil)) }, "nil query"},
 		{"WatchService", func() error { return firstError(discovery.WatchService(none, c, "web", nil)) }, "nil context"},

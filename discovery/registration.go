@@ -57,10 +57,11 @@ type RegisterOptions struct {
 	// CloseTimeout bounds Close. 5 seconds if 0 or less.
 	CloseTimeout time.Duration
 
-	// Logger gets what happens; nil is silent. Of failures in a row the first one
-	// is a warning, and the others are for debugging. OnEvent is called with
-	// [RegisteredEvent], [HeartbeatFailedEvent], [HealedEvent] and
-	// [DeregisteredEvent]; nil is none.
+	// Logger logs each event; nil logs nothing. Of failures in a row the first one
+	// is logged as a warning, the others at debug level, and a success after them
+	// at info level, as are the registration and its end; the failure of Close is an
+	// error. OnEvent is called with [RegisteredEvent], [HeartbeatFailedEvent],
+	// [HealedEvent] and [DeregisteredEvent]; nil is none.
 	Logger  *slog.Logger
 	OnEvent func(Event)
 }
@@ -121,15 +122,18 @@ type Registration struct {
 // the program, see [RegisterOptions.Background].
 //
 // A definition that no agent can accept, or with an ID that no request could
-// name, is an error without any request, and so is a TTL below 100 ms. reg is
-// copied. The Status of its TTL checks is replaced by the reported one.
+// name, is an error without any request. So is a TTL below 100 ms, and a port that is
+// not from 0 to 65535, which agents would accept. reg is copied. The Status of its TTL
+// checks is replaced by the reported one.
 func Register(ctx context.Context, c *consul.Client, reg *consul.AgentServiceRegistration, opts *RegisterOptions) (*Registration, error) {
 	switch {
 	case ctx == nil:
 		return nil, errNilContext
 	case c == nil:
 		return nil, errNilClient
-	case reg == nil || reg.Name == "":
+	case reg == nil:
+		return nil, errNilRegistration
+	case reg.Name == "":
 		return nil, errors.New("discovery: AgentServiceRegistration.Name is empty")
 	}
 	var o RegisterOptions
@@ -273,7 +277,9 @@ func (r *Registration) Update(ctx context.Context, reg *consul.AgentServiceRegis
 	switch {
 	case ctx == nil:
 		return errNilContext
-	case reg == nil || reg.Name == "":
+	case reg == nil:
+		return errNilRegistration
+	case reg.Name == "":
 		return errors.New("discovery: AgentServiceRegistration.Name is empty")
 	}
 	def, err := newDefinition(reg, r.opts.TTL)
@@ -339,8 +345,10 @@ func notYet(id string, err error) error {
 // Close ends the heartbeats and deregisters the service, also when the context
 // given to Register has ended. It tries again when the agent does not respond,
 // and returns within CloseTimeout. That the agent does not know the service is no
-// error. After an error the service may still be registered. Further calls return
-// what the first one did, and wait for it.
+// error. After an error the service may still be registered, and so it may if the
+// agent has not responded to a registration for a fifth of CloseTimeout: agents go on
+// with a request that was given up. Further calls return what the first one did, and
+// wait for it.
 func (r *Registration) Close() error {
 	r.mu.Lock()
 	first := !r.stopping

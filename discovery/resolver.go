@@ -142,9 +142,9 @@ func (r *Resolver) acquire(ctx context.Context, service string, tried []instance
 // between two of its iterations. The slice is shared by all loops: it must not
 // be changed.
 //
-// When queries fail, the first error is yielded, further ones are not. The last
-// instances stay valid. When the agent responds again, they are yielded again,
-// changed or not. When ctx ends, the sequence ends without an error; when the
+// When queries fail, the first error of the outage is yielded, further ones are not.
+// The last instances stay valid. When the agent responds again, they are yielded
+// again, changed or not. When ctx ends, the sequence ends without an error; when the
 // resolver is closed, it ends with ErrClosed.
 func (r *Resolver) Watch(ctx context.Context, service string) iter.Seq2[[]Instance, error] {
 	return func(yield func([]Instance, error) bool) {
@@ -158,19 +158,20 @@ func (r *Resolver) Watch(ctx context.Context, service string) iter.Seq2[[]Instan
 			return
 		}
 		defer r.release(e)
-		var seen uint64
-		failed := false
+		var seen, outage uint64
+		failed := false // as far as the loop was told
 		for ctx.Err() == nil {
 			v := e.view.Load()
 			if v.answered && (v.generation != seen || failed && v.err == nil) {
-				seen, failed = v.generation, failed && v.err != nil
+				// A datacenter may fail all the time while another one changes.
+				seen, failed = v.generation, failed && v.err != nil && v.outage == outage
 				if !yield(v.instances, nil) {
 					return
 				}
 				continue // something newer may be there
 			}
 			if v.err != nil && !failed {
-				failed = true
+				failed, outage = true, v.outage
 				if !yield(nil, v.err) {
 					return
 				}
@@ -180,6 +181,9 @@ func (r *Resolver) Watch(ctx context.Context, service string) iter.Seq2[[]Instan
 			case <-v.superseded:
 			case <-ctx.Done():
 			case <-r.ctx.Done():
+				if e.view.Load() != v {
+					continue // there was something new before the end
+				}
 				yield(nil, fmt.Errorf("discovery: service %q: %w", service, ErrClosed))
 				return
 			}

@@ -49,8 +49,8 @@ type ResolverOptions struct {
 	// may be dead. It is off by default.
 	MinInstances int
 
-	// IdleTimeout is the time after which a service is forgotten that nobody requests
-	// for, watches or uses (see [Resolver.Acquire]), 5 minutes by default. It is
+	// IdleTimeout is the time after which a service is forgotten that nobody requests,
+	// watches or uses (see [Resolver.Acquire]), 5 minutes by default. It is
 	// kept for longer while the agent cannot repeat the last good response, because
 	// it cannot be reached or has no leader; but not if it refuses the query.
 	IdleTimeout time.Duration
@@ -91,7 +91,8 @@ type ResolverOptions struct {
 	MaxBackoff  time.Duration
 
 	// Logger logs each event; nil logs nothing. Of failures in a row the first one
-	// is logged as a warning, the others at debug level. OnEvent, if not nil, is
+	// is logged as a warning, and a success after them at info level. Everything
+	// else is at debug level, changes of instances too. OnEvent, if not nil, is
 	// called with each [InstancesChangedEvent], [WatchErrorEvent],
 	// [WatchRecoveredEvent] and [IndexResetEvent].
 	Logger  *slog.Logger

@@ -48,7 +48,8 @@ type view struct {
 	settled    bool // every datacenter has been queried that has to be
 	held       int
 	datacenter string
-	err        error // nil if the agent responds
+	err        error  // nil if the agent responds
+	outage     uint64 // counts the times at which err was nil before and is not now
 
 	superseded chan struct{} // closed when there is a newer view
 }
@@ -306,11 +307,15 @@ func chooseSource(watches []*dcWatch) (source *dcWatch, err error, settled bool)
 }
 
 // publish stores a view of the source's instances, or of the ones before if
-// source is nil. There is an event if they have changed. e.mu must be held.
+// source is nil. There is an event if they have changed, or others are held than before.
+// e.mu must be held.
 func (e *entry) publish(source *dcWatch, err error, settled bool) {
 	old := e.view.Load()
 	v := *old
 	v.err, v.settled = err, settled
+	if old.err == nil && err != nil {
+		v.outage++
+	}
 	switch {
 	case source != nil && (source != e.source || source.list != e.list):
 		e.source, e.list = source, source.list
@@ -320,7 +325,7 @@ func (e *entry) publish(source *dcWatch, err error, settled bool) {
 		from, to := unmatched(old.instances, v.instances)
 		e.attachStats(from, to)
 		added, removed, changed := difference(from, to)
-		if added+removed+changed > 0 {
+		if added+removed+changed > 0 || v.held != old.held {
 			e.events = append(e.events, InstancesChangedEvent{
 				Service: e.service, Datacenter: v.datacenter,
 				Added: added, Removed: removed, Changed: changed, Total: len(v.instances), Held: v.held,

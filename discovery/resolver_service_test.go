@@ -12,6 +12,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/consulmock"
@@ -63,10 +64,14 @@ func TestResolverMinInstances(t *testing.T) {
 		want(t, "two of them held", instances(t, r, "web"), "c d")
 		st, _ := r.State("web")
 		want(t, "held", st.Held, 2)
+		changes := eventsOf[discovery.InstancesChangedEvent](agent)
+		want(t, "last event", changes[len(changes)-1], discovery.InstancesChangedEvent{Service: "web", Total: 2, Held: 2})
 		agent.add("web", "e")
 		want(t, "one of them held", instances(t, r, "web"), "d e")
 		agent.add("web", "f")
 		want(t, "none held", instances(t, r, "web"), "e f")
+		changes = eventsOf[discovery.InstancesChangedEvent](agent)
+		want(t, "last event", changes[len(changes)-1], discovery.InstancesChangedEvent{Service: "web", Added: 1, Removed: 1, Total: 2})
 	})
 }
 
@@ -507,6 +512,46 @@ func TestForgottenServicesLeaveNothing(t *testing.T) {
 			<-gone
 		}
 	}
+}
+
+// TestCloseLeavesNothing uses a resolver and a registration in every way, and waits until
+// the garbage collector has taken them after Close, though what they have handed out is
+// still there.
+func TestCloseLeavesNothing(t *testing.T) {
+	agent := consulmock.New(t)
+	agent.AddService(&consul.AgentServiceRegistration{Name: "web", Port: 80})
+	ctx := t.Context()
+	instance, resolver := func() (discovery.Instance, weak.Pointer[discovery.Resolver]) {
+		r := discovery.NewResolver(agent.Client(), &discovery.ResolverOptions{IdleTimeout: time.Hour})
+		defer r.Close()
+		for range r.Watch(ctx, "web") {
+			break
+		}
+		i, done, err := r.Acquire(ctx, "web")
+		if err != nil {
+			t.Fatal(err)
+		}
+		done(errors.New("boom"))
+		return i, weak.Make(r)
+	}()
+	registration := func() weak.Pointer[discovery.Registration] {
+		r, err := discovery.Register(ctx, agent.Client(), webTTL(), &discovery.RegisterOptions{
+			Health: func(context.Context) (consul.HealthStatus, string) { return consul.HealthWarning, "" },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		r.SetStatus(consul.HealthCritical, "")
+		if err := r.Update(ctx, webTTL()); err != nil {
+			t.Error(err)
+		}
+		return weak.Make(r)
+	}()
+	for resolver.Value() != nil || registration.Value() != nil {
+		runtime.GC()
+	}
+	want(t, "load of an instance", instance.Load(), 0)
 }
 
 // TestResolverDatacenterOutOfReach counts how often a datacenter is queried before

@@ -436,6 +436,103 @@ func TestResolverWatchSlowLoop(t *testing.T) {
 	})
 }
 
+// TestResolverWatchNewOutage has an agent that comes back and goes away again before
+// the loop goes on. A loop that is given instances of the time between has to take them
+// for current, so it is given the new error, too.
+func TestResolverWatchNewOutage(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		agent.add("web", "a")
+		r := agent.resolver(nil)
+		want(t, "instances", instances2(t, r, "web"), "a")
+		outage := func() {
+			synctest.Wait()
+			agent.Stop()
+			time.Sleep(time.Minute)
+		}
+		outage()
+		var seen []string
+		for list, err := range r.Watch(t.Context(), "web") {
+			switch {
+			case errors.Is(err, discovery.ErrClosed):
+				seen = append(seen, "closed")
+			case err != nil:
+				seen = append(seen, "error")
+			default:
+				seen = append(seen, ids(list))
+			}
+			if len(seen) == 2 {
+				agent.Start()
+				agent.add("web", "b")
+				time.Sleep(time.Minute)
+				outage()
+			} else if len(seen) == 3 {
+				time.AfterFunc(time.Hour, func() { r.Close() })
+			}
+		}
+		want(t, "seen", fmt.Sprintf("%q", seen), `["a" "error" "a b" "error" "closed"]`)
+	})
+}
+
+// TestResolverWatchConstantError has a datacenter that always fails beside one that
+// changes: the error is yielded once.
+func TestResolverWatchConstantError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, dc1, dc2 := twoDatacenters(t)
+		dc1.Inject(consulmock.Fault{Path: "/v1/health/**", Always: true, Status: 500, Body: "No path to datacenter"})
+		r := discovery.NewResolver(c, &discovery.ResolverOptions{Datacenters: []string{"dc1", "dc2"}})
+		defer r.Close()
+		errs, changes := 0, 0
+		for _, err := range r.Watch(t.Context(), "web") {
+			if err != nil {
+				errs++
+				continue
+			}
+			if changes++; changes == 20 {
+				break
+			}
+			time.AfterFunc(time.Minute, func() { dc2.add("web", fmt.Sprint(changes)) })
+		}
+		want(t, "errors", errs, 1)
+	})
+}
+
+// lateClose is a context that lets something happen at the moment at which a loop has
+// seen that there is nothing new, and is about to wait.
+type lateClose struct {
+	context.Context
+	happen func()
+}
+
+func (c lateClose) Done() <-chan struct{} {
+	c.happen()
+	return c.Context.Done()
+}
+
+// TestResolverWatchLastInstances closes a resolver right after a change that a loop has
+// not seen yet: it is given the change first.
+func TestResolverWatchLastInstances(t *testing.T) {
+	for range 10 { // a choice at random would be right half the time
+		bubble(t, func(t *testing.T, agent *fakeAgent) {
+			r := agent.resolver(nil)
+			instances2(t, r, "web")
+			synctest.Wait()
+			ctx := lateClose{t.Context(), sync.OnceFunc(func() {
+				agent.add("web", "a")
+				synctest.Wait()
+				r.Close()
+			})}
+			var seen []string
+			for list, err := range r.Watch(ctx, "web") {
+				seen = append(seen, ids(list))
+				if err != nil && !errors.Is(err, discovery.ErrClosed) {
+					t.Error(err)
+				}
+			}
+			want(t, "seen", fmt.Sprintf("%q", seen), `["" "a" ""]`)
+		})
+	}
+}
+
 // TestResolverStateBeforeTheFirstResponse has neither instances nor a time.
 func TestResolverStateBeforeTheFirstResponse(t *testing.T) {
 	bubble(t, func(t *testing.T, agent *fakeAgent) {

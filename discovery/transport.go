@@ -41,9 +41,10 @@ const maxTries = 3
 // instance is tried as above. An instance without a port counts as one to which the
 // connection failed.
 //
-// An instance that does not respond before the deadline of the request, or before
-// the Timeout of the [http.Client], is left out for a while, too. If a request ends
-// for another reason, such as a cancelled context, the instance is not.
+// An instance that ends the connection, or does not respond before the deadline of the
+// request or the Timeout of the [http.Client], is left out for a while, too. If a
+// request ends for another reason, such as a cancelled context, a body that fails, or a
+// header that cannot be sent, the instance is not.
 //
 // A request counts in the load of its instance until the body of the response was
 // read to its end, failed, or was closed. A body that fails does not make the
@@ -149,6 +150,10 @@ func (t *transport) try(req *http.Request, instance Instance, done func(error), 
 			ended = context.Canceled // the caller's fault
 		}
 		done(ended)
+		return nil, false, err
+	}
+	if _, traces := t.base.(*http.Transport); body.hasFailed() || traces && !unsent && !sent.traced.Load() {
+		done(context.Canceled) // no instance could have served such a request
 		return nil, false, err
 	}
 	done(err)

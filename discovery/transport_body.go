@@ -14,13 +14,15 @@ import (
 // has returned, so the body itself is closed when its last reader is.
 type sharedBody struct {
 	req     *http.Request // a copy, since the caller may reuse the request
-	body    io.ReadCloser // nil if there is none
 	awaited atomic.Bool   // a read of it is under way, or was when the request ended
 
 	mu      sync.Mutex
-	current *bodyReader // of the attempt that is under way
-	touched bool        // something was read
-	last    bool        // there will be no other attempt
+	body    io.ReadCloser // nil if there is none
+	current *bodyReader   // of the attempt that is under way
+	read    int64         // so many bytes of body
+	touched bool          // somebody has read body, perhaps no bytes
+	failed  bool          // it is no body for the request
+	last    bool          // there will be no other attempt
 }
 
 func newSharedBody(req *http.Request) *sharedBody {
@@ -37,20 +39,30 @@ func (b *sharedBody) reader() io.ReadCloser {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.current = &bodyReader{b: b}
+	b.current = &bodyReader{b: b, body: b.body}
 	return b.current
 }
 
-// rewind takes the body away from an attempt that has failed, and reports
-// whether another one can have it: not if something was read, even if that
-// cannot have been sent.
+// rewind takes the body away from an attempt that has failed, and reports whether
+// another one can have it. If something was read, even if that cannot have been sent,
+// it has to be one that the request can make anew.
 func (b *sharedBody) rewind() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.touched {
 		b.current = nil
+		return true
 	}
-	return !b.touched
+	if b.req.GetBody == nil {
+		return false
+	}
+	fresh, err := b.req.GetBody()
+	if err != nil {
+		return false
+	}
+	b.body.Close()
+	b.body, b.current, b.read, b.touched = fresh, nil, 0, false
+	return true
 }
 
 // end marks that there will be no other attempt. Unless one still has the body,
@@ -65,33 +77,61 @@ func (b *sharedBody) end() {
 	}
 }
 
+// hasFailed reports whether the request could not succeed because its body has
+// failed, or is not as long as announced.
+func (b *sharedBody) hasFailed() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.failed
+}
+
 // bodyReader is a sharedBody in the hands of one attempt.
 type bodyReader struct {
 	b      *sharedBody
+	body   io.ReadCloser
 	closed bool // guarded by b.mu
 }
 
+// isMine reports whether the attempt still has the body. b.mu must be held.
+func (r *bodyReader) isMine() bool { return r.b.current == r && !r.closed }
+
 func (r *bodyReader) Read(p []byte) (int, error) {
 	r.b.mu.Lock()
-	mine := r.b.current == r && !r.closed
+	mine := r.isMine()
 	r.b.touched = r.b.touched || mine
 	r.b.mu.Unlock()
 	if !mine {
 		return 0, errors.New("discovery: read of a closed request body")
 	}
 	r.b.awaited.Store(true)
-	n, err := r.b.body.Read(p)
+	n, err := r.body.Read(p)
 	r.b.awaited.Store(endOf(r.b.req) != nil)
+	r.note(n, err)
 	return n, err
+}
+
+// note notes what has been read. What a transport reads of a body that it has closed
+// tells nothing about the body.
+func (r *bodyReader) note(n int, err error) {
+	r.b.mu.Lock()
+	defer r.b.mu.Unlock()
+	if !r.isMine() {
+		return
+	}
+	r.b.read += int64(n)
+	announced := r.b.req.ContentLength
+	if err != nil && err != io.EOF || announced > 0 && (r.b.read > announced || err == io.EOF && r.b.read < announced) {
+		r.b.failed = true
+	}
 }
 
 func (r *bodyReader) Close() error {
 	r.b.mu.Lock()
-	closes := r.b.current == r && r.b.last && !r.closed
+	closes := r.isMine() && r.b.last
 	r.closed = true
 	r.b.mu.Unlock()
 	if closes {
-		return r.b.body.Close()
+		return r.body.Close()
 	}
 	return nil
 }

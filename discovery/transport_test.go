@@ -232,15 +232,23 @@ func TestTransportTriesOnce(t *testing.T) {
 }
 
 // TestTransportLosesKeptConnection has an instance stop when it gets its second
-// request on a connection. The transport sends a GET again by itself, and finds
-// that nobody listens; another instance has to be tried.
+// request on a connection. The transport sends what may be sent twice again by itself,
+// and finds that nobody listens; another instance has to be tried.
 func TestTransportLosesKeptConnection(t *testing.T) {
-	for _, method := range []string{"GET", "POST"} {
+	for _, test := range []struct {
+		method, key, body string
+		failed            int
+	}{
+		{"GET", "", "", 0},
+		{"POST", "", "hello", 1}, // what is not to be sent twice fails once
+		{"POST", "7", "hello", 0},
+	} {
 		agent, _, c := webClient(t, roundRobin())
 		var connections sync.Map // a loaded machine may make a transport open another one
 		var stopped atomic.Int32
 		var stops *httptest.Server
 		stops = backend(t, agent, "web", "stops", func(w http.ResponseWriter, r *http.Request) {
+			io.Copy(io.Discard, r.Body)
 			if _, kept := connections.LoadOrStore(r.RemoteAddr, true); kept {
 				stopped.Add(1)
 				stops.Listener.Close()
@@ -251,18 +259,23 @@ func TestTransportLosesKeptConnection(t *testing.T) {
 		backend(t, agent, "web", "stays", echo)
 		failed := 0
 		for range 6 {
-			req, _ := http.NewRequest(method, "http://web/", nil)
+			req, _ := http.NewRequest(test.method, "http://web/", strings.NewReader(test.body))
+			if test.key != "" {
+				req.Header.Set("Idempotency-Key", test.key)
+			}
 			resp, err := c.Do(req)
 			if err != nil {
 				failed++
 				continue
 			}
-			io.Copy(io.Discard, resp.Body)
+			got, _ := io.ReadAll(resp.Body)
 			resp.Body.Close()
+			if resp.Header.Get("Instance") == "stays" && string(got) != test.body {
+				t.Errorf("%+v: the other instance got %q", test, got)
+			}
 		}
-		// What is not to be sent twice fails once.
-		if want := map[string]int{"GET": 0, "POST": 1}[method]; failed != want || stopped.Load() != 1 {
-			t.Errorf("%s: %d failed, and the instance stopped %d times; want %d and once", method, failed, stopped.Load(), want)
+		if failed != test.failed || stopped.Load() != 1 {
+			t.Errorf("%+v: %d failed, and the instance stopped %d times", test, failed, stopped.Load())
 		}
 	}
 }
@@ -636,6 +649,26 @@ func TestNoPort(t *testing.T) {
 	}
 }
 
+// TestImpossiblePort has instances with ports that are none, which agents accept from other
+// programs: another instance is used.
+func TestImpossiblePort(t *testing.T) {
+	agent, r, c := webClient(t, roundRobin())
+	backend(t, agent, "web", "a", echo)
+	for id, port := range map[string]int{"large": 99999, "negative": -1} {
+		agent.AddService(&consul.AgentServiceRegistration{Name: "web", ID: id, Address: "127.0.0.1", Port: port})
+	}
+	for range 4 {
+		if got := get(t, c, "http://web/").Header.Get("Instance"); got != "a" {
+			t.Errorf("response of %q", got)
+		}
+		conn, err := r.DialContext(context.Background(), "tcp", "web:80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+	}
+}
+
 // TestTransportUnderLoad uses one transport from many goroutines while instances
 // come and go.
 func TestTransportUnderLoad(t *testing.T) {
@@ -873,6 +906,30 @@ func TestResolverUnderLoad(t *testing.T) {
 	}
 	wg.Wait()
 	r.Close()
+}
+
+// TestDialGivenUp ends a context while the connection is being opened. No other instance
+// is tried; the first one is left out if it was out of time, and not if it was given up.
+func TestDialGivenUp(t *testing.T) {
+	for want, ending := range map[int]error{1: context.DeadlineExceeded, 2: context.Canceled} {
+		agent := consulmock.New(t)
+		addInstance(agent, "web", "a", "127.0.0.1:1")
+		addInstance(agent, "web", "b", "127.0.0.1:2")
+		ctx := &endingContext{Context: context.Background(), done: make(chan struct{}), err: ending}
+		dials := 0
+		r := discovery.NewResolver(agent.Client(), &discovery.ResolverOptions{
+			Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				dials++
+				close(ctx.(*endingContext).done)
+				return nil, ctx.Err()
+			},
+		})
+		defer r.Close()
+		if _, err := r.DialContext(ctx, "tcp", "web:80"); !errors.Is(err, ending) || dials != 1 {
+			t.Errorf("%v after %d dials", err, dials)
+		}
+		wantPicked(t, r, want)
+	}
 }
 
 // TestDialPanics has the function that dials panic: the use of the instance ends.

@@ -67,9 +67,9 @@ type WatchOptions struct {
 	Name string
 
 	// Logger logs each event; nil logs nothing. Of failures in a row the first one
-	// is logged as a warning, the others at debug level. OnEvent, if not nil, is
-	// called with each [WatchErrorEvent], [WatchRecoveredEvent] and
-	// [IndexResetEvent].
+	// is logged as a warning, and a success after them at info level. Everything
+	// else is at debug level. OnEvent, if not nil, is called with each
+	// [WatchErrorEvent], [WatchRecoveredEvent] and [IndexResetEvent].
 	Logger  *slog.Logger
 	OnEvent func(Event)
 }
@@ -132,8 +132,9 @@ func sequence[T any](ctx context.Context, l *watch.Loop[T]) iter.Seq2[T, error] 
 }
 
 var (
-	errNilClient  = errors.New("discovery: nil client")
-	errNilContext = errors.New("discovery: nil context")
+	errNilClient       = errors.New("discovery: nil client")
+	errNilContext      = errors.New("discovery: nil context")
+	errNilRegistration = errors.New("discovery: nil AgentServiceRegistration")
 )
 
 // WatchService is a [Watch] of [consul.Health.Service]: it yields the instances of

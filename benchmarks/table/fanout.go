@@ -59,7 +59,7 @@ func fanout(s scale) error {
 			return err
 		}
 		if n := r.load.subscribers(); report.Reached < n {
-			return fmt.Errorf("%s: %d of %d subscribers have an answer", r.name, report.Reached, n)
+			return fmt.Errorf("%s: %d of %d subscribers have a response", r.name, report.Reached, n)
 		}
 	}
 	time.Sleep(2 * time.Second) // kratos does not wait for changes before the next second
@@ -105,7 +105,7 @@ func limit(s scale) error {
 		}
 	}
 	time.Sleep(s.patience)
-	show("| subscribers, at an agent that allows %d connections | with | have an answer after %.0f s | connections | refused "+
+	show("| subscribers, at an agent that allows %d connections | with | have a response after %.0f s | connections | refused "+
 		"| of 10 heartbeats arrive | of those whose service changes see it within %.0f s |\n|---|---|---|---|---|---|---|\n",
 		s.limit, s.patience.Seconds(), s.patience.Seconds())
 	for _, r := range all {

@@ -44,7 +44,7 @@ type scale struct {
 	quiet        time.Duration // how long their queries at rest are counted
 	limit        int           // connections that an agent allows
 	limitedLoads []load        // that want more than that
-	patience     time.Duration // what those have for their first answers, and for a change
+	patience     time.Duration // what those have for their first responses, and for a change
 
 	bursts       int           // of three changes each
 	burstEvery   time.Duration // from the start of one to the start of the next

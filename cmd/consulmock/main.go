@@ -12,6 +12,27 @@
 // what was requested that is not in it. With -record and -target it passes requests
 // on to a real agent, and records them.
 //
+// With -control, test suites in other languages let requests fail, as package consulmock
+// does for those in Go. These requests have bodies in JSON:
+//
+//	POST   /control/faults       inject a fault; the response is {"ID": 1}
+//	GET    /control/faults       the faults, each with the Count of requests to which it applied
+//	DELETE /control/faults/{id}  remove a fault; what hangs goes on
+//	DELETE /control/faults       remove all of them
+//	POST   /control/restart      restart the agent: with {"KeepState": true} as one with a data
+//	                             directory, else it has forgotten everything
+//	GET    /control/requests     the requests to the agent, the last 9,000 at least
+//
+// A fault is a [consulmock.Fault]: an object with its fields by name, except Match and
+// Observe. Durations are text such as "2s", Drop is the name of its constant, and Hang is
+// true to wait until the fault is removed. Without any field it only counts the next
+// request. A field that there is not is an error with status 400 and {"Error": "..."}.
+//
+//	curl http://127.0.0.1:8500/control/faults -d '{"Path": "/v1/health/service/*", "Times": 2, "NoLeader": true}'
+//
+// Whoever reaches the address can do that, so -control wants one of the loopback interface.
+// In a container, add -control-remote.
+//
 // The exit status is 0 after a signal or a leave, 1 if serving or writing a recording fails,
 // and 2 if the command line, the address or a file is no good.
 package main
@@ -49,6 +70,7 @@ type settings struct {
 	sessionTTLMin                               time.Duration
 	tokens                                      tokenFlag
 	replay, record, target                      string
+	control, controlRemote                      bool
 	log                                         bool
 }
 
@@ -111,6 +133,8 @@ func parse(args []string, stdout io.Writer) (*settings, error) {
 	f.StringVar(&c.replay, "replay", "", "respond from a recording, which is a HAR `file`")
 	f.StringVar(&c.record, "record", "", "record the responses of a real agent in a HAR `file`; needs -target")
 	f.StringVar(&c.target, "target", "", "`URL` of the real agent for -record")
+	f.BoolVar(&c.control, "control", false, "inject faults and restart the agent on requests to /control/")
+	f.BoolVar(&c.controlRemote, "control-remote", false, "allow -control at an address that other machines reach")
 	f.BoolVar(&c.log, "log", false, "log every request with the status and time of its response to standard error")
 	err := f.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
@@ -125,7 +149,7 @@ func parse(args []string, stdout io.Writer) (*settings, error) {
 	elsewhere := ""
 	f.Visit(func(set *flag.Flag) {
 		switch set.Name {
-		case "node", "node-id", "node-meta", "datacenter", "consul-version", "session-ttl-min", "token":
+		case "node", "node-id", "node-meta", "datacenter", "consul-version", "session-ttl-min", "token", "control":
 			elsewhere = set.Name
 		}
 	})
@@ -138,7 +162,12 @@ func parse(args []string, stdout io.Writer) (*settings, error) {
 		err = errors.New("-replay and -record exclude each other")
 	case (c.record == "") != (c.target == ""):
 		err = errors.New("-record and -target need each other")
-	default:
+	case c.controlRemote && !c.control:
+		err = errors.New("-control-remote has no effect without -control")
+	case c.control && !c.controlRemote:
+		err = checkLoopback(c.httpAddr)
+	}
+	if err == nil {
 		err = consulmock.CheckOptions(c.options()...)
 	}
 	return c, err
@@ -190,7 +219,13 @@ func (c *settings) open(stderr io.Writer) (*backend, error) {
 	}
 	s := consulmock.NewServer(c.options()...)
 	about := fmt.Sprintf("responds as Consul %s, node %s, datacenter %s; its state is at /ui/", c.version, c.node, strings.ToLower(c.datacenter))
-	return &backend{Handler: s.Handler(), about: about, done: s.Done(), close: func() error { s.Close(); return nil }}, nil
+	b := &backend{Handler: s.Handler(), about: about, done: s.Done(), close: func() error { s.Close(); return nil }}
+	if c.control {
+		control := newControl(s)
+		b.Handler, b.done = control, control.done()
+		b.about += "; it is controlled at /control/"
+	}
+	return b, nil
 }
 
 // run is the command. It returns the exit status.

@@ -189,6 +189,9 @@ func TestRefusals(t *testing.T) {
 		{"-token x=nonsense -token y", "rules of token 1: "},
 		{"-token x -token x", "token 2 has the SecretID of one before it"},
 		{"-token x -replay y.har", "-token has no effect"},
+		{"-control -replay y.har", "-control has no effect"},
+		{"-control-remote", "-control-remote has no effect without -control"},
+		{"-http-addr 0.0.0.0:0 -control", "-control at 0.0.0.0:0: want an address of the loopback interface"},
 		{"-node x -replay y.har", "-node has no effect"},
 		{"-consul-version 1.8.7 -record y.har -target http://127.0.0.1:1", "-consul-version has no effect"},
 		{"-datacenter=", `name of the datacenter ""`},
@@ -235,7 +238,7 @@ func TestHelp(t *testing.T) {
 	if status := run(context.Background(), []string{"-h"}, &out, &stderr); status != 0 || stderr.Len() > 0 {
 		t.Errorf("status %d, %s", status, stderr.String())
 	}
-	for _, name := range []string{"http-addr", "node", "node-id", "node-meta", "datacenter", "consul-version", "session-ttl-min", "token", "replay", "record", "target", "log"} {
+	for _, name := range []string{"http-addr", "node", "node-id", "node-meta", "datacenter", "consul-version", "session-ttl-min", "token", "replay", "record", "target", "control", "control-remote", "log"} {
 		if !strings.Contains(out.String(), "  -"+name) {
 			t.Errorf("-%s is not explained", name)
 		}

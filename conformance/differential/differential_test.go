@@ -39,10 +39,10 @@ func TestDifferential(t *testing.T) {
 	if first == 0 {
 		first = uint64(time.Now().UnixNano()) % 1e9
 	}
-	s := &summary{shown: map[string]bool{}}
+	s, begin := &summary{shown: map[string]bool{}}, time.Now()
 	t.Cleanup(func() {
-		fmt.Printf("%s: %d sequences from seed %d on, %d steps, %d requests; %d differences, %d by chance\n",
-			version, s.sequences, first, s.steps, s.requests, len(s.shown), len(s.chance))
+		fmt.Printf("%s: %d sequences from seed %d on, %d steps, %d requests in %s; %d differences, %d by chance\n",
+			version, s.sequences, first, s.steps, s.requests, time.Since(begin).Round(time.Second), len(s.shown), len(s.chance))
 		for _, c := range s.chance {
 			fmt.Println("  by chance:", c)
 		}
@@ -60,9 +60,9 @@ func (s *summary) sequence(t *testing.T, version string, own uint64) {
 	steps := generate(own, version, *length)
 	r := play(t, steps)
 	s.Lock()
-	s.sequences, s.steps, s.requests = s.sequences+1, s.steps+len(steps), s.requests+r.requests
+	s.sequences, s.steps, s.requests = s.sequences+1, s.steps+r.steps, s.requests+r.requests
 	s.Unlock()
-	t.Logf("%d steps, %d requests, %s", len(steps), r.requests, r.took)
+	t.Logf("%d steps, %d requests, %s", r.steps, r.requests, r.took)
 	if len(r.differences) == 0 {
 		return
 	}

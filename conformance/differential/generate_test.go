@@ -1,6 +1,7 @@
 package differential
 
 import (
+	"math/rand/v2"
 	"reflect"
 	"testing"
 )
@@ -26,6 +27,18 @@ func TestGenerate(t *testing.T) {
 					t.Errorf("%s: request ID %d is not unique", version, r.id)
 				}
 				seen[r.id] = true
+			}
+		}
+	}
+}
+
+// TestTimesStay gives nothing that runs or expires a time that ends while a sequence lasts.
+func TestTimesStay(t *testing.T) {
+	g := &generator{Rand: rand.New(rand.NewPCG(1, 0))}
+	for range 2000 {
+		for _, m := range g.odd([]member{{"Interval", `"10h"`}, {"TTL", `"10m"`}}) {
+			if isTime[m.name] && m.value[0] == '1' {
+				t.Fatalf("%s is %s", m.name, m.value)
 			}
 		}
 	}

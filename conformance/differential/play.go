@@ -4,9 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -18,10 +16,6 @@ import (
 const (
 	node = "node1"
 
-	// rest is how long an agent takes at most to come to rest after it is ready:
-	// it describes itself in the catalog.
-	rest = 1500 * time.Millisecond
-
 	// arrival is how long a wait takes to reach an agent.
 	arrival = 80 * time.Millisecond
 
@@ -31,6 +25,7 @@ const (
 
 // pair is a real agent and the fake, which are sent the same.
 type pair struct {
+	t       *testing.T
 	real    *agenttest.Agent
 	fake    *consulmock.Server
 	sides   [2]scenario.Side
@@ -38,11 +33,14 @@ type pair struct {
 	sent    map[int]*scenario.Sent // by the request's ID
 	stepOf  map[string]int         // the place of the step, by the exchange's ID
 	settler settler
+	began   time.Time // when the agents were started last
+	logged  int       // how long the real agent's log was then
 }
 
 // result is what came of playing a sequence.
 type result struct {
 	differences []difference
+	steps       int // that were played before the time was over
 	requests    int
 	took        time.Duration
 }
@@ -59,11 +57,15 @@ func play(t *testing.T, steps []step) (r result) {
 		p := newPair(t)
 		begin := time.Now()
 		for i := range steps {
+			if p.isOver() && !steps[i].restart {
+				break
+			}
 			p.step(i, &steps[i])
+			r.steps++
 		}
 		r.took = time.Since(begin)
 		r.requests = len(p.stepOf)
-		for _, d := range p.live.Differences(slack) {
+		for _, d := range p.live.Differences(slack, arrival) {
 			if why(p.real.Version, d) == "" {
 				r.differences = append(r.differences, difference{d, p.stepOf[d.Entry]})
 			}
@@ -73,8 +75,10 @@ func play(t *testing.T, steps []step) (r result) {
 }
 
 func newPair(t *testing.T) *pair {
-	p := &pair{sent: map[int]*scenario.Sent{}, stepOf: map[string]int{}}
-	p.real = agenttest.Start(t, agenttest.Options{Node: node})
+	p := &pair{t: t, sent: map[int]*scenario.Sent{}, stepOf: map[string]int{}}
+	p.real = agenttest.Prepare(t, agenttest.Options{Node: node, Config: []string{`log_level = "debug"`}})
+	p.start()
+	p.real.Start()
 	p.fake = consulmock.NewServer(consulmock.WithVersion(p.real.Version), consulmock.WithNode(node))
 	t.Cleanup(p.fake.Close)
 	inMemory := p.fake.Transport().(*http.Transport).DialContext
@@ -89,29 +93,6 @@ func newPair(t *testing.T) *pair {
 	p.settler.sides = p.sides
 	p.started()
 	return p
-}
-
-// started waits until both agents rest.
-func (p *pair) started() {
-	time.Sleep(rest)
-	var last [2]uint64
-	for side := range p.sides {
-		for _, table := range []string{"/v1/catalog/nodes", "/v1/catalog/services", "/v1/health/state/any"} {
-			reply := p.sides[side].Ask(scenario.Message{Method: "GET", Target: table})
-			index, _ := strconv.ParseUint(reply.Header.Get("X-Consul-Index"), 10, 64) // 0 if there is none
-			last[side] = max(last[side], index)
-		}
-	}
-	p.live.Started(last)
-}
-
-// restart kills both agents and starts them again. They have no data directory.
-func (p *pair) restart() {
-	p.real.Signal(syscall.SIGKILL)
-	p.real.WaitExit()
-	p.fake.Restart(false)
-	p.real.Start()
-	p.started()
 }
 
 func (p *pair) step(place int, s *step) {

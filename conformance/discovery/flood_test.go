@@ -120,6 +120,6 @@ func TestManyServices(t *testing.T) {
 		t.Errorf("a change was seen after %s", slowest)
 	}
 	within := func(d time.Duration) int { n, _ := slices.BinarySearch(took, d); return n }
-	t.Logf("Consul %s: first answers about %d services after %s; at most %d connections; changes seen within 100 ms: %d, median %s, slowest %s; heartbeats failed: 0",
+	t.Logf("Consul %s: first responses for %d services after %s; at most %d connections; changes seen within 100 ms: %d, median %s, slowest %s; heartbeats failed: 0",
 		a.Version, watched, first.Round(time.Millisecond), most, within(100*time.Millisecond), took[len(took)/2].Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond))
 }

@@ -51,7 +51,8 @@ type comparison struct {
 type tolerance struct {
 	slack     time.Duration // how late an answer may be
 	noWaiting bool          // a wait that times out may take any time
-	busy      bool          // a wait that times out may take half as long
+	busy      bool          // a wait that times out may take half as long, and an answer without a wait some time
+	arrival   time.Duration // how long nothing is sent that may end a wait that has begun
 	anyError  bool          // one way to fail is as good as another
 
 	// starts are the last indexes before each era of the recording, in the recording and
@@ -167,71 +168,6 @@ func quoteEmpty(s string) string {
 		return "none"
 	}
 	return s
-}
-
-// instantly is how long recorded answers took at most that did not wait, and
-// overhead how much longer than their wait those took at most that timed out.
-const (
-	instantly = 250 * time.Millisecond
-	overhead  = 20 * time.Millisecond
-)
-
-// timing compares how long answers took that may wait: whether they came at
-// once, were woken by a certain other request, or timed out in the same range.
-func (c *comparison) timing(e *recording.Entry, a *answer) {
-	if e.Response.Content.Partial {
-		return
-	}
-	target := e.Request.Target()
-	if !strings.Contains(target, "index=") && !strings.Contains(target, "hash=") {
-		return
-	}
-	took := time.Duration(e.Ms * float64(time.Millisecond))
-	wakers := c.startsUntil(e.Seq.End)
-	switch {
-	case took < instantly && wakers == c.startsUntil(e.Seq.Start):
-		if a.took > took+c.slack || a.started != wakers {
-			c.differ("timing", fmt.Sprintf("at once (%s)", took), fmt.Sprintf("after %s", a.took))
-		}
-	case c.isWoken(e):
-		if a.started != wakers {
-			c.differ("timing", fmt.Sprintf("woken after request %d", wakers), fmt.Sprintf("answered after %s and request %d", a.took, a.started))
-		}
-	case c.noWaiting:
-	default:
-		// The recorded wait and ours have each been made longer by up to a
-		// sixteenth.
-		earliest := took*16/17 - overhead
-		if c.busy {
-			earliest = took / 2
-		}
-		if a.took < earliest || a.took > took*17/16+c.slack {
-			c.differ("timing", fmt.Sprintf("timed out (%s)", took), fmt.Sprintf("after %s", a.took))
-		}
-	}
-}
-
-// startsUntil counts the requests that were sent up to a place in the order.
-func (c *comparison) startsUntil(seq int) int {
-	n := 0
-	for _, e := range c.rec.Entries {
-		if e.Seq.Start <= seq {
-			n++
-		}
-	}
-	return n
-}
-
-// isWoken reports whether the answer came right after another request was sent,
-// which is then what woke it.
-func (c *comparison) isWoken(e *recording.Entry) bool {
-	end := e.Started.Add(time.Duration(e.Ms * float64(time.Millisecond)))
-	for _, other := range c.rec.Entries {
-		if gap := end.Sub(other.Started); other != e && other.Started.After(e.Started) && gap >= 0 && gap < instantly {
-			return true
-		}
-	}
-	return false
 }
 
 // ignoredHeaders differ from one answer to the next, or say how the connection

@@ -165,12 +165,13 @@ func (l *Live) Started(last [2]uint64) {
 }
 
 // Differences compares what the two sides have responded. All exchanges must be
-// over. A response may be late by as much as slack.
-func (l *Live) Differences(slack time.Duration) []Difference {
+// over. A response may be late by as much as slack. Nothing was sent that may end a wait
+// until it had lasted as long as arrival.
+func (l *Live) Differences(slack, arrival time.Duration) []Difference {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var list []Difference
-	for _, d := range compare(&l.rec, l.answers, tolerance{slack: slack, busy: true, starts: l.starts}) {
+	for _, d := range compare(&l.rec, l.answers, tolerance{slack: slack, busy: true, arrival: arrival, starts: l.starts}) {
 		list = append(list, Difference{
 			Entry: d.entry.ID, Method: d.entry.Request.Method, Target: d.entry.Request.Target(),
 			Field: d.field, First: d.recorded, Then: d.got,

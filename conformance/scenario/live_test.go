@@ -42,7 +42,7 @@ func TestLive(t *testing.T) {
 		if replies[0].Status != 200 || replies[1].Status != 200 {
 			t.Errorf("%s: %v", c.second, replies)
 		}
-		found := l.Differences(time.Second)
+		found := l.Differences(time.Second, 0)
 		if (len(found) > 0) != c.differ {
 			t.Errorf("%s: found %v", c.second, found)
 		}

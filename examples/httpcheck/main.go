@@ -1,5 +1,5 @@
 // Httpcheck shows a plain HTTP service that knows nothing of Consul but its
-// registration: the agent asks for its health every second, and deregisters it when
+// registration: the agent requests its health every second, and deregisters it when
 // it has been critical for a minute. The program starts the service as a process of
 // its own, kills it when it is healthy, and prints what becomes of it.
 //
@@ -7,8 +7,8 @@
 //
 // It talks to the agent at CONSUL_HTTP_ADDR, and understands the other variables of
 // Consul's own tools. Without CONSUL_HTTP_ADDR that is http://127.0.0.1:8500. It
-// takes one minute and a half to two, because agents look for what is to be
-// deregistered every 30 seconds.
+// takes one minute and a half to two, because agents remove such services
+// every 30 seconds.
 package main
 
 import (

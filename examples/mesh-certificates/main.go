@@ -83,17 +83,17 @@ func run(ctx context.Context, client *consul.Client, service string, follow bool
 	return nil
 }
 
-// watch hands each answer of a query to use, and tells when it has done so for the
-// first time. Without a first one that can be used, all fails; later on, what is
+// watch passes each response of a query to use, and reports on got that it has done so
+// for the first time. Without a first one that can be used, all fails; later on, what is
 // known stays in use, and the watch goes on.
 func watch[T any](ctx context.Context, group *sync.WaitGroup, fail context.CancelCauseFunc, got chan<- struct{}, query discovery.Query[T], use func(T) error) {
 	group.Add(1)
 	go func() {
 		defer group.Done()
 		first := true
-		for answer, err := range discovery.Watch(ctx, query, nil) {
+		for response, err := range discovery.Watch(ctx, query, nil) {
 			if err == nil {
-				err = use(answer)
+				err = use(response)
 			}
 			switch {
 			case first && err != nil:

@@ -83,7 +83,7 @@ func (a *authority) leaf(domain, service string) *leaf {
 	return &leaf{CertPEM: cert, PrivateKeyPEM: key, Service: service, ServiceURI: uri.String()}
 }
 
-// rootsOf returns what an agent answers that trusts the authorities.
+// rootsOf returns what an agent responds that trusts the authorities.
 func rootsOf(list ...*authority) *roots {
 	r := &roots{TrustDomain: trustDomain}
 	for _, a := range list {
@@ -107,14 +107,14 @@ func newMesh(t *testing.T, r *roots, l *leaf) *mesh {
 
 func TestRun(t *testing.T) {
 	ca := newAuthority(t)
-	answers := map[string]any{"/v1/agent/connect/ca/roots": rootsOf(ca), "/v1/agent/connect/ca/leaf/web": ca.leaf(trustDomain, "web")}
+	responses := map[string]any{"/v1/agent/connect/ca/roots": rootsOf(ca), "/v1/agent/connect/ca/leaf/web": ca.leaf(trustDomain, "web")}
 	agent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Query().Get("index") != "" {
 			<-r.Context().Done() // nothing changes
 			return
 		}
 		w.Header().Set("X-Consul-Index", "7")
-		json.NewEncoder(w).Encode(answers[r.URL.Path])
+		json.NewEncoder(w).Encode(responses[r.URL.Path])
 	}))
 	defer agent.Close()
 	client, err := consul.NewClient(consul.Config{Address: agent.URL})

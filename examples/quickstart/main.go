@@ -1,11 +1,11 @@
 // Quickstart shows the whole life of a service: three instances of web are
-// registered, beat, are watched and picked; one fails and is seen leaving; then
-// all are deregistered.
+// registered, send heartbeats, are watched and picked; one fails and is seen
+// leaving; then all are deregistered.
 //
 //	go run ./examples/quickstart
 //
 // It talks to an agent of its own, a fake one that lives in the program. To see
-// the same with a real agent, say where it is:
+// the same with a real agent, name its address:
 //
 //	CONSUL_HTTP_ADDR=127.0.0.1:8500 go run ./examples/quickstart
 package main
@@ -54,8 +54,8 @@ func run(ctx context.Context, out io.Writer) (err error) {
 	}
 	log.printf("agent", "%s, Consul %s", self.Config.NodeName, self.Config.Version)
 
-	// Three instances register themselves, and beat three times in each TTL.
-	beats := make(chan string)
+	// Three instances register themselves, with three heartbeats in each TTL.
+	heartbeats := make(chan string)
 	instances := map[string]*discovery.Registration{}
 	defer func() {
 		for id, r := range instances {
@@ -64,12 +64,12 @@ func run(ctx context.Context, out io.Writer) (err error) {
 		}
 	}()
 	for n, id := range []string{"web-1", "web-2", "web-3"} {
-		instances[id], err = register(ctx, client, id, 8081+n, beats)
+		instances[id], err = register(ctx, client, id, 8081+n, heartbeats)
 		if err != nil {
 			delete(instances, id)
 			return err
 		}
-		log.printf("register", "%s, to be heard of every %s", id, ttl)
+		log.printf("register", "%s, TTL %s", id, ttl)
 	}
 
 	// A client of theirs watches them.
@@ -82,11 +82,11 @@ func run(ctx context.Context, out io.Writer) (err error) {
 	if err := pick(ctx, resolver, log); err != nil {
 		return err
 	}
-	for beat := 0; beat < 3; beat++ {
+	for n := 0; n < 3; n++ {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("waiting for heartbeats: %w", ctx.Err())
-		case id := <-beats:
+		case id := <-heartbeats:
 			log.printf("heartbeat", "%s is well", id)
 		}
 	}
@@ -129,9 +129,9 @@ func connect() (client *consul.Client, closeClient func(), err error) {
 	return client, client.CloseIdleConnections, nil
 }
 
-// register registers an instance of web. Each of its heartbeats is sent to beats
-// if somebody listens.
-func register(ctx context.Context, client *consul.Client, id string, port int, beats chan<- string) (*discovery.Registration, error) {
+// register registers an instance of web. Each of its heartbeats is sent to
+// heartbeats if somebody receives it.
+func register(ctx context.Context, client *consul.Client, id string, port int, heartbeats chan<- string) (*discovery.Registration, error) {
 	return discovery.Register(ctx, client, &consul.AgentServiceRegistration{
 		ID:      id,
 		Name:    "web",
@@ -142,7 +142,7 @@ func register(ctx context.Context, client *consul.Client, id string, port int, b
 	}, &discovery.RegisterOptions{
 		Health: func(context.Context) (consul.HealthStatus, string) {
 			select {
-			case beats <- id:
+			case heartbeats <- id:
 			default:
 			}
 			return consul.HealthPassing, "serving"

@@ -1,4 +1,4 @@
-// Services shows the ways to ask the local agent what is registered with it: every
+// Services shows the ways to query the local agent for what is registered with it: every
 // service, one service, and those that a filter selects. It registers three services
 // first, and deregisters them when it is done.
 //

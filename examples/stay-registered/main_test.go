@@ -46,7 +46,7 @@ func TestRun(t *testing.T) {
 	case err := <-done:
 		t.Fatalf("ended before it was registered: %v", err)
 	}
-	// It appears, it answers, and it goes.
+	// It appears, it responds, and it is gone.
 	resolver := discovery.NewResolver(agent.Client(), nil)
 	defer resolver.Close()
 	limited, stop := context.WithTimeout(context.Background(), 20*time.Second)

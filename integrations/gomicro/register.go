@@ -99,7 +99,10 @@ func checkNodes(service *registry.Service) error {
 		return fmt.Errorf("gomicro: service %q has no nodes", service.Name)
 	}
 	for i, node := range service.Nodes {
-		if node == nil || node.Id == "" {
+		switch {
+		case node == nil:
+			return fmt.Errorf("gomicro: node %d of service %q is nil", i+1, service.Name)
+		case node.Id == "":
 			return fmt.Errorf("gomicro: node %d of service %q has no ID", i+1, service.Name)
 		}
 	}

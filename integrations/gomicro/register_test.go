@@ -247,10 +247,10 @@ func TestEndedNodesAreForgotten(t *testing.T) {
 func TestWrongServices(t *testing.T) {
 	bubble(t, func(t *testing.T, fake *consulmock.Server, r registry.Registry) {
 		for words, s := range map[string]*registry.Service{
-			"nil":      nil,
-			"no nodes": {Name: "greeter"},
-			"no ID":    {Name: "greeter", Nodes: []*registry.Node{{Address: "10.0.0.1:80"}}},
-			"node 2":   {Name: "greeter", Nodes: []*registry.Node{{Id: "1", Address: "10.0.0.1:80"}, nil}},
+			"nil":                                nil,
+			"no nodes":                           {Name: "greeter"},
+			"no ID":                              {Name: "greeter", Nodes: []*registry.Node{{Address: "10.0.0.1:80"}}},
+			`node 2 of service "greeter" is nil`: {Name: "greeter", Nodes: []*registry.Node{{Id: "1", Address: "10.0.0.1:80"}, nil}},
 		} {
 			if err := r.Register(s); err == nil || !strings.Contains(err.Error(), words) {
 				t.Errorf("Register, want an error with %q: %v", words, err)

@@ -357,13 +357,19 @@ func (a *Agent) cleanup() {
 		return
 	}
 	const most = 8 << 10
+	log := a.Log()
+	if len(log) > most {
+		log = "..." + log[len(log)-most:]
+	}
+	a.tb.Logf("log of agent %s:\n%s", a.Node, log)
+}
+
+// Log returns what the agent has logged since it was prepared, in all its runs.
+func (a *Agent) Log() string {
+	a.tb.Helper()
 	data, err := os.ReadFile(a.log.Name())
 	if err != nil {
-		a.tb.Logf("log of agent %s: %v", a.Node, err)
-		return
+		a.tb.Errorf("log of agent %s: %v", a.Node, err)
 	}
-	if len(data) > most {
-		data = append([]byte("..."), data[len(data)-most:]...)
-	}
-	a.tb.Logf("log of agent %s:\n%s", a.Node, data)
+	return string(data)
 }

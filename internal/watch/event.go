@@ -60,6 +60,6 @@ func (e Recovered) Log() (slog.Level, string, []slog.Attr) {
 
 // Log implements [Event].
 func (e Reset) Log() (slog.Level, string, []slog.Attr) {
-	return slog.LevelInfo, "index went down", []slog.Attr{slog.String("watch", e.Watch), slog.String("datacenter", e.Datacenter),
+	return slog.LevelDebug, "index went down", []slog.Attr{slog.String("watch", e.Watch), slog.String("datacenter", e.Datacenter),
 		slog.Uint64("from", e.From), slog.Uint64("to", e.To)}
 }

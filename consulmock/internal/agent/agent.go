@@ -108,7 +108,7 @@ func (a *Agent) joinCatalog() {
 		ID: "consul", Name: "consul", Port: serverPort, Meta: serverMeta(c.Version), Weights: state.DefaultWeights,
 	})
 	st.EnsureCheck(n, state.CheckRecord{
-		CheckID: "serfHealth", Name: "Serf Health Status", Status: string(consul.HealthPassing), Output: "Agent alive and reachable",
+		CheckID: state.SerfCheckID, Name: "Serf Health Status", Status: string(consul.HealthPassing), Output: "Agent alive and reachable",
 	})
 	st.Index = map[release.Version]uint64{release.V1_8_7: 12, release.V1_21_4: 14}[c.Version]
 	a.writeNode()

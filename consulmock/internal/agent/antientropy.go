@@ -92,7 +92,10 @@ func (a *Agent) writeNode() {
 	if !a.ACL.Own().Allows(acl.NodeWrite, a.Config.Node) {
 		return
 	}
-	a.Store.EnsureNode(a.NodeRecord())
+	rec := a.NodeRecord()
+	if a.Store.RefuseNode(&rec) == nil {
+		a.Store.EnsureNode(rec)
+	}
 }
 
 // writeService writes a service, and those of its changed checks that have its
@@ -177,11 +180,15 @@ func (a *Agent) fullSync() {
 		}
 	}
 	for _, c := range state.Sorted(n.Checks) {
-		if a.Checks[c.CheckID] == nil && c.CheckID != "serfHealth" {
+		if a.Checks[c.CheckID] == nil && c.CheckID != state.SerfCheckID {
 			a.sync.goneCheck(&Check{Rec: *c.CheckRecord})
 		}
 	}
 	for id, s := range a.Services {
+		if inCatalog := n.Services[strings.ToLower(id)]; inCatalog != nil && s.Rec.EnableTagOverride {
+			s.Rec.Tags = inCatalog.Tags
+			a.setHash(s)
+		}
 		if !catalogHasService(n, a.Store.WithVirtualIP(s.Rec)) {
 			s.inSync = false
 			a.sync.service(id)

@@ -53,7 +53,7 @@ func (a *Agent) AddService(d *definition.Service, token string, replace bool, si
 		a.Services[d.ID] = s
 	}
 	rec := d.Record()
-	s.inSync = s.inSync && reflect.DeepEqual(rec, s.Rec)
+	s.inSync = s.inSync && reflect.DeepEqual(rec, s.Rec) && a.Config.Version == release.V1_21_4 // 1.8.7 writes it again
 	s.Rec, s.token, s.sidecarOf = rec, token, sidecarOf
 	a.setHash(s)
 	if !s.inSync {

@@ -68,6 +68,10 @@ func registerCheck(q *request) (any, error) {
 		return nil, err
 	}
 	if err := d.Runnable(q.v); err != nil {
+		if old := q.a.Checks[d.ID]; old != nil { // goes with the one that is refused
+			q.a.RemoveCheck(old)
+			q.a.SyncChanges()
+		}
 		return nil, err
 	}
 	q.a.AddCheck(rec, &d.CheckType, q.tokenText())

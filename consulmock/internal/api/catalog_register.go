@@ -34,75 +34,91 @@ func catalogRegister(q *request) (any, error) {
 	if err := q.authorizeRegistration(&r, authz); err != nil {
 		return nil, err
 	}
-	// What a 1.8.7 server refuses from here on is in its log already, and so has
-	// moved the index.
-	before := q.a.Store.Index
+	// What is refused from here on is in the server's log already, and so has moved the
+	// index.
 	q.a.Store.Index++
-	if err := writeRegistration(q.a.Store, &r, q.config.Datacenter); err != nil {
-		if q.v == release.V1_21_4 {
-			q.a.Store.Index = before
-		}
+	if err := writeRegistration(q.a.Store, &r, q.nodeRecord(&r)); err != nil {
 		return nil, err
 	}
 	q.a.CatalogChanged()
 	return true, nil
 }
 
-// authorizeRegistration returns the refusal of a registration that the token does not allow.
+// nodeRecord is the node of a registration as the catalog then holds it.
+func (q *request) nodeRecord(r *definition.CatalogRegistration) state.NodeRecord {
+	return state.NodeRecord{
+		ID: r.ID, Node: r.Node, Address: r.Address, Datacenter: q.config.Datacenter, TaggedAddresses: r.TaggedAddresses, Meta: r.NodeMeta,
+	}
+}
+
+// authorizeRegistration returns the refusal of a registration that the token does not
+// allow.
 func (q *request) authorizeRegistration(r *definition.CatalogRegistration, authz *acl.Authorizer) error {
+	n, rec := q.a.Store.Node(r.Node), q.nodeRecord(r)
 	if r.Service != nil {
 		if err := authz.Require(q.v, acl.ServiceWrite, r.Service.Service); err != nil {
 			return err
 		}
 	}
-	if !r.SkipNodeUpdate {
+	if n == nil || !r.SkipNodeUpdate && q.a.Store.Changes(&rec, n.NodeRecord) {
 		if err := authz.Require(q.v, acl.NodeWrite, r.Node); err != nil {
 			return err
 		}
 	}
+	if r.Service != nil {
+		if other := n.Service(r.Service.ID); other != nil && !authz.Allows(acl.ServiceWrite, other.Name) {
+			return acl.ErrDenied
+		}
+	}
+	return q.authorizeChecks(r, n, authz)
+}
+
+// authorizeChecks returns the refusal of the checks of a registration on a node, which may
+// be nil. 1.8.7 looks at them there only if access is controlled.
+func (q *request) authorizeChecks(r *definition.CatalogRegistration, n *state.Node, authz *acl.Authorizer) error {
+	unknown := "Unknown service ID '%s' for check ID '%s'"
+	if q.v == release.V1_8_7 {
+		if !q.config.DefaultDeny {
+			return nil
+		}
+		unknown = "Unknown service '%s' for check '%s'"
+	}
 	for _, c := range r.Checks {
-		if c.ServiceID == "" {
-			if err := authz.Require(q.v, acl.NodeWrite, r.Node); err != nil {
-				return err
+		if q.v == release.V1_8_7 && c.Node != r.Node || !strings.EqualFold(c.Node, r.Node) {
+			return fmt.Errorf("Node '%s' for check '%s' doesn't match register request node '%s'", c.Node, c.CheckID, r.Node)
+		}
+		permission, name := acl.NodeWrite, r.Node
+		if c.ServiceID != "" && r.Service != nil && r.Service.ID == c.ServiceID {
+			continue
+		}
+		if c.ServiceID != "" {
+			s := n.Service(c.ServiceID)
+			if s == nil {
+				return fmt.Errorf(unknown, c.ServiceID, c.CheckID)
 			}
+			permission, name = acl.ServiceWrite, s.Name
+		}
+		if err := authz.Require(q.v, permission, name); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// writeRegistration writes a registration to the catalog.
-func writeRegistration(st *state.Store, r *definition.CatalogRegistration, datacenter string) error {
-	refusedService := r.ValidateInStore()
-	if refusedService != nil && st.Version == release.V1_8_7 {
-		return refusedService // 1.21.4 looks at the checks first
-	}
-	if st.Version == release.V1_8_7 && r.Service != nil && r.Service.ID == "" {
-		return errors.New("failed inserting service: failed inserting service: object missing primary index")
-	}
-	for _, c := range r.Checks {
-		if c.Node != r.Node && st.Version == release.V1_8_7 {
-			return fmt.Errorf("check node %q does not match node %q", c.Node, r.Node)
-		}
-		modern := st.Version == release.V1_21_4
-		switch known := willHave(st, r, c.ServiceID); {
-		case !known && modern:
-			return fmt.Errorf("Unknown service ID '%s' for check ID '%s'", c.ServiceID, c.CheckID)
-		case !known:
-			return fmt.Errorf("failed inserting check: %w on node %q", state.ErrMissingService, r.Node)
-		case c.CheckID == "" && modern:
-			return fmt.Errorf("failed inserting check on node %q: failed health check lookup: index error: object is missing a value for this index", r.Node)
-		case c.CheckID == "":
-			return fmt.Errorf("failed inserting check: failed inserting check: object missing primary index on node %q", r.Node)
-		}
-	}
-	if refusedService != nil {
-		return refusedService
-	}
+// writeRegistration writes a registration to the catalog, or nothing of it.
+func writeRegistration(st *state.Store, r *definition.CatalogRegistration, rec state.NodeRecord) error {
 	n := st.Node(r.Node)
-	if n == nil || !r.SkipNodeUpdate {
-		n = st.EnsureNode(state.NodeRecord{
-			CreateIndex: st.TakeOverID(r.ID, r.Node), ID: r.ID, Node: r.Node, Address: r.Address, Datacenter: datacenter, TaggedAddresses: r.TaggedAddresses, Meta: r.NodeMeta,
-		})
+	writesNode := n == nil || !r.SkipNodeUpdate
+	if writesNode {
+		if err := st.RefuseNode(&rec); err != nil {
+			return fmt.Errorf("failed inserting node: %w", err)
+		}
+	}
+	if err := refuseParts(st, r); err != nil {
+		return err
+	}
+	if writesNode {
+		n = st.EnsureNode(rec)
 	}
 	if r.Service != nil {
 		rec := st.WithVirtualIP(r.Service.Record())
@@ -117,21 +133,38 @@ func writeRegistration(st *state.Store, r *definition.CatalogRegistration, datac
 	return nil
 }
 
-// willHave reports whether a node has a service, or has it after a registration. Case
-// counts for 1.21.4.
-func willHave(st *state.Store, r *definition.CatalogRegistration, serviceID string) bool {
-	same := func(id string) bool {
-		return id == serviceID || st.Version == release.V1_8_7 && strings.EqualFold(id, serviceID)
+// refuseParts refuses what a registration has besides the node.
+func refuseParts(st *state.Store, r *definition.CatalogRegistration) error {
+	if err := r.ValidateInStore(); err != nil {
+		return err
 	}
-	if serviceID == "" || r.Service != nil && same(r.Service.ID) {
+	modern := st.Version == release.V1_21_4
+	if !modern && r.Service != nil && r.Service.ID == "" {
+		return errors.New("failed inserting service: failed inserting service: object missing primary index")
+	}
+	for _, c := range r.Checks {
+		switch {
+		case !modern && c.Node != r.Node:
+			return fmt.Errorf("check node %q does not match node %q", c.Node, r.Node)
+		case !modern && !willHave(st, r, c.ServiceID):
+			return fmt.Errorf("failed inserting check: %w on node %q", state.ErrMissingService, r.Node)
+		case c.CheckID == "" && modern:
+			return fmt.Errorf("failed inserting check on node %q: failed health check lookup: index error: object is missing a value for this index", r.Node)
+		case c.CheckID == "":
+			return fmt.Errorf("failed inserting check: failed inserting check: object missing primary index on node %q", r.Node)
+		}
+	}
+	return nil
+}
+
+// willHave reports whether a node has a service after a registration.
+func willHave(st *state.Store, r *definition.CatalogRegistration, serviceID string) bool {
+	if serviceID == "" || r.Service != nil && strings.EqualFold(r.Service.ID, serviceID) {
 		return true
 	}
 	n := st.Node(r.Node)
-	if n == nil {
-		return false
-	}
-	s := n.Services[strings.ToLower(serviceID)]
-	return s != nil && same(s.ID)
+	isRenamed := !r.SkipNodeUpdate && n == st.RenamedBy(&state.NodeRecord{ID: r.ID, Node: r.Node})
+	return n != nil && !isRenamed && n.Services[strings.ToLower(serviceID)] != nil
 }
 
 // catalogDeregister serves PUT /v1/catalog/deregister.

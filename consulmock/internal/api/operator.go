@@ -20,14 +20,11 @@ type raftServer struct {
 // raftConfiguration serves GET /v1/operator/raft/configuration. The agent is the
 // only server, and the leader.
 func raftConfiguration(q *request) (any, error) {
-	mode, err := q.consistency()
+	o, err := q.readOptions()
 	if err != nil {
 		return nil, err
 	}
-	if _, _, err := q.waitOptions(); err != nil {
-		return nil, err
-	}
-	if err := q.forward(q.query.Get("dc"), mode == "stale"); err != nil {
+	if err := q.forward(q.query.Get("dc"), o.consistency == "stale"); err != nil {
 		return nil, err
 	}
 	if err := q.authorizeFor(acl.OperatorRead, ""); err != nil {

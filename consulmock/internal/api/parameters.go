@@ -27,22 +27,22 @@ type parameters struct {
 // refuseEnterprise refuses parameters that only Consul Enterprise has. Empty ones are
 // as if they were missing.
 func (p *parameters) refuseEnterprise() error {
-	if p.query.Get("ns") != "" {
-		return p.badRequest(`Invalid query parameter: "ns" - Namespaces are a Consul Enterprise feature`)
-	}
 	if p.header.Get("X-Consul-Namespace") != "" {
 		return p.badRequest(`Invalid header: "X-Consul-Namespace" - Namespaces are a Consul Enterprise feature`)
+	}
+	if p.query.Get("ns") != "" {
+		return p.badRequest(`Invalid query parameter: "ns" - Namespaces are a Consul Enterprise feature`)
 	}
 	return p.refusePartition()
 }
 
 // refusePartition is refuseEnterprise for requests about all namespaces.
 func (p *parameters) refusePartition() error {
-	if p.v == release.V1_21_4 && p.query.Get("partition") != "" {
-		return p.badRequest(`Invalid query parameter: "partition" - Partitions are a Consul Enterprise feature`)
-	}
 	if p.v == release.V1_21_4 && p.header.Get("X-Consul-Partition") != "" {
 		return p.badRequest(`Invalid header: "X-Consul-Partition" - Partitions are a Consul Enterprise feature`)
+	}
+	if p.v == release.V1_21_4 && p.query.Get("partition") != "" {
+		return p.badRequest(`Invalid query parameter: "partition" - Partitions are a Consul Enterprise feature`)
 	}
 	return nil
 }
@@ -103,10 +103,7 @@ func (p *parameters) duration(param string) (time.Duration, error) {
 
 // wantsText reports whether a word is requested instead of JSON.
 func (p *parameters) wantsText() bool {
-	if format := p.query.Get("format"); format != "" {
-		return format == "text"
-	}
-	return strings.HasPrefix(p.header.Get("Accept"), "text/plain")
+	return strings.HasPrefix(p.header.Get("Accept"), "text/plain") || p.query.Get("format") == "text"
 }
 
 // readEnable reads the parameter enable.

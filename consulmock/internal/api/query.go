@@ -82,18 +82,15 @@ func (q *request) perform(r query) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	passing, err := q.passing(r.target)
-	if err != nil {
-		return nil, err
+	passing, refused := q.passing(r.target)
+	if refused != nil && q.v == release.V1_21_4 { // 1.8.7 looks at it in the response of the servers
+		return nil, refused
 	}
 	streaming := r.stream != "" && q.streams(o)
 	q.streamed = streaming
 	keep, err := q.prepare(&r, o, streaming)
 	if err != nil {
 		return nil, q.failedQuery(&r, err)
-	}
-	if passing {
-		keep = onlyPassing(keep)
 	}
 	e := evaluation{query: &r, keep: keep, keepsLast: r.keepsLast && !streaming}
 	index, err := q.block(o, &e, streaming)
@@ -106,8 +103,17 @@ func (q *request) perform(r query) (any, error) {
 	if e.err != nil {
 		return nil, q.failedQuery(&r, e.err)
 	}
-	if entries, ok := e.body.([]*serviceEntryJSON); ok && streaming {
-		streamed(entries)
+	if refused != nil {
+		return nil, refused
+	}
+	if entries, ok := e.body.([]*serviceEntryJSON); ok {
+		if passing {
+			entries = onlyPassing(entries)
+		}
+		if streaming {
+			streamed(entries)
+		}
+		e.body = entries
 	}
 	q.setMeta(o, index, streaming)
 	if r.plain {
@@ -128,7 +134,15 @@ func (q *request) queryOptions(r *query) (o readOptions, err error) {
 	if r.target == filter.Node {
 		refuse = q.refusePartition
 	}
-	read := func() error { o, err = q.readOptions(); return err }
+	read := func() error {
+		if o, err = q.readOptions(); err != nil {
+			return err
+		}
+		if q.ofSamenessGroup(r) && q.query.Get("peer") != "" {
+			return refusal.BadRequest("peer-name and sameness-group are mutually exclusive")
+		}
+		return nil
+	}
 	named := func() error {
 		if r.missing != "" && q.name == "" {
 			return refusal.BadRequest("%s", r.missing)
@@ -148,6 +162,11 @@ func (q *request) queryOptions(r *query) (o readOptions, err error) {
 		}
 	}
 	return o, nil
+}
+
+// ofSamenessGroup reports whether a query is for instances of partitions that share a name.
+func (q *request) ofSamenessGroup(r *query) bool {
+	return q.v == release.V1_21_4 && r.target == filter.ServiceEntry && q.query.Get("sg")+q.query.Get("sameness-group") != ""
 }
 
 // streamed changes instances to what the streaming backend makes of them: it orders by
@@ -197,7 +216,7 @@ func (q *request) prepare(r *query, o readOptions, streaming bool) (keep predica
 	if err := q.forward(q.query.Get("dc"), !o.needsLeader(streaming)); err != nil {
 		return nil, err
 	}
-	if q.v == release.V1_21_4 && q.query.Get("sg")+q.query.Get("sameness-group") != "" && r.target == filter.ServiceEntry {
+	if q.ofSamenessGroup(r) {
 		return nil, errors.New("sameness groups are not supported in consul CE")
 	}
 	keep = matchAll
@@ -226,14 +245,19 @@ func (q *request) failedQuery(r *query, err error) error {
 	return q.failed(err)
 }
 
-// onlyPassing keeps of the instances those whose checks all pass.
-func onlyPassing(keep predicate) predicate {
-	return func(v any) (bool, error) {
-		if !v.(*serviceEntryJSON).passing() {
-			return false, nil
+// onlyPassing returns the instances whose checks all pass. The last one takes the place of
+// one that is left out, as on agents.
+func onlyPassing(list []*serviceEntryJSON) []*serviceEntryJSON {
+	for i := 0; i < len(list); {
+		if list[i].passing() {
+			i++
+			continue
 		}
-		return keep(v)
+		last := len(list) - 1
+		list[i] = list[last]
+		list = list[:last]
 	}
+	return list
 }
 
 // streams reports whether the streaming backend serves a read of instances.

@@ -184,7 +184,7 @@ func (q *request) checkDatacenter(dc string) error {
 func (q *request) write(v any, err error) {
 	var he *refusal.Error
 	switch {
-	case errors.Is(err, errGone), errors.Is(err, filter.ErrBreaksAgent), errors.Is(err, definition.ErrNullCheck), errors.Is(err, definition.ErrNullOp):
+	case errors.Is(err, errGone), errors.Is(err, filter.ErrBreaksAgent), errors.Is(err, definition.ErrNull):
 		panic(http.ErrAbortHandler)
 	case errors.As(err, &he):
 		q.send(he.Status, "text/plain; charset=utf-8", []byte(he.Text))

@@ -47,7 +47,7 @@ func (q *request) readTxn() ([]state.TxnOp, error) {
 	var ops []state.TxnOp
 	for _, g := range given {
 		if g == nil {
-			return nil, definition.ErrNullOp
+			return nil, definition.ErrNull
 		}
 		op := g.Operation(q.v, q.config.Datacenter)
 		if op == nil {
@@ -87,14 +87,11 @@ func (q *request) writeTxn(ops []state.TxnOp) (any, error) {
 
 // readOnlyTxn performs a transaction that changes nothing. It does not wait.
 func (q *request) readOnlyTxn(ops []state.TxnOp) (any, error) {
-	consistency, err := q.consistency()
+	o, err := q.readOptions()
 	if err != nil {
 		return nil, err
 	}
-	if _, _, err := q.waitOptions(); err != nil {
-		return nil, err
-	}
-	authz, failed, err := q.checkTxn(ops, consistency == "stale")
+	authz, failed, err := q.checkTxn(ops, o.consistency == "stale")
 	if err != nil {
 		return nil, err
 	}

@@ -1,11 +1,10 @@
 package definition
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
-	"strings"
 
 	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/consulmock/internal/release"
@@ -71,8 +70,6 @@ type catalogCheckBody struct {
 	ModifyIndex uint64
 }
 
-var uuidForm = regexp.MustCompile(`^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$`)
-
 // Validate returns why a registration is refused.
 func (r *CatalogRegistration) Validate(v release.Version) error {
 	if r.Node == "" {
@@ -104,16 +101,13 @@ func (r *CatalogRegistration) Validate(v release.Version) error {
 	}
 	for _, c := range r.Checks {
 		if c == nil {
-			return ErrNullCheck
+			return ErrNull
 		}
 		if c.CheckID == "" {
 			c.CheckID = c.Name
 		}
 		if c.Node == "" {
 			c.Node = r.Node
-		}
-		if v == release.V1_21_4 && !strings.EqualFold(c.Node, r.Node) {
-			return fmt.Errorf("Node '%s' for check '%s' doesn't match register request node '%s'", c.Node, c.CheckID, r.Node)
 		}
 	}
 	return nil
@@ -122,12 +116,17 @@ func (r *CatalogRegistration) Validate(v release.Version) error {
 // validateNodeID returns why the ID of a node, which may be empty, is refused.
 func validateNodeID(id string) error {
 	switch {
-	case id == "" || uuidForm.MatchString(id):
+	case id == "":
 		return nil
 	case len(id) != 36:
 		return errors.New("Bad node ID: uuid string is wrong length")
+	case id[8] != '-' || id[13] != '-' || id[18] != '-' || id[23] != '-':
+		return errors.New("Bad node ID: uuid is improperly formatted")
 	}
-	return errors.New("Bad node ID: uuid is improperly formatted")
+	if _, err := hex.DecodeString(id[:8] + id[9:13] + id[14:18] + id[19:23] + id[24:]); err != nil {
+		return fmt.Errorf("Bad node ID: %w", err)
+	}
+	return nil
 }
 
 // validateServiceName returns why a service of the catalog is refused that has no

@@ -194,10 +194,6 @@ func (c *CheckType) Validate(v release.Version) error {
 	return nil
 }
 
-// ErrNullCheck is a null in a list of checks, at which the agent's own code
-// breaks: it closes the connection.
-var ErrNullCheck = errors.New("a check is null")
-
 // IsStatus reports whether a word is the status of a check.
 func IsStatus(s string) bool {
 	return s == string(consul.HealthPassing) || s == string(consul.HealthWarning) || s == string(consul.HealthCritical)
@@ -213,7 +209,7 @@ func (c *ServiceCheck) UnmarshalJSON(data []byte) error {
 func validateChecks(checks []*ServiceCheck, v release.Version, prefix string) error {
 	for _, c := range checks {
 		if c == nil {
-			return ErrNullCheck
+			return ErrNull
 		}
 		if err := c.Validate(v); err != nil {
 			return refusal.BadRequest("%s%v", prefix, err)

@@ -26,6 +26,7 @@ type bodyKind struct {
 	outer   []string                   // the fields that are not, beside those with underscores
 	types   map[string]string          // of fields that have types of their own
 	unknown []string                   // fields that 1.8.7 does not know; those of structs with their paths
+	fragile []string                   // where a null breaks the agent; lists have a dot at the end
 	catalog bool                       // it is for the servers, who tell what Enterprise has
 	loose   bool                       // fields that are not known are ignored
 }
@@ -40,6 +41,7 @@ var (
 		types: map[string]string{"Kind": "structs.ServiceKind"},
 		unknown: append(append([]string{"SocketPath", "Locality"}, below(newProxyFields, "Proxy.", "Connect.SidecarService.Proxy.", "Connect.sidecar_service.Proxy.")...),
 			below(newCheckFields, "Check.", "Checks.", "Connect.SidecarService.Check.", "Connect.SidecarService.Checks.")...),
+		fragile: below(listsOfProxies, "Proxy.", "Connect.SidecarService.Proxy.", "Connect.sidecar_service.Proxy."),
 	}
 	CheckBody = &bodyKind{
 		goType: map[release.Version]string{
@@ -91,6 +93,7 @@ var (
 		unknown: append([]string{"Locality", "PeerName", "Service.SocketPath", "Service.Locality", "Service.PeerName",
 			"Check.Interval", "Check.Timeout", "Check.ExposedPort", "Check.PeerName",
 			"Checks.Interval", "Checks.Timeout", "Checks.ExposedPort", "Checks.PeerName"}, below(newProxyFields, "Service.Proxy.")...),
+		fragile: append([]string{"Check.Definition", "Checks.Definition", "Service.Proxy"}, below(listsOfProxies, "Service.Proxy.")...),
 		catalog: true,
 	}
 	CatalogDeregisterBody = &bodyKind{
@@ -107,6 +110,7 @@ var (
 	newCheckFields = []string{"UDP", "H2PING", "H2PingUseTLS", "OSService", "DisableRedirects", "FailuresBeforeWarning",
 		"TCPUseTLS", "TLSServerName", "tls_server_name", "tcp_use_tls", "grpc_use_tls", "h2ping_use_tls", "disable_redirects"}
 	newProxyFields = []string{"Mode", "TransparentProxy", "LocalServiceSocketPath", "EnvoyExtensions", "AccessLogs"}
+	listsOfProxies = []string{"Upstreams.", "Expose.Paths."}
 )
 
 // below returns names at each of some paths, which end with a dot.
@@ -158,13 +162,17 @@ func both(s string) map[release.Version]string {
 // Decode reads the first JSON value of a request's body. Fields that v has
 // not are refused unless the kind is loose, as are those that the agent's version does not know.
 func (k *bodyKind) Decode(ver release.Version, body []byte, v any) error {
-	if err := k.read(ver, body, v); err != nil {
+	err := k.read(ver, body, v)
+	if err != nil && !errors.Is(err, ErrNull) {
 		return refusal.BadRequest("Request decode failed: %v", err)
 	}
-	return nil
+	return err
 }
 
 func (k *bodyKind) read(ver release.Version, data []byte, v any) error {
+	if k.hasFragileNull(data) {
+		return ErrNull
+	}
 	if ver == release.V1_8_7 {
 		data = k.markNew(data)
 	}
@@ -328,40 +336,13 @@ func (k *bodyKind) markNew(data []byte) []byte {
 	if len(k.unknown) == 0 {
 		return data
 	}
-	dec := json.NewDecoder(bytes.NewReader(data))
 	var marked []byte
 	done := int64(0)
-	var walk func(path string) bool
-	walk = func(path string) bool {
-		token, err := dec.Token()
-		if err != nil {
-			return false
+	walk(data, func(path string, end int64) {
+		if containsFold(k.unknown, path) {
+			marked = append(append(marked, data[done:end-1]...), `\u0000`...)
+			done = end - 1
 		}
-		delim, isOpen := token.(json.Delim)
-		for isOpen && dec.More() {
-			inside := path
-			if delim == '{' {
-				name, err := dec.Token()
-				if err != nil {
-					return false
-				}
-				inside = path + name.(string)
-				if slices.ContainsFunc(k.unknown, func(u string) bool { return strings.EqualFold(u, inside) }) {
-					end := dec.InputOffset() - 1
-					marked = append(append(marked, data[done:end]...), `\u0000`...)
-					done = end
-				}
-				inside += "."
-			}
-			if !walk(inside) {
-				return false
-			}
-		}
-		if isOpen {
-			_, err = dec.Token()
-		}
-		return err == nil
-	}
-	walk("")
+	}, func(string) {})
 	return append(marked, data[done:]...)
 }

@@ -18,10 +18,6 @@ const (
 	delayInSeconds = 1000 // a lock-delay below this is a number of seconds
 )
 
-// serfCheck is the check that a session depends on unless its definition names
-// others.
-const serfCheck = "serfHealth"
-
 // What becomes of the keys of a session.
 const (
 	releaseKeys = "release"
@@ -48,7 +44,7 @@ func NewSession(v release.Version, node string, body []byte) (*state.Session, er
 
 		ID                       string // is read only, as these are
 		CreateIndex, ModifyIndex uint64
-	}{Node: node, Behavior: releaseKeys, NodeChecks: []string{serfCheck}, Checks: []string{serfCheck}}
+	}{Node: node, Behavior: releaseKeys, NodeChecks: []string{state.SerfCheckID}, Checks: []string{state.SerfCheckID}}
 	if len(body) > 0 {
 		if err := sessionBody.Decode(v, body, &d); err != nil {
 			return nil, err
@@ -61,7 +57,7 @@ func NewSession(v release.Version, node string, body []byte) (*state.Session, er
 	switch {
 	case len(d.Checks) == 0: // the body has this old field, and it is empty
 		d.NodeChecks = []string{}
-	case len(d.NodeChecks) == 0, len(d.Checks) == 1 && d.Checks[0] == serfCheck:
+	case len(d.NodeChecks) == 0, len(d.Checks) == 1 && d.Checks[0] == state.SerfCheckID:
 		d.Checks = nil
 	}
 	return &state.Session{

@@ -134,10 +134,13 @@ var txnBody = &bodyKind{unknown: append([]string{
 	"KV.Partition", "Node.Node.Partition", "Node.Node.PeerName", "Node.Node.Locality",
 	"Service.Service.SocketPath", "Service.Service.PeerName", "Service.Service.Partition", "Service.Service.Datacenter", "Service.Service.Locality",
 	"Check.Check.Partition", "Check.Check.PeerName", "Check.Check.ExposedPort",
-}, below(newProxyFields, "Service.Service.Proxy.")...)}
+}, below(newProxyFields, "Service.Service.Proxy.")...), fragile: []string{"Check.Check.Definition"}}
 
 // DecodeTxn reads the body of a transaction, and ignores what follows it.
 func DecodeTxn(v release.Version, body []byte) (TxnOps, error) {
+	if txnBody.hasFragileNull(body) {
+		return nil, ErrNull
+	}
 	if v == release.V1_8_7 {
 		body = txnBody.markNew(body)
 	}
@@ -154,10 +157,6 @@ func DecodeTxn(v release.Version, body []byte) (TxnOps, error) {
 	}
 	return ops, nil
 }
-
-// ErrNullOp is for a transaction with a null in it, which breaks the agent's
-// connection.
-var ErrNullOp = errors.New("null is no operation")
 
 // Operation returns what the store does for an operation, or nil for an empty one.
 func (op *TxnOp) Operation(v release.Version, datacenter string) *state.TxnOp {

@@ -21,7 +21,7 @@ import (
 // in a real agent: it selects something below what a value does not have, such
 // as Proxy.Mode of an ordinary service of the local agent. The connection is
 // then closed without a response.
-var ErrBreaksAgent = errors.New("the filter makes an agent close the connection without an answer")
+var ErrBreaksAgent = errors.New("the filter makes an agent close the connection without a response")
 
 // ErrorPrefix begins the errors of expressions, except for those of the
 // streaming backend.

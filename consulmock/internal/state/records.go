@@ -39,6 +39,9 @@ type ServiceRecord struct {
 	ModifyIndex       uint64
 }
 
+// SerfCheckID is the ID of the check of a node that the gossip pool reports on.
+const SerfCheckID = "serfHealth"
+
 // CheckRecord is what the catalog holds of a check.
 type CheckRecord struct {
 	Node        string

@@ -144,11 +144,12 @@ func (st *Store) MissingIndex(name string, tables ...string) uint64 {
 }
 
 // NodeIndex is the index of a node with its services. 1.8.7 does not keep one for
-// each node.
+// each node, and what is too short for the beginning of an ID has none while the node
+// is missing.
 func (st *Store) NodeIndex(name string) uint64 {
 	n := st.FindNode(name)
 	switch {
-	case n == nil && st.Version == release.V1_8_7:
+	case n == nil && (st.Version == release.V1_8_7 || len(name) < minIDPrefix):
 		return 0
 	case n == nil:
 		return st.Indexes[lastNodeDeletion]
@@ -198,6 +199,18 @@ func (st *Store) touchNamed(s *Service, name string) {
 
 // Node returns the node of that name, or nil.
 func (st *Store) Node(name string) *Node { return st.Nodes[strings.ToLower(name)] }
+
+// Service returns the service of that ID, with the same case, or nil. So does it for a
+// node that is nil.
+func (n *Node) Service(id string) *Service {
+	if n == nil {
+		return nil
+	}
+	if s := n.Services[strings.ToLower(id)]; s != nil && s.ID == id {
+		return s
+	}
+	return nil
+}
 
 // FindNode returns the node of that name, or the only one whose ID begins so, or
 // nil.

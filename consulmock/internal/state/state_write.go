@@ -2,47 +2,42 @@ package state
 
 import (
 	"errors"
+	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 
 	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/consulmock/internal/release"
 )
 
-// TakeOverID removes the node of that ID if it has another name, because it is
-// renamed, and returns the index at which it was created.
-func (st *Store) TakeOverID(id, name string) uint64 {
-	if id == "" {
-		return 0
-	}
-	for _, n := range st.Nodes {
-		if n.ID == id && !strings.EqualFold(n.Node, name) {
-			created := n.CreateIndex
-			st.DeleteNode(n.Node)
-			return created
-		}
-	}
-	return 0
-}
-
-// EnsureNode inserts or changes a node.
+// EnsureNode inserts or changes a node that RefuseNode does not refuse. If another node has
+// the ID, it is renamed: it goes with everything on it, and what there is at the new name
+// already stays.
 func (st *Store) EnsureNode(rec NodeRecord) *Node {
 	key := strings.ToLower(rec.Node)
 	n := st.Nodes[key]
+	var old *NodeRecord
+	switch former := st.RenamedBy(&rec); {
+	case former != nil:
+		old = former.NodeRecord
+		st.DeleteNode(old.Node)
+		n = st.Nodes[key] // which may be the one that has gone
+	case n != nil:
+		old = n.NodeRecord
+	}
+	rec.CreateIndex = st.Index
+	if old != nil {
+		rec.CreateIndex = old.CreateIndex
+		if !st.Changes(&rec, old) {
+			return n
+		}
+	}
 	var before, meta map[string]string
 	if n == nil {
 		n = &Node{Services: make(map[string]*Service), Checks: make(map[string]*Check), NodeChecks: make(map[string]*Check)}
 		st.Nodes[key] = n
-		if rec.CreateIndex == 0 {
-			rec.CreateIndex = st.Index
-		}
 	} else {
-		rec.CreateIndex, rec.ModifyIndex = n.CreateIndex, n.ModifyIndex
-		same := rec
-		same.Node = st.sameNode(rec.Node, n.Node)
-		if reflect.DeepEqual(same, *n.NodeRecord) {
-			return n
-		}
 		before, meta = n.NodeRecord.keys(), n.Meta
 	}
 	rec.ModifyIndex = st.Index
@@ -53,6 +48,40 @@ func (st *Store) EnsureNode(rec NodeRecord) *Node {
 	st.metaChanged(key, meta, rec.Meta)
 	st.touchServicesOf(n)
 	return n
+}
+
+// Changes reports whether a record of a node is another one than the catalog has.
+func (st *Store) Changes(rec, old *NodeRecord) bool {
+	same := *rec
+	same.Node, same.CreateIndex, same.ModifyIndex = st.sameNode(rec.Node, old.Node), old.CreateIndex, old.ModifyIndex
+	return !reflect.DeepEqual(same, *old)
+}
+
+// RenamedBy returns the node that a record of a node renames: the one with its ID, if that
+// has another name.
+func (st *Store) RenamedBy(rec *NodeRecord) *Node {
+	n := st.nodeWithID(rec.ID)
+	if n == nil || st.sameNode(rec.Node, n.Node) == n.Node {
+		return nil
+	}
+	return n
+}
+
+// RefuseNode returns why a record of a node is refused: a node that has its name and another
+// ID is alive, as far as the gossip pool knows.
+func (st *Store) RefuseNode(rec *NodeRecord) error {
+	n, renamed := st.Node(rec.Node), st.RenamedBy(rec) != nil
+	if rec.ID == "" || n == nil || n.ID == rec.ID || !renamed && (n.ID == "" || strings.EqualFold(n.ID, rec.ID)) {
+		return nil
+	}
+	if alive := n.Checks[strings.ToLower(SerfCheckID)]; alive == nil || alive.Status == string(consul.HealthCritical) {
+		return nil
+	}
+	who := strconv.Quote(rec.ID)
+	if renamed {
+		who += " (" + rec.Address + ")"
+	}
+	return fmt.Errorf("Error while renaming Node ID: %s: Node name %s is reserved by node %s with name %s (%s)", who, rec.Node, n.ID, n.Node, n.Address)
 }
 
 // sameNode returns the name of a node for a comparison with the name that it has in

@@ -29,9 +29,10 @@ func (st *Store) performOnNode(op *TxnOp) ([]TxnResult, error) {
 		}
 		fallthrough
 	case "set":
-		rec := *op.Node
-		rec.CreateIndex = st.TakeOverID(rec.ID, rec.Node)
-		return []TxnResult{{Node: st.EnsureNode(rec).NodeRecord}}, nil
+		if err := st.RefuseNode(op.Node); err != nil {
+			return nil, err
+		}
+		return []TxnResult{{Node: st.EnsureNode(*op.Node).NodeRecord}}, nil
 	case "delete-cas":
 		if n == nil || !matches {
 			return nil, stale("delete", what)
@@ -44,7 +45,11 @@ func (st *Store) performOnNode(op *TxnOp) ([]TxnResult, error) {
 	return nil, fmt.Errorf("unknown Node verb %q", op.Verb)
 }
 
+// nodeWithID returns the node of an ID, or nil.
 func (st *Store) nodeWithID(id string) *Node {
+	if id == "" {
+		return nil
+	}
 	for _, n := range st.Nodes {
 		if strings.EqualFold(n.ID, id) {
 			return n
