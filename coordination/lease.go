@@ -324,7 +324,13 @@ func (l *Lease) await(index uint64) error {
 		pace.Sleep(l.ctx, min(o.TTL/3, time.Second))
 		return nil
 	}
-	wait := min(o.TTL/3*16/17, maxWait) // to which agents add a sixteenth
+	l.session.mu.Lock()
+	left := o.TTL/3 - now().since(l.confirmed) // responses may be slow
+	l.session.unlock()
+	wait := min(left*16/17, maxWait) // to which agents add a sixteenth
+	if wait < time.Millisecond {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(l.ctx, wait+wait/16+o.callTimeout())
 	defer cancel()
 	_, _, err := l.form.read(ctx, &consul.QueryOptions{WaitIndex: index, WaitTime: wait})

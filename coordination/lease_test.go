@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -73,6 +74,21 @@ func TestSilentResponses(t *testing.T) {
 		defer a.wire.fail(none, nil)
 		wantLost(t, lease, coordination.LossExpired)
 		wantBetween(t, "the lease has ended", start, lifetime, lifetime)
+	})
+}
+
+// Responses that are slow, all of them, do not end a lease.
+func TestSlowResponses(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		a := agent.host()
+		lease := lock(t, a.mutex(nil))
+		a.wire.mu.Lock()
+		a.wire.slow = 3 * time.Second
+		a.wire.mu.Unlock()
+		time.Sleep(time.Hour)
+		wantValid(t, lease)
+		must(t, lease.Release(context.Background()))
+		agent.wantNothing(t)
 	})
 }
 
@@ -687,11 +703,13 @@ func TestPermissionLost(t *testing.T) {
 		for _, kind := range []string{"mutex", "semaphore"} {
 			t.Run(version+" "+kind, func(t *testing.T) {
 				bubble(t, func(t *testing.T, agent *fakeAgent) {
-					a, token := agent.host(), "locks"
+					a := agent.host()
+					var token atomic.Value // what the host sends
+					token.Store("locks")
 					base := a.wire.base
 					a.wire.base = roundTripper(func(r *http.Request) (*http.Response, error) {
 						r = r.Clone(r.Context())
-						r.Header.Set("X-Consul-Token", token)
+						r.Header.Set("X-Consul-Token", token.Load().(string))
 						return base.RoundTrip(r)
 					})
 					s := a.session(t, nil)
@@ -703,7 +721,7 @@ func TestPermissionLost(t *testing.T) {
 					must(t, err)
 					time.Sleep(time.Minute)
 					synctest.Wait()
-					token = "sessions"
+					token.Store("sessions")
 					wantLost(t, lease, coordination.LossExpired)
 					if cause := context.Cause(lease.Context()); !errors.Is(cause, consul.ErrPermissionDenied) {
 						t.Errorf("the cause is %v", cause)
@@ -714,7 +732,7 @@ func TestPermissionLost(t *testing.T) {
 					if _, err := acquire(context.Background()); !errors.Is(err, consul.ErrPermissionDenied) {
 						t.Errorf("without the permission: %v", err)
 					}
-					token = "locks"
+					token.Store("locks")
 					time.Sleep(ttl / 3)
 					synctest.Wait()
 					wantOpen(t, s)
