@@ -186,6 +186,49 @@ func TestRegisterReplacesStaleChecks(t *testing.T) {
 	}
 }
 
+// TestRegisterReplacesKinds registers over checks that are of another kind, which an agent
+// would not stop for that alone: a TTL would end later on.
+func TestRegisterReplacesKinds(t *testing.T) {
+	withTTL := func(r *consul.AgentServiceRegistration) { r.Check = webTTL().Check }
+	for _, test := range []struct {
+		name     string
+		fault    consulmock.Fault
+		requests []string
+	}{
+		{"all is well", consulmock.Fault{Path: "/none"}, []string{"list", "register", "drop", "register"}},
+		{"the agent does not list checks", consulmock.Fault{Path: "/v1/agent/checks", Always: true, Status: 403}, []string{"list", "register"}},
+		{"the agent does not drop a check at once", consulmock.Fault{Path: "/v1/agent/check/deregister/*", NoLeader: true},
+			[]string{"list", "register", "drop", "list", "register", "drop", "register"}},
+		{"the check is gone", consulmock.Fault{Path: "/v1/agent/check/deregister/*", Status: 404, Body: `Unknown check ID "service:web-1"`},
+			[]string{"list", "register", "drop", "register"}},
+		{"the agent refuses to register it again", consulmock.Fault{Path: "/v1/agent/service/register", Skip: 1, NoLeader: true},
+			[]string{"list", "register", "drop", "register", "list", "register", "drop", "register"}},
+		{"the agent does not respond at first", consulmock.Fault{Path: "/v1/agent/checks", Drop: consulmock.DropRequest, Times: 2},
+			[]string{"list", "list", "list", "register", "drop", "register"}},
+	} {
+		for _, version := range []string{"1.21.4", "1.8.7"} {
+			t.Run(test.name+", "+version, func(t *testing.T) {
+				bubble(t, func(t *testing.T, agent *fakeAgent) {
+					agent.add("web", "web-1", withTTL)
+					agent.add("web2", "web-2", withTTL)
+					agent.wire.paths = nil
+					agent.Inject(test.fault)
+					agent.register(webHTTP(), &discovery.RegisterOptions{Background: true, PollInterval: time.Hour})
+					time.Sleep(30 * time.Second)
+					names := strings.NewReplacer(
+						"GET /v1/agent/checks", "list", registerPath, "register", "PUT /v1/agent/check/deregister/service:web-1", "drop",
+					)
+					want(t, "requests", names.Replace(strings.Join(agent.wire.paths, " ")), strings.Join(test.requests, " "))
+					time.Sleep(time.Minute)
+					if agent.wire.count("PUT /v1/agent/check/deregister/") > 0 {
+						want(t, "health", agent.health(), "passing")
+					}
+				}, consulmock.WithVersion(version))
+			})
+		}
+	}
+}
+
 func TestClose(t *testing.T) {
 	never := func() chan struct{} { return make(chan struct{}) }
 	for _, test := range []struct {
