@@ -189,22 +189,22 @@ func TestRegisterReplacesStaleChecks(t *testing.T) {
 // TestRegisterReplacesKinds registers over checks that are of another kind, which an agent
 // would not stop for that alone: a TTL would end later on.
 func TestRegisterReplacesKinds(t *testing.T) {
-	withTTL := func(r *consul.AgentServiceRegistration) { r.Check = webTTL().Check }
+	withTTL := func(r *consul.AgentServiceRegistration) {
+		r.Check = &consul.AgentServiceCheck{TTL: ttl, Status: consul.HealthPassing}
+	}
 	for _, test := range []struct {
 		name     string
 		fault    consulmock.Fault
-		requests []string
+		requests string
 	}{
-		{"all is well", consulmock.Fault{Path: "/none"}, []string{"list", "register", "drop", "register"}},
-		{"the agent does not list checks", consulmock.Fault{Path: "/v1/agent/checks", Always: true, Status: 403}, []string{"list", "register"}},
-		{"the agent does not drop a check at once", consulmock.Fault{Path: "/v1/agent/check/deregister/*", NoLeader: true},
-			[]string{"list", "register", "drop", "list", "register", "drop", "register"}},
-		{"the check is gone", consulmock.Fault{Path: "/v1/agent/check/deregister/*", Status: 404, Body: `Unknown check ID "service:web-1"`},
-			[]string{"list", "register", "drop", "register"}},
-		{"the agent refuses to register it again", consulmock.Fault{Path: "/v1/agent/service/register", Skip: 1, NoLeader: true},
-			[]string{"list", "register", "drop", "register", "list", "register", "drop", "register"}},
+		{"all is well", consulmock.Fault{Path: "/none"}, "list register drop register"},
+		{"the agent does not list checks", consulmock.Fault{Path: "/v1/agent/checks", Always: true, Status: 403}, "list register"},
 		{"the agent does not respond at first", consulmock.Fault{Path: "/v1/agent/checks", Drop: consulmock.DropRequest, Times: 2},
-			[]string{"list", "list", "list", "register", "drop", "register"}},
+			"list list register drop register"},
+		{"the agent does not drop the check at once", consulmock.Fault{Path: "/v1/agent/check/deregister/*", NoLeader: true},
+			"list register drop poll list register drop register"},
+		{"the agent refuses to register it again", consulmock.Fault{Path: "/v1/agent/service/register", Skip: 1, NoLeader: true},
+			"list register drop register poll register list register drop register"},
 	} {
 		for _, version := range []string{"1.21.4", "1.8.7"} {
 			t.Run(test.name+", "+version, func(t *testing.T) {
@@ -216,11 +216,12 @@ func TestRegisterReplacesKinds(t *testing.T) {
 					agent.register(webHTTP(), &discovery.RegisterOptions{Background: true, PollInterval: time.Hour})
 					time.Sleep(30 * time.Second)
 					names := strings.NewReplacer(
-						"GET /v1/agent/checks", "list", registerPath, "register", "PUT /v1/agent/check/deregister/service:web-1", "drop",
+						"GET /v1/agent/checks", "list", registerPath, "register",
+						"PUT /v1/agent/check/deregister/service:web-1", "drop", "GET /v1/agent/health/service/id/web-1", "poll",
 					)
-					want(t, "requests", names.Replace(strings.Join(agent.wire.paths, " ")), strings.Join(test.requests, " "))
+					want(t, "requests", names.Replace(strings.Join(agent.wire.paths, " ")), test.requests)
 					time.Sleep(time.Minute)
-					if agent.wire.count("PUT /v1/agent/check/deregister/") > 0 {
+					if strings.Contains(test.requests, "drop") {
 						want(t, "health", agent.health(), "passing")
 					}
 				}, consulmock.WithVersion(version))
