@@ -91,34 +91,6 @@ func (d *definition) addCheck(check *consul.AgentServiceCheck) error {
 	return nil
 }
 
-// kindOf returns what agents call the kind of a check. If several kinds are set, it is
-// the one that they show.
-func kindOf(c *consul.AgentServiceCheck) string {
-	switch {
-	case c.GRPC != "":
-		return "grpc"
-	case c.HTTP != "":
-		return "http"
-	case c.TTL > 0:
-		return "ttl"
-	case c.TCP != "":
-		return "tcp"
-	case c.UDP != "":
-		return "udp"
-	case c.AliasNode != "" || c.AliasService != "":
-		return "alias"
-	case c.DockerContainerID != "":
-		return "docker"
-	case len(c.Args) > 0:
-		return "script"
-	case c.H2PING != "":
-		return "h2ping"
-	case c.OSService != "":
-		return "os_service"
-	}
-	return ""
-}
-
 // checkID returns an error if no path can hold an ID: agents would register the
 // service, but neither update the check nor deregister the service.
 func checkID(what, id string) error {

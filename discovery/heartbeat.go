@@ -24,12 +24,9 @@ type heartbeater struct {
 	def     *definition // what shall be registered
 	pending bool        // the agent has not accepted def yet
 	taken   *definition // what the agent accepted last; nil if nothing yet
+	unsure  bool        // the agent did not respond to the last registration that failed
 
-	// The checks of the definition that the agent has had as another kind, and has to
-	// drop.
-	oldKinds []string
-
-	unsure bool // the agent did not respond to the last registration that failed
+	oldKinds []string // checks that the agent has as another kind, or has had, and has to drop
 
 	nextBeat time.Time
 	nextPoll time.Time // only if polls returns true
@@ -330,54 +327,6 @@ func (h *heartbeater) heal(ctx context.Context, s ttlStatus, cause error) outcom
 	out := h.report(ctx, s)
 	h.trouble.healFailed = out.lost
 	return out
-}
-
-// replace registers the definition that shall be registered. A check that becomes one of
-// another kind under its ID goes on to run as before, too, unless the agent drops it
-// meanwhile: a TTL check would turn critical although nobody reports on it any more, an
-// HTTP check although there is no such server any more.
-func (h *heartbeater) replace(ctx context.Context, s ttlStatus) error {
-	if err := h.findOldKinds(ctx); err != nil {
-		return err
-	}
-	if err := h.register(ctx, h.def, s); err != nil || len(h.oldKinds) == 0 {
-		return err
-	}
-	for _, id := range h.oldKinds {
-		if err := h.deregisterCheck(ctx, id); err != nil && !errors.Is(err, consul.ErrNotFound) {
-			return err
-		}
-	}
-	err := h.register(ctx, h.def, s)
-	if err == nil {
-		h.oldKinds = nil
-	}
-	return err
-}
-
-// findOldKinds notes the checks that the agent has with the ID of a check of the
-// definition, but of another kind. An agent that refuses to list them tells nothing.
-func (h *heartbeater) findOldKinds(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, h.callTimeout())
-	defer cancel()
-	checks, err := h.r.client.Agent().Checks(ctx, &consul.QueryOptions{Filter: fmt.Sprintf("ServiceID == %q", h.r.id)})
-	var status *consul.StatusError
-	if err != nil && !errors.As(err, &status) {
-		return err
-	}
-	for _, wanted := range h.def.reg.Checks {
-		has := checks[wanted.CheckID]
-		if has != nil && has.ServiceID == h.r.id && has.Type != "" && has.Type != kindOf(wanted) && !slices.Contains(h.oldKinds, wanted.CheckID) {
-			h.oldKinds = append(h.oldKinds, wanted.CheckID)
-		}
-	}
-	return nil
-}
-
-func (h *heartbeater) deregisterCheck(ctx context.Context, id string) error {
-	ctx, cancel := context.WithTimeout(ctx, h.callTimeout())
-	defer cancel()
-	return h.r.client.Agent().CheckDeregister(ctx, id)
 }
 
 // register sends a definition. The agent removes the checks of the service that
