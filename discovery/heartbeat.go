@@ -26,6 +26,8 @@ type heartbeater struct {
 	taken   *definition // what the agent accepted last; nil if nothing yet
 	unsure  bool        // the agent did not respond to the last registration that failed
 
+	oldKinds []string // checks that the agent has as another kind, or has had, and has to drop
+
 	nextBeat time.Time
 	nextPoll time.Time // only if polls returns true
 	due      time.Time // for pace
@@ -290,7 +292,7 @@ func (h *heartbeater) requests(ctx context.Context, r round) outcome {
 	}
 	var refused error
 	if h.pending {
-		if refused = h.register(ctx, h.def, s); refused == nil {
+		if refused = h.replace(ctx, s); refused == nil {
 			h.pending = false
 			r.poll = false // the agent has just accepted all of it
 		} else if h.taken == nil {

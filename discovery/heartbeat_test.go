@@ -296,7 +296,7 @@ func TestLargeOptions(t *testing.T) {
 		})
 		time.Sleep(24 * time.Hour)
 		want(t, "health", agent.health(), "passing")
-		want(t, "requests", len(agent.wire.paths), 2) // the registration and the first report
+		want(t, "requests", len(agent.wire.paths), 3) // the list of checks, the registration and the first report
 		reg.SetStatus(consul.HealthWarning, "")
 		want(t, "health", agent.health(), "warning")
 		if err := reg.Close(); err != nil {
@@ -310,7 +310,7 @@ func TestLargeOptions(t *testing.T) {
 			agent.register(web, &discovery.RegisterOptions{PollInterval: math.MaxInt64})
 		}
 		time.Sleep(24 * time.Hour)
-		want(t, "requests with a check that the agent runs", len(agent.wire.paths), 20)
+		want(t, "requests with a check that the agent runs", len(agent.wire.paths), 20*2)
 	})
 }
 

@@ -270,9 +270,12 @@ var errClosed = errors.New("the registration is closed")
 // until the agent accepts it or another Update replaces it. Until then the agent
 // may have either definition, or parts of both, since it may change the service
 // before it refuses a check. The heartbeats go on for the checks that it accepted
-// last, as often as the shorter TTL wants. Of several calls at the same time the last one wins, and the
-// others may return its result. A definition that Register would not send changes
-// nothing.
+// last, as often as the shorter TTL wants. Of several calls at the same time the last
+// one wins, and the others may return its result.
+//
+// A definition that no agent can accept changes nothing. The options are not checked
+// again: [RegisterOptions.TTL] has no effect while there are checks of the service's
+// own, and [RegisterOptions.Health] and SetStatus have none without a TTL check.
 func (r *Registration) Update(ctx context.Context, reg *consul.AgentServiceRegistration) error {
 	switch {
 	case ctx == nil:

@@ -466,7 +466,7 @@ func TestRegisterFails(t *testing.T) {
 		}
 		want(t, "requests", len(agent.wire.paths), 0)
 
-		agent.Inject(consulmock.Fault{Path: "/v1/agent/**", Always: true, Hang: make(chan struct{})})
+		agent.Inject(consulmock.Fault{Path: "/v1/agent/service/**", Always: true, Hang: make(chan struct{})})
 		start := time.Now()
 		_, err := discovery.Register(within(t, 2*time.Second), agent.client, webTTL(), nil)
 		if !errors.Is(err, context.DeadlineExceeded) {

@@ -471,3 +471,40 @@ func TestResolverConnect(t *testing.T) {
 		t.Errorf("got %+v, error %v", instances, err)
 	}
 }
+
+// TestUpdateOptionsWithoutEffect updates to definitions with which Register would refuse
+// its options, and back.
+func TestUpdateOptionsWithoutEffect(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *fakeAgent) {
+		calls := 0
+		reg := agent.register(&consul.AgentServiceRegistration{Name: "web"}, &discovery.RegisterOptions{
+			TTL: 6 * time.Second,
+			Health: func(context.Context) (consul.HealthStatus, string) {
+				calls++
+				return consul.HealthWarning, ""
+			},
+		})
+		for _, test := range []struct {
+			checks []*consul.AgentServiceCheck
+			status string
+			beats  int // in two minutes
+		}{
+			{[]*consul.AgentServiceCheck{{TTL: 30 * time.Second}}, "warning", 12},
+			{[]*consul.AgentServiceCheck{{TCP: "127.0.0.1:9", Interval: time.Minute, Status: consul.HealthPassing}}, "passing", 0},
+			{nil, "warning", 60},
+		} {
+			if err := reg.Update(t.Context(), &consul.AgentServiceRegistration{Name: "web", Checks: test.checks}); err != nil {
+				t.Fatal(err)
+			}
+			before := agent.wire.count(updatePath)
+			calls = 0
+			time.Sleep(2 * time.Minute)
+			want(t, "health", agent.health(), test.status)
+			beats := agent.wire.count(updatePath) - before
+			want(t, "calls of Health", calls, beats)
+			if beats < test.beats*8/10 || beats > test.beats*12/10+1 {
+				t.Errorf("%d heartbeats, want about %d", beats, test.beats)
+			}
+		}
+	})
+}
