@@ -78,6 +78,26 @@ func TestRefusedScript(t *testing.T) {
 	}
 }
 
+// Of two checks of one ID in a definition the last one counts, except for the status that
+// the check has already.
+func TestCheckTwiceInADefinition(t *testing.T) {
+	for _, version := range []string{"1.8.7", "1.21.4"} {
+		s := New(t, WithVersion(version))
+		for _, step := range []struct{ path, body, status string }{
+			{"/v1/agent/service/register", `{"Name":"web","Check":{"CheckID":"c","HTTP":"http://x","Interval":"1h","Status":"passing"},"Checks":[{"CheckID":"c","TTL":"1h","Status":"warning"}]}`, "warning"},
+			{"/v1/agent/service/register", `{"Name":"web","Checks":[{"CheckID":"c","TTL":"1h","Status":"critical"},{"CheckID":"c","TTL":"1h","Status":"passing"}]}`, "warning"},
+			{"/v1/agent/service/register", `{"Name":"db","Checks":[{"CheckID":"d","TTL":"1h","Status":"passing"},{"CheckID":"d","TTL":"1h"}]}`, "critical"},
+		} {
+			ask(t, s, "PUT", step.path, step.body)
+			id := map[bool]string{true: "d", false: "c"}[strings.Contains(step.body, "db")]
+			c := s.agent.Store.Node("node1").Checks[id]
+			if c == nil || c.Type != "ttl" || c.Status != step.status || s.agent.Checks[id].Rec.Status != step.status {
+				t.Errorf("%s: %s: the check is %+v, want a TTL check that is %s", version, step.body, s.agent.Checks[id], step.status)
+			}
+		}
+	}
+}
+
 // What is registered again is written to the servers again: services and checks of 1.8.7
 // always, a check of 1.21.4 if it is defined with another status or output than it has by
 // now. Those in the definition of a service are not.

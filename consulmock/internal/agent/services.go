@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strconv"
 
+	"github.com/lictor-go/consul"
 	"github.com/lictor-go/consul/consulmock/internal/definition"
 	"github.com/lictor-go/consul/consulmock/internal/release"
 	"github.com/lictor-go/consul/consulmock/internal/state"
@@ -75,9 +76,10 @@ func (a *Agent) AddService(d *definition.Service, token string, replace bool, si
 }
 
 // addChecksOf adds the checks of a service, or changes them, and returns their IDs. The
-// new ones are left out on request.
+// new ones are left out on request. Of several that have one ID the last one counts, but
+// a status that was there before stays.
 func (a *Agent) addChecksOf(d *definition.Service, checks []*definition.ServiceCheck, token string, withNew bool) map[string]bool {
-	stay := make(map[string]bool)
+	stay, fresh := make(map[string]bool), make(map[string]bool)
 	for i, c := range checks {
 		id := c.CheckID
 		if id == "" {
@@ -100,9 +102,14 @@ func (a *Agent) addChecksOf(d *definition.Service, checks []*definition.ServiceC
 			Interval: definition.DurationText(c.Interval.D, ""), Timeout: definition.DurationText(c.Timeout.D, ""),
 		}
 		def := c.CheckType
-		if old := a.Checks[id]; old != nil {
+		old := a.Checks[id]
+		if fresh[id] {
+			old.Rec.Status = cmp.Or(c.Status, string(consul.HealthCritical))
+		}
+		if old != nil {
 			def.Status, rec.Output = old.Rec.Status, old.Rec.Output
 		}
+		fresh[id] = fresh[id] || old == nil
 		a.AddCheck(rec, &def, token)
 	}
 	return stay
