@@ -59,7 +59,7 @@ func TestHealthServiceOptions(t *testing.T) {
 			want []string
 		}{
 			{"everything", consul.QueryOptions{}, []string{"failing", "tagged", "warning", "racked"}},
-			{"passing only", consul.QueryOptions{PassingOnly: true}, []string{"racked", "tagged"}}, // as agents leave out the others
+			{"passing only", consul.QueryOptions{PassingOnly: true}, []string{"racked", "tagged"}}, // agents move the last one up
 			{"a tag", consul.QueryOptions{Tags: []string{"v1"}}, []string{"failing", "tagged"}},
 			{"two tags", consul.QueryOptions{Tags: []string{"v1", "green"}}, []string{"tagged"}},
 			{"an empty tag", consul.QueryOptions{Tags: []string{""}}, []string{"failing", "tagged", "warning", "racked"}},
