@@ -135,7 +135,9 @@ func healthChecks(q *request) (any, error) {
 		})
 	}, byMeta: q.query.Has("node-meta")}
 	if r.byMeta {
-		r.index = func() uint64 { return q.a.Store.PresentIndex(q.name) }
+		r.index = func() uint64 {
+			return q.a.Store.PresentIndex(q.name, state.NodesTable, state.ServicesTable, state.ChecksTable)
+		}
 	}
 	return q.readChecks(r)
 }
