@@ -146,7 +146,7 @@ func healthChecks(q *request) (any, error) {
 func healthState(q *request) (any, error) {
 	name := strings.ToLower(q.name)
 	isAny := q.name == string(consul.HealthAny)
-	r := checksQuery{missing: "Missing check state", watched: state.RecordWatch(state.ChecksByState, name), find: func() []*state.Check {
+	r := checksQuery{missing: "Missing check state", watched: q.a.Store.StateWatch(q.name), find: func() []*state.Check {
 		return q.a.Store.ChecksWhere(func(_ *state.Node, c *state.Check) bool {
 			same := c.Status == q.name || q.v == release.V1_21_4 && strings.ToLower(c.Status) == name
 			return same || isAny
