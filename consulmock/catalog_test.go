@@ -104,6 +104,27 @@ func TestIndexOfProxyWithoutService(t *testing.T) {
 	}
 }
 
+// The hash of a local service is of what is shown of it: what is empty or missing is the same,
+// and the configuration of a proxy counts for a proxy only.
+func TestHashOfWhatIsShown(t *testing.T) {
+	for _, version := range []string{"1.8.7", "1.21.4"} {
+		s := New(t, WithVersion(version))
+		hash := func(rest string) string {
+			ask(t, s, "PUT", "/v1/agent/service/register", `{"Name":"web"`+rest+`}`)
+			return ask(t, s, "GET", "/v1/agent/service/web", "").Header.Get("X-Consul-Contenthash")
+		}
+		bare := hash("")
+		for rest, same := range map[string]bool{
+			`,"Meta":{}`: true, `,"Tags":[]`: true, `,"TaggedAddresses":{}`: true, `,"Proxy":{"DestinationServiceName":"db"}`: true,
+			`,"Meta":{"a":""}`: false, `,"Tags":[""]`: false, `,"Port":1`: false, `,"Connect":{"Native":true},"Port":2`: false,
+		} {
+			if got := hash(rest); (got == bare) != same {
+				t.Errorf("%s: %s: the hash is %s, without it %s, want the same: %t", version, rest, got, bare, same)
+			}
+		}
+	}
+}
+
 // A registration with a check that the agent refuses to run changes what was there
 // before, and adds nothing.
 func TestRefusedCheckOfService(t *testing.T) {

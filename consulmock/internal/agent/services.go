@@ -139,11 +139,22 @@ func (a *Agent) ChecksOf(serviceID string) []*Check {
 	return state.Sorted(s.Checks)
 }
 
-// setHash computes the hash of a definition and wakes those who wait for it to
-// change.
+// setHash computes the hash of a service as the agent shows it, where what is empty is as
+// if it were missing, and wakes those who wait for it to change.
 func (a *Agent) setHash(s *Service) {
+	shown := s.Rec
+	shown.Proxy = shown.Proxy.InAgent(shown.Kind)
+	if len(shown.Tags) == 0 {
+		shown.Tags = nil
+	}
+	if len(shown.Meta) == 0 {
+		shown.Meta = nil
+	}
+	if len(shown.TaggedAddresses) == 0 {
+		shown.TaggedAddresses = nil
+	}
 	h := fnv.New64a()
-	json.NewEncoder(h).Encode(s.Rec) // which is made of types that encode
+	json.NewEncoder(h).Encode(shown) // which is made of types that encode
 	if hash := strconv.FormatUint(h.Sum64(), 16); hash != s.Hash {
 		s.Hash = hash
 		a.Store.Notify(LocalServiceKey(s.Rec.ID))
