@@ -87,6 +87,23 @@ func TestOrderOfPassingInstances(t *testing.T) {
 	}
 }
 
+// A service that is gone, but has a proxy, has the index of what the catalog holds, not that of
+// its removal.
+func TestIndexOfProxyWithoutService(t *testing.T) {
+	for _, version := range []string{"1.8.7", "1.21.4"} {
+		s := New(t, WithVersion(version))
+		index := func(target string) string { return ask(t, s, "GET", target, "").Header.Get("X-Consul-Index") }
+		ask(t, s, "PUT", "/v1/agent/service/register", webRegistration)
+		ask(t, s, "PUT", "/v1/agent/service/deregister/web", "")
+		gone := index("/v1/catalog/connect/web")
+		ask(t, s, "PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Service":{"Service":"proxy","Kind":"connect-proxy","Port":1,"Proxy":{"DestinationServiceName":"web"}}}`)
+		ask(t, s, "PUT", "/v1/catalog/register", `{"Node":"n","Address":"a","Check":{"CheckID":"c"}}`) // checks do not matter here
+		if got, want := index("/v1/catalog/connect/web"), index("/v1/catalog/nodes"); got != want || got == gone {
+			t.Errorf("%s: the index is %s, want %s; without a proxy it was %s", version, got, want, gone)
+		}
+	}
+}
+
 // A registration with a check that the agent refuses to run changes what was there
 // before, and adds nothing.
 func TestRefusedCheckOfService(t *testing.T) {

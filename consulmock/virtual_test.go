@@ -647,6 +647,34 @@ func TestWakesWithTags(t *testing.T) {
 	}, consulmock.WithStreaming(false))
 }
 
+// To 1.8.7 a state in another case is one that no check is in, and waits for it end with any
+// change of a check. To 1.21.4 it is the same state.
+func TestWakesWithStates(t *testing.T) {
+	for version, want := range map[string]map[consul.HealthStatus]bool{
+		"1.8.7": {"Passing": true, "passing": false}, "1.21.4": {"Passing": false, "passing": false},
+	} {
+		for state, wakes := range want {
+			inBubble(t, func(t *testing.T, s *consulmock.Server, c *consul.Client) {
+				ctx := context.Background()
+				critical := func(id string) {
+					must(t, c.Catalog().Register(ctx, &consul.CatalogRegistration{
+						Node: "ext", Address: "10.0.0.1", Check: &consul.AgentCheck{CheckID: id, Status: consul.HealthCritical},
+					}))
+				}
+				critical("before")
+				result := waitFor(t, time.Minute, func(q *consul.QueryOptions) (int, *consul.QueryMeta, error) {
+					checks, meta, err := c.Health().State(ctx, state, q)
+					return len(checks), meta, err
+				})
+				critical("now")
+				if got := result(); (got.after == 0) != wakes {
+					t.Errorf("%s: %s: the wait ended after %s with %+v, want a wake: %t", version, state, got.after, got, wakes)
+				}
+			}, consulmock.WithVersion(version))
+		}
+	}
+}
+
 // TestWakesWithNodeMeta waits for the nodes with a pair of metadata. Other nodes move
 // the index, but wake nobody.
 func TestWakesWithNodeMeta(t *testing.T) {

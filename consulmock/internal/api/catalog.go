@@ -128,7 +128,7 @@ func (q *request) readCatalogService(byName string, instances func() []*state.Se
 			if len(instances()) == 0 {
 				return st.MissingIndex(q.name, state.NodesTable, state.ServicesTable)
 			}
-			return st.ServiceIndex(q.name)
+			return st.PresentIndex(q.name, state.NodesTable, state.ServicesTable)
 		},
 		keys: func() []string {
 			keys := []string{state.RecordWatch(byName, q.name)}

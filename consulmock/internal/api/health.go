@@ -135,7 +135,9 @@ func healthChecks(q *request) (any, error) {
 		})
 	}, byMeta: q.query.Has("node-meta")}
 	if r.byMeta {
-		r.index = func() uint64 { return q.a.Store.PresentIndex(q.name) }
+		r.index = func() uint64 {
+			return q.a.Store.PresentIndex(q.name, state.NodesTable, state.ServicesTable, state.ChecksTable)
+		}
 	}
 	return q.readChecks(r)
 }
@@ -144,7 +146,7 @@ func healthChecks(q *request) (any, error) {
 func healthState(q *request) (any, error) {
 	name := strings.ToLower(q.name)
 	isAny := q.name == string(consul.HealthAny)
-	r := checksQuery{missing: "Missing check state", watched: state.RecordWatch(state.ChecksByState, name), find: func() []*state.Check {
+	r := checksQuery{missing: "Missing check state", watched: q.a.Store.StateWatch(q.name), find: func() []*state.Check {
 		return q.a.Store.ChecksWhere(func(_ *state.Node, c *state.Check) bool {
 			same := c.Status == q.name || q.v == release.V1_21_4 && strings.ToLower(c.Status) == name
 			return same || isAny

@@ -112,7 +112,7 @@ const (
 	ServicesByMesh  = "services by name in the mesh"
 	ChecksByService = "checks by service"
 	ChecksByNode    = "checks by node"
-	ChecksByState   = "checks by state"
+	checksByState   = "checks by state"
 	ChecksByOwner   = "checks by node, and whether they are of a service"
 	ChecksByID      = "checks by node and service" // and only those of services
 	sessionsByID    = "sessions by ID"
@@ -150,10 +150,10 @@ func (s *ServiceRecord) keys(node string) map[string]string {
 }
 
 // keys returns the keys of a check in each index that has it.
-func (c *CheckRecord) keys() map[string]string {
+func (c *CheckRecord) keys(v release.Version) map[string]string {
 	keys := map[string]string{
 		ChecksByNode:  recordKey(c.Node, c.CheckID),
-		ChecksByState: recordKey(c.Status, c.Node, c.CheckID),
+		checksByState: stateKey(v, c.Status) + recordKey(c.Node, c.CheckID),
 		ChecksByOwner: recordKey(c.Node, Flag(c.ServiceID != ""), c.CheckID),
 	}
 	if c.ServiceName != "" {
@@ -161,6 +161,20 @@ func (c *CheckRecord) keys() map[string]string {
 		keys[ChecksByID] = recordKey(c.Node, c.ServiceID, c.CheckID)
 	}
 	return keys
+}
+
+// stateKey is what the keys of checks in a state begin with. 1.8.7 tells states of another
+// case apart.
+func stateKey(v release.Version, status string) string {
+	if v == release.V1_8_7 {
+		return status + "\x00"
+	}
+	return recordKey(status)
+}
+
+// StateWatch returns the key of waiters for the checks in a state.
+func (st *Store) StateWatch(status string) string {
+	return checksByState + "\x00" + stateKey(st.Version, status)
 }
 
 // RecordWatch returns the key of waiters for the records of an index whose keys

@@ -120,13 +120,14 @@ func (st *Store) ServiceIndex(name string) uint64 {
 	return st.MissingIndex(name, NodesTable, ServicesTable, ChecksTable)
 }
 
-// PresentIndex is the index of a service for queries that do not look whether it has
-// instances.
-func (st *Store) PresentIndex(name string) uint64 {
+// PresentIndex is the index of a service for queries that find something, or that do
+// not look whether they do: its own if it has instances, else that of the tables that the
+// query reads.
+func (st *Store) PresentIndex(name string, tables ...string) uint64 {
 	if i, ok := st.Indexes[ServiceKey(name)]; ok {
 		return i
 	}
-	return st.MaxIndex(NodesTable, ServicesTable, ChecksTable)
+	return st.MaxIndex(tables...)
 }
 
 // MissingIndex is the index of a query for a service that finds no instances:
@@ -137,10 +138,7 @@ func (st *Store) MissingIndex(name string, tables ...string) uint64 {
 	if i, ok := st.Indexes[lastDeletion]; ok {
 		return i
 	}
-	if i, ok := st.Indexes[ServiceKey(name)]; ok {
-		return i
-	}
-	return st.MaxIndex(tables...)
+	return st.PresentIndex(name, tables...)
 }
 
 // NodeIndex is the index of a node with its services. 1.8.7 does not keep one for

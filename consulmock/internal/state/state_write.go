@@ -212,13 +212,13 @@ func (st *Store) EnsureCheck(n *Node, rec CheckRecord) error {
 			if st.Version == release.V1_8_7 { // writes it again all the same
 				old.CheckRecord = &rec
 				st.touch(ChecksTable)
-				st.recordChanged(nil, rec.keys())
+				st.recordChanged(nil, rec.keys(st.Version))
 			}
 			return nil
 		}
 		rec.ModifyIndex = st.Index
 		n.unlink(key, old)
-		before = old.CheckRecord.keys()
+		before = old.CheckRecord.keys(st.Version)
 	}
 	c := &Check{&rec}
 	n.Checks[key] = c
@@ -230,7 +230,7 @@ func (st *Store) EnsureCheck(n *Node, rec CheckRecord) error {
 		st.touchServicesOf(n)
 	}
 	st.touch(ChecksTable)
-	st.recordChanged(before, rec.keys())
+	st.recordChanged(before, rec.keys(st.Version))
 	return nil
 }
 
@@ -255,7 +255,7 @@ func (st *Store) DeleteCheck(n *Node, id string) {
 		st.touch(ServicesTable)
 	}
 	st.touch(ChecksTable)
-	st.recordChanged(c.CheckRecord.keys(), nil)
+	st.recordChanged(c.CheckRecord.keys(st.Version), nil)
 	st.endSessionsOfCheck(n.Node, c.CheckID)
 }
 
