@@ -477,7 +477,7 @@ func TestDecodeKeepsLittle(t *testing.T) {
 		}
 		var most int64
 		for place := 0; place < n; place++ {
-			if place >= 40 && place%97 > 1 {
+			if place >= 40 && place%97 > 1 || testing.Short() && place%97 > 0 {
 				continue
 			}
 			part := keeps(place)

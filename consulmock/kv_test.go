@@ -106,3 +106,19 @@ func TestNullInATransaction(t *testing.T) {
 		t.Errorf("the key is there: %v", w)
 	}
 }
+
+// So does a check in the catalog whose definition is null.
+func TestNullDefinition(t *testing.T) {
+	s := New(t)
+	for target, body := range map[string]string{
+		"/v1/catalog/register": `{"Node":"n","Address":"a","Check":{"CheckID":"c","Definition":null}}`,
+		"/v1/txn":              `[{"Check":{"Verb":"set","Check":{"Node":"n","CheckID":"c","Definition":null}}}]`,
+	} {
+		if w := send(s, "PUT", target, body); w != nil {
+			t.Errorf("%s: got %v", target, w)
+		}
+	}
+	if s.agent.Store.Node("n") != nil {
+		t.Error("the node is there")
+	}
+}

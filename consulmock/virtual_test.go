@@ -247,12 +247,15 @@ func TestThousandServicesForAnHour(t *testing.T) {
 // 10,000 instances, and 2,000 blocked queries of which each change wakes those of
 // one service.
 func TestManyInstancesAndWaits(t *testing.T) {
+	services := 100
 	const (
-		services   = 100
 		instances  = 100 // of each
 		perService = 20  // queries that wait
 		changes    = 10
 	)
+	if testing.Short() {
+		services /= 10
+	}
 	name := func(i int) string { return fmt.Sprintf("service-%d", i) }
 	began := time.Now()
 	inBubble(t, func(t *testing.T, s *consulmock.Server, c *consul.Client) {

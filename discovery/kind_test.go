@@ -37,7 +37,7 @@ func TestRegisterReplacesKinds(t *testing.T) {
 				bubble(t, func(t *testing.T, agent *fakeAgent) {
 					agent.add("web", "web-1", withTTL)
 					agent.add("web2", "web-2", withTTL)
-					agent.wire.paths = nil
+					agent.wire.paths = nil // nobody else uses it yet
 					agent.Inject(test.fault)
 					agent.register(webHTTP(), &discovery.RegisterOptions{Background: true, PollInterval: time.Hour})
 					time.Sleep(30 * time.Second)
@@ -45,7 +45,10 @@ func TestRegisterReplacesKinds(t *testing.T) {
 						"GET /v1/agent/checks", "list", registerPath, "register",
 						"PUT /v1/agent/check/deregister/service:web-1", "drop", "GET /v1/agent/health/service/id/web-1", "poll",
 					)
-					want(t, "requests", names.Replace(strings.Join(agent.wire.paths, " ")), test.requests)
+					agent.wire.mu.Lock()
+					requests := strings.Join(agent.wire.paths, " ")
+					agent.wire.mu.Unlock()
+					want(t, "requests", names.Replace(requests), test.requests)
 					time.Sleep(time.Minute)
 					if strings.Contains(test.requests, "drop") {
 						want(t, "health", agent.health(), "passing")

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -476,11 +477,11 @@ func TestResolverConnect(t *testing.T) {
 // its options, and back.
 func TestUpdateOptionsWithoutEffect(t *testing.T) {
 	bubble(t, func(t *testing.T, agent *fakeAgent) {
-		calls := 0
+		var calls atomic.Int32
 		reg := agent.register(&consul.AgentServiceRegistration{Name: "web"}, &discovery.RegisterOptions{
 			TTL: 6 * time.Second,
 			Health: func(context.Context) (consul.HealthStatus, string) {
-				calls++
+				calls.Add(1)
 				return consul.HealthWarning, ""
 			},
 		})
@@ -497,11 +498,11 @@ func TestUpdateOptionsWithoutEffect(t *testing.T) {
 				t.Fatal(err)
 			}
 			before := agent.wire.count(updatePath)
-			calls = 0
+			calls.Store(0)
 			time.Sleep(2 * time.Minute)
 			want(t, "health", agent.health(), test.status)
 			beats := agent.wire.count(updatePath) - before
-			want(t, "calls of Health", calls, beats)
+			want(t, "calls of Health", int(calls.Load()), beats)
 			if beats < test.beats*8/10 || beats > test.beats*12/10+1 {
 				t.Errorf("%d heartbeats, want about %d", beats, test.beats)
 			}

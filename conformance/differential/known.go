@@ -14,7 +14,13 @@ var knownDifferences = []struct {
 	field   *regexp.Regexp // matches the field that differs
 	then    *regexp.Regexp // matches what the fake responds; nil for anything
 	reason  string
-}{}
+}{
+	{
+		request: regexp.MustCompile(`^[A-Z]+ /v1/agent/health/service/name/`), field: regexp.MustCompile(`^(header X-Consul-Reason|body)$`),
+		then:   regexp.MustCompile(`^"?maintenance"?$`),
+		reason: "if one instance is critical and another one in maintenance, agents name either, at random",
+	},
+}
 
 // why returns the reason of a known difference, or nothing if it is not known.
 func why(version string, d scenario.Difference) string {

@@ -16,6 +16,7 @@ import (
 	"github.com/lictor-go/consul/consulmock/internal/filter"
 	"github.com/lictor-go/consul/consulmock/internal/refusal"
 	"github.com/lictor-go/consul/consulmock/internal/release"
+	"github.com/lictor-go/consul/consulmock/internal/state"
 )
 
 // request is one request on its way through the agent.
@@ -184,7 +185,7 @@ func (q *request) checkDatacenter(dc string) error {
 func (q *request) write(v any, err error) {
 	var he *refusal.Error
 	switch {
-	case errors.Is(err, errGone), errors.Is(err, filter.ErrBreaksAgent), errors.Is(err, definition.ErrNull):
+	case errors.Is(err, errGone), errors.Is(err, filter.ErrBreaksAgent), errors.Is(err, definition.ErrNull), errors.Is(err, state.ErrNullDefinition):
 		panic(http.ErrAbortHandler)
 	case errors.As(err, &he):
 		q.send(he.Status, "text/plain; charset=utf-8", []byte(he.Text))

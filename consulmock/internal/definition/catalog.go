@@ -65,7 +65,7 @@ type catalogCheckBody struct {
 	Timeout     string
 	ExposedPort int
 	PeerName    string
-	Definition  *state.CheckDefinition
+	Definition  state.CheckDefinition
 	CreateIndex uint64
 	ModifyIndex uint64
 }
@@ -176,12 +176,12 @@ func (s *catalogServiceBody) Record() state.ServiceRecord {
 
 // Record returns the check that the catalog then holds.
 func (c *catalogCheckBody) Record() state.CheckRecord {
-	if c.Type == "" && c.Definition != nil {
-		c.Type = kindOf(c.Definition)
+	if c.Type == "" {
+		c.Type = kindOf(&c.Definition)
 	}
 	return state.CheckRecord{
 		Node: c.Node, CheckID: c.CheckID, Name: c.Name, Status: c.Status, Notes: c.Notes, Output: c.Output, ServiceID: c.ServiceID,
-		Type: c.Type, Interval: c.Interval, Timeout: c.Timeout, ExposedPort: c.ExposedPort, Definition: c.Definition,
+		Type: c.Type, Interval: c.Interval, Timeout: c.Timeout, ExposedPort: c.ExposedPort, Definition: &c.Definition,
 	}
 }
 

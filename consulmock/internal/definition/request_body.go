@@ -10,6 +10,7 @@ import (
 
 	"github.com/lictor-go/consul/consulmock/internal/refusal"
 	"github.com/lictor-go/consul/consulmock/internal/release"
+	"github.com/lictor-go/consul/consulmock/internal/state"
 )
 
 // This file exists for error messages: encoding/json reads the bodies. A malformed
@@ -89,7 +90,8 @@ var (
 		goType: both("structs.RegisterRequest"),
 		name:   "RegisterRequest",
 		types: map[string]string{"ID": "types.NodeID", "Service.Kind": "structs.ServiceKind",
-			"Check.CheckID": "types.CheckID", "Checks.CheckID": "types.CheckID"},
+			"Check.CheckID": "types.CheckID", "Checks.CheckID": "types.CheckID",
+			"Check.Definition": checkDefinitionType, "Checks.Definition": checkDefinitionType},
 		unknown: append([]string{"Locality", "PeerName", "Service.SocketPath", "Service.Locality", "Service.PeerName",
 			"Check.Interval", "Check.Timeout", "Check.ExposedPort", "Check.PeerName",
 			"Checks.Interval", "Checks.Timeout", "Checks.ExposedPort", "Checks.PeerName"}, below(newProxyFields, "Service.Proxy.")...),
@@ -127,6 +129,12 @@ const checkTypeHead = `struct { Interval interface {}; Timeout interface {}; TTL
 	`Args []string "json:\"args\""; ScriptArgsSnake []string "json:\"script_args\""; ` +
 	`DeregisterCriticalServiceAfterSnake interface {} "json:\"deregister_critical_service_after\""; DockerContainerIDSnake string "json:\"docker_container_id\""; `
 
+// The definition of a check in the catalog, and in transactions.
+const (
+	checkDefinitionType = `struct { Interval interface {}; Timeout interface {}; DeregisterCriticalServiceAfter interface {}; TTL interface {}; *structs.Alias }`
+	txnDefinitionType   = `struct { IntervalDuration interface {}; TimeoutDuration interface {}; DeregisterCriticalServiceAfterDuration interface {}; *api.Alias }`
+)
+
 const proxyTypeHead = `struct { DestinationServiceNameSnake string "json:\"destination_service_name\""; ` +
 	`DestinationServiceIDSnake string "json:\"destination_service_id\""; LocalServiceAddressSnake string "json:\"local_service_address\""; ` +
 	`LocalServicePortSnake int "json:\"local_service_port\""; `
@@ -163,7 +171,7 @@ func both(s string) map[release.Version]string {
 // not are refused unless the kind is loose, as are those that the agent's version does not know.
 func (k *bodyKind) Decode(ver release.Version, body []byte, v any) error {
 	err := k.read(ver, body, v)
-	if err != nil && !errors.Is(err, ErrNull) {
+	if err != nil && !errors.Is(err, ErrNull) && !errors.Is(err, state.ErrNullDefinition) {
 		return refusal.BadRequest("Request decode failed: %v", err)
 	}
 	return err
@@ -225,7 +233,7 @@ func (k *bodyKind) typeError(ver release.Version, e *json.UnmarshalTypeError) er
 func (k *bodyKind) field(e *json.UnmarshalTypeError) (field, typ string) {
 	field = strings.ReplaceAll(e.Field, "CheckType.", "")
 	switch typ = k.types[field]; {
-	case typ != "" && e.Type.Kind() == reflect.String:
+	case typ != "" && (e.Type.Kind() == reflect.String || e.Type.Kind() == reflect.Struct):
 	case typ != "" && e.Type.Kind() == reflect.Slice:
 		typ = "[]" + typ
 	default:

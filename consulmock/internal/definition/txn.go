@@ -130,6 +130,9 @@ type HealthCheck struct {
 	CreateIndex, ModifyIndex       uint64
 }
 
+// txnTypeNames puts the types of this program in the agent's words.
+var txnTypeNames = strings.NewReplacer("definition.", "api.", "consul.", "api.", "state.plain", txnDefinitionType)
+
 var txnBody = &bodyKind{unknown: append([]string{
 	"KV.Partition", "Node.Node.Partition", "Node.Node.PeerName", "Node.Node.Locality",
 	"Service.Service.SocketPath", "Service.Service.PeerName", "Service.Service.Partition", "Service.Service.Datacenter", "Service.Service.Locality",
@@ -150,8 +153,10 @@ func DecodeTxn(v release.Version, body []byte) (TxnOps, error) {
 	err := dec.Decode(&ops)
 	var wrong *json.UnmarshalTypeError
 	switch {
+	case errors.Is(err, state.ErrNullDefinition):
+		return nil, err
 	case errors.As(err, &wrong):
-		return nil, refusal.BadRequest("Failed to parse body: %s", strings.NewReplacer("definition.", "api.", "consul.", "api.").Replace(err.Error()))
+		return nil, refusal.BadRequest("Failed to parse body: %s", txnTypeNames.Replace(err.Error()))
 	case err != nil:
 		return nil, refusal.BadRequest("Failed to parse body: %v", unmark(err))
 	}

@@ -2,6 +2,7 @@ package state
 
 import (
 	"encoding/json"
+	"errors"
 	"time"
 )
 
@@ -68,10 +69,17 @@ type CheckDefinition struct {
 	SessionName                    string              `json:",omitempty"`
 }
 
+// ErrNullDefinition is for a definition that is null, at which the agent's own code breaks:
+// it closes the connection.
+var ErrNullDefinition = errors.New("the definition of a check is null")
+
 // UnmarshalJSON implements [json.Unmarshaler]: fields that agents do not know are
 // ignored, and a duration of 0 is none.
 func (d *CheckDefinition) UnmarshalJSON(data []byte) error {
 	type plain CheckDefinition
+	if string(data) == "null" {
+		return ErrNullDefinition
+	}
 	if err := json.Unmarshal(data, (*plain)(d)); err != nil {
 		return err
 	}
