@@ -42,6 +42,22 @@ func TestShownProxy(t *testing.T) {
 	}
 }
 
+// An empty mesh configuration is as good as none.
+func TestEmptyProxyIsNoChange(t *testing.T) {
+	for target, body := range map[string]string{
+		"/v1/agent/service/register": `{"Name":"web"%s}`, "/v1/catalog/register": `{"Node":"ext","Address":"a","Service":{"Service":"web"%s}}`,
+	} {
+		s := New(t)
+		register := func(proxy string) string {
+			ask(t, s, "PUT", target, fmt.Sprintf(body, proxy))
+			return ask(t, s, "GET", "/v1/health/service/web", "").Header.Get("X-Consul-Index")
+		}
+		if before, after := register(""), register(`,"Proxy":{}`); before != after {
+			t.Errorf("%s: the index moves from %s to %s", target, before, after)
+		}
+	}
+}
+
 // A check that goes moves the index of the name that its service had when the check was
 // registered.
 func TestIndexOfFormerName(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -30,8 +31,12 @@ type ProxyConfig struct {
 }
 
 // WithDefaults returns a copy with the members that agents add. What upstreams
-// have no type is kept so by the catalog, and is of a service for an agent.
+// have no type is kept so by the catalog, and is of a service for an agent. An empty
+// configuration is none.
 func (p *ProxyConfig) WithDefaults(upstreamType string) *ProxyConfig {
+	if reflect.ValueOf(p).Elem().IsZero() {
+		return nil
+	}
 	c := *p
 	if c.MeshGateway == nil {
 		c.MeshGateway = map[string]any{}
