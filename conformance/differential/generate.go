@@ -216,9 +216,6 @@ func (g *generator) odd(members []member) []member {
 	switch g.IntN(3) {
 	case 0:
 		m.value = pick(g, "null", `""`, "1", "{}", "[]", "true", "-1", "1.5", `"x"`, "[null]", `["a"]`, `{"a":"b"}`)
-		if m.name == "Proxy" && m.value == "null" { // ends the connection, in the catalog
-			m.value = "{}"
-		}
 		if isTime[m.name] && m.value[0] == '1' { // nanoseconds, which end while a sequence lasts
 			m.value = "0"
 		}

@@ -145,9 +145,7 @@ func (g *generator) check(alone bool) string {
 		m = append(m, member{"GRPC", `"127.0.0.1:1"`}, member{"Interval", `"10h"`})
 	case x < 17 && alone: // a service with one is refused when a part of it is there already
 		m = append(m, member{"Args", `["true"]`}, member{"Interval", `"10h"`})
-		if g.version == "1.8.7" { // takes reports for the TTL that had the ID before
-			m[0].value = `"script"`
-		}
+		m[0].value = `"script"` // a check that had its ID goes, and the agent is not right afterwards
 	case x < 18:
 		m = append(m, member{"UDP", `"127.0.0.1:1"`}, member{"Interval", `"10h"`})
 	}

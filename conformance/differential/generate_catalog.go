@@ -105,7 +105,7 @@ func (g *generator) catalogRead() request {
 		return r
 	}
 	r := g.catalogWatchable()
-	r.target = g.params(r.target, "stale", "consistent", "pretty", "dc=dc1", "dc=nope", "dc=", "near=node1", "near=_agent", "max_stale=10s", "max_stale=x", "ns=default", "partition=x", "peer=x", "unknown=1", "%zz", "a;b", "sg=x")
+	r.target = g.params(r.target, "stale", "consistent", "pretty", "dc=dc1", "dc=nope", "dc=", "near=node1", "max_stale=10s", "max_stale=x", "ns=default", "partition=x", "peer=x", "unknown=1", "%zz", "a;b", "sg=x")
 	return r
 }
 
