@@ -467,6 +467,52 @@ func TestStreamingIndexOfMissingService(t *testing.T) {
 	})
 }
 
+// The streaming backend has an event about what a check was of and is not any more. Other
+// reads of that do not learn of it.
+func TestCheckMoves(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *consulmock.Server, c *consul.Client) {
+		ctx := context.Background()
+		for _, name := range []string{"a", "b"} {
+			must(t, c.Agent().ServiceRegister(ctx, &consul.AgentServiceRegistration{Name: name}))
+		}
+		index := func(service string, q consul.QueryOptions) uint64 {
+			_, meta, err := c.Health().Service(ctx, service, &q)
+			must(t, err)
+			return meta.LastIndex
+		}
+		moves := func(service string) (classic, streaming bool) {
+			_, meta, err := c.Health().State(ctx, "any", nil)
+			must(t, err)
+			now := meta.LastIndex
+			return index(service, consul.QueryOptions{}) == now, index(service, consul.QueryOptions{UseCache: true}) == now
+		}
+		moves("a")
+		moves("b")
+		moves("consul")
+		for _, step := range []struct {
+			of   string // service
+			want string // which indexes move: of reads, and of the streaming backend
+		}{
+			{"a", "a: true true, b: false false, consul: false false"},
+			{"b", "a: false true, b: true true, consul: false false"},
+			{"", "a: true true, b: true true, consul: true true"},
+			{"a", "a: true true, b: false true, consul: false true"},
+		} {
+			must(t, c.Agent().CheckRegister(ctx, &consul.AgentCheckRegistration{
+				ID: "check", Name: "check", ServiceID: step.of, AgentServiceCheck: consul.AgentServiceCheck{TTL: time.Hour}}))
+			time.Sleep(time.Second)
+			got := make([]string, 0, 3)
+			for _, service := range []string{"a", "b", "consul"} {
+				classic, streaming := moves(service)
+				got = append(got, fmt.Sprintf("%s: %t %t", service, classic, streaming))
+			}
+			if got := strings.Join(got, ", "); got != step.want {
+				t.Errorf("check of %q: %s; want %s", step.of, got, step.want)
+			}
+		}
+	})
+}
+
 // agent/service with a hash waits for the definition, and nothing else, to change.
 func TestServiceHash(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *consulmock.Server, c *consul.Client) {

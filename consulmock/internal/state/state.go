@@ -195,6 +195,14 @@ func (st *Store) touchNamed(s *Service, name string) {
 	}
 }
 
+// streamService passes an event about a service on to the streaming backend.
+func (st *Store) streamService(s *Service) {
+	st.stream(ServiceKey(s.Name))
+	if mesh := s.meshName(); mesh != "" {
+		st.stream(MeshKey(mesh))
+	}
+}
+
 // Node returns the node of that name, or nil.
 func (st *Store) Node(name string) *Node { return st.Nodes[strings.ToLower(name)] }
 

@@ -219,6 +219,7 @@ func (st *Store) EnsureCheck(n *Node, rec CheckRecord) error {
 		rec.ModifyIndex = st.Index
 		n.unlink(key, old)
 		before = old.CheckRecord.keys(st.Version)
+		st.checkMoved(n, old.ServiceID, of)
 	}
 	c := &Check{&rec}
 	n.Checks[key] = c
@@ -232,6 +233,16 @@ func (st *Store) EnsureCheck(n *Node, rec CheckRecord) error {
 	st.touch(ChecksTable)
 	st.recordChanged(before, rec.keys(st.Version))
 	return nil
+}
+
+// checkMoved tells the streaming backend, and nobody else, that a check is not any more one
+// of the service, or of all of the node, that it was of.
+func (st *Store) checkMoved(n *Node, from string, to *Service) {
+	for _, s := range n.Services {
+		if s != to && (strings.EqualFold(s.ID, from) || from == "" && to != nil) {
+			st.streamService(s)
+		}
+	}
 }
 
 // sameCheck reports whether a check is as it was. How it is run is no part of that.
