@@ -490,7 +490,8 @@ func TestResolverWatchConstantError(t *testing.T) {
 			if changes++; changes == 20 {
 				break
 			}
-			time.AfterFunc(time.Minute, func() { dc2.add("web", fmt.Sprint(changes)) })
+			time.Sleep(time.Minute)
+			dc2.add("web", fmt.Sprint(changes))
 		}
 		want(t, "errors", errs, 1)
 	})
