@@ -68,9 +68,7 @@ func (s *consulSync) Options() sync.Options {
 func (s *consulSync) Init(opts ...sync.Option) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, opt := range opts {
-		opt(&s.opts)
-	}
+	apply(&s.opts, opts)
 	s.settings = settingsOf(&s.opts)
 	s.err = s.connect()
 	return s.err

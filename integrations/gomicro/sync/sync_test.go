@@ -138,7 +138,6 @@ func TestContext(t *testing.T) {
 		check(t, first.Lock("a"))
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Minute, cancel)
-		// The options of the package are in the context, so they come after it.
 		second := consulsync.NewSync(sync.WithContext(ctx), consulsync.Client(agent.Client()))
 		if err := second.Lock("a", sync.LockWait(time.Hour)); !errors.Is(err, context.Canceled) {
 			t.Errorf("Lock: %v", err)
@@ -367,5 +366,28 @@ func TestInit(t *testing.T) {
 		if s.String() != "consul" || s.Options().Prefix != "q-" {
 			t.Errorf("%s, %+v", s, s.Options().Prefix)
 		}
+	})
+}
+
+// TestContextAfterClient sets a context after the other options, and later. They stay.
+func TestContextAfterClient(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *consulmock.Server) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		s := open(t, agent, consulsync.SessionTTL(20*time.Second), sync.WithContext(ctx))
+		check(t, s.Lock("a"))
+		check(t, s.Init(sync.WithContext(ctx)))
+		check(t, s.Init(sync.WithContext(nil)))
+		check(t, s.Lock("b"))
+		list, _, err := agent.Client().Session().List(t.Context(), nil)
+		check(t, err)
+		if len(list) != 2 || list[0].TTL != 20*time.Second || list[1].TTL != 20*time.Second {
+			t.Errorf("sessions %+v", list)
+		}
+		check(t, s.Init(sync.WithContext(ctx)))
+		if err := s.Lock("a"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Lock: %v", err)
+		}
+		check(t, s.Unlock("a")) // the context ends calls that wait, and no lock
 	})
 }
