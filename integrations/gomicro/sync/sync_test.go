@@ -391,3 +391,46 @@ func TestContextAfterClient(t *testing.T) {
 		check(t, s.Unlock("a")) // the context ends calls that wait, and no lock
 	})
 }
+
+// TestUnlockAgain unlocks while the agent is away, and again when it is back.
+func TestUnlockAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *consulmock.Server) {
+		first, second := open(t, agent), open(t, agent)
+		for _, again := range []func() error{
+			func() error { return first.Unlock("a") },
+			func() error { return consulsync.Close(first) },
+		} {
+			check(t, first.Lock("a"))
+			agent.Stop()
+			if err := first.Unlock("a"); err == nil || !strings.HasPrefix(err.Error(), `gomicro: unlocking "a": `) {
+				t.Errorf("Unlock without an agent: %v", err)
+			}
+			if lease, ok := consulsync.Lease(first, "a"); ok {
+				t.Errorf("a lease after Unlock: %v", lease)
+			}
+			agent.Start()
+			check(t, again())
+			begin := time.Now()
+			check(t, second.Lock("a"))
+			if took := time.Since(begin); took > time.Second {
+				t.Errorf("locked after %s", took)
+			}
+			if err := first.Unlock("a"); err == nil || !strings.Contains(err.Error(), "it is not held") {
+				t.Errorf("Unlock once more: %v", err)
+			}
+			check(t, second.Unlock("a"))
+		}
+		// An acquisition forgets an Unlock that has failed.
+		check(t, first.Lock("a"))
+		agent.Stop()
+		if err := first.Unlock("a"); err == nil {
+			t.Error("unlocked without an agent")
+		}
+		agent.Start()
+		check(t, first.Lock("a"))
+		check(t, first.Unlock("a"))
+		if err := first.Unlock("a"); err == nil {
+			t.Error("unlocked twice")
+		}
+	})
+}
