@@ -274,14 +274,15 @@ func (l *leader) report() {
 func (l *leader) Status() chan bool { return l.status }
 
 // Resign gives the lead up, so that others have it at once. It may be called again, and
-// after a loss.
+// after a loss. If Consul does not respond within 5 seconds, this process leads no more
+// all the same, and another call, or Close, tries again.
 func (l *leader) Resign() error {
-	l.s.mu.Lock()
-	delete(l.s.leaders, l)
-	l.s.mu.Unlock()
 	if err := release(l.lease); err != nil && !errors.Is(err, coordination.ErrLost) {
 		return fmt.Errorf("gomicro: resigning %q: %w", l.id, err)
 	}
+	l.s.mu.Lock()
+	delete(l.s.leaders, l)
+	l.s.mu.Unlock()
 	return nil
 }
 

@@ -434,3 +434,30 @@ func TestUnlockAgain(t *testing.T) {
 		}
 	})
 }
+
+// TestResignAgain resigns while the agent is away, and again when it is back.
+func TestResignAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *consulmock.Server) {
+		first, second := open(t, agent), open(t, agent)
+		for _, again := range []func(sync.Leader) error{
+			sync.Leader.Resign,
+			func(sync.Leader) error { return consulsync.Close(first) },
+		} {
+			l, err := first.Leader("db")
+			check(t, err)
+			agent.Stop()
+			if err := l.Resign(); err == nil || !strings.HasPrefix(err.Error(), `gomicro: resigning "db": `) {
+				t.Errorf("Resign without an agent: %v", err)
+			}
+			agent.Start()
+			check(t, again(l))
+			begin := time.Now()
+			next, err := second.Leader("db")
+			check(t, err)
+			if took := time.Since(begin); took > time.Second {
+				t.Errorf("elected after %s", took)
+			}
+			check(t, next.Resign())
+		}
+	})
+}
