@@ -57,7 +57,9 @@ func NewSource(opts ...source.Option) source.Source {
 	if s.opts.Encoder == nil {
 		s.opts.Encoder = json.NewEncoder()
 	}
-	s.client, s.err = s.settings.newClient()
+	if s.client, s.err = s.settings.newClient(); s.err == nil {
+		s.err = s.check()
+	}
 	// What could print a token is in the client now.
 	s.settings.query.Token, s.opts.Context = "", context.Background()
 	return s
@@ -74,6 +76,16 @@ func (s *settings) newClient() (*consul.Client, error) {
 		c = c.WithToken(s.query.Token)
 	}
 	return c, err
+}
+
+// check returns what makes every watch fail, and sends nothing.
+func (s *consulSource) check() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for _, err := range configuration.Watch(ctx, s.client, s.settings.prefixOrDefault(), s.settings.options()) {
+		return fmt.Errorf("gomicro: %w", err)
+	}
+	return nil
 }
 
 // prefixOrDefault returns the name of the folder.

@@ -406,10 +406,25 @@ func TestInvalidOptions(t *testing.T) {
 	agent := consulmock.New(t)
 	noContext := func(o *source.Options) { o.Context, o.Encoder = nil, nil }
 	s := config.NewSource(noContext, config.Client(agent.Client()), config.EmptyIsError(false))
+	if requests := agent.Requests(); len(requests) != 0 {
+		t.Errorf("NewSource has sent %v", requests)
+	}
 	if got := text(s.Read()); got != "{}" {
 		t.Errorf("without a context and an encoder: %s", got)
 	}
-	if got := text(open(agent, config.Prefix("a//b")).Read()); !strings.Contains(got, `prefix "a//b" is not the name of a folder`) {
-		t.Errorf("got %s", got)
+	for _, test := range []struct {
+		opt  source.Option
+		want string
+	}{
+		{config.Prefix("a//b"), `prefix "a//b" is not the name of a folder`},
+		{config.QueryOptions(&consul.QueryOptions{MaxAge: -1}), "Query.MaxAge is -1ns; want 0 or more"},
+	} {
+		s := open(agent, test.opt)
+		if got := text(s.Read()); !strings.Contains(got, test.want) {
+			t.Errorf("Read: %s; want %s", got, test.want)
+		}
+		if _, err := s.Watch(); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("Watch: %v; want %s", err, test.want)
+		}
 	}
 }

@@ -26,16 +26,30 @@ type settings struct {
 type settingsKey struct{}
 
 // option returns an option that changes the settings. They travel in the context of
-// [sync.Options], which is where go-micro keeps what is an implementation's own. So
-// [sync.WithContext] comes before them.
+// [sync.Options], which is where go-micro keeps what is an implementation's own.
 func option(change func(*settings)) sync.Option {
 	return func(o *sync.Options) {
 		s := settingsOf(o)
 		change(&s)
-		if o.Context == nil {
-			o.Context = context.Background()
+		setSettings(o, s)
+	}
+}
+
+func setSettings(o *sync.Options, s settings) {
+	if o.Context == nil {
+		o.Context = context.Background()
+	}
+	o.Context = context.WithValue(o.Context, settingsKey{}, s)
+}
+
+// apply applies options. The settings remain when [sync.WithContext] sets another context.
+func apply(o *sync.Options, opts []sync.Option) {
+	for _, opt := range opts {
+		before := settingsOf(o)
+		opt(o)
+		if o.Context == nil || o.Context.Value(settingsKey{}) == nil {
+			setSettings(o, before)
 		}
-		o.Context = context.WithValue(o.Context, settingsKey{}, s)
 	}
 }
 

@@ -42,14 +42,18 @@ type consulSync struct {
 	client   *consul.Client
 	err      error // of the options
 
-	held    map[string][]*coordination.Lease // by id, in the order in which they were acquired
-	leaders map[*leader]bool
+	held     map[string][]*coordination.Lease // by id, in the order in which they were acquired
+	unlocked map[string]*coordination.Lease   // by id, of an Unlock that has failed
+	leaders  map[*leader]bool
 }
 
 // NewSync returns locks and elections. It sends nothing. What is wrong with the options
 // is the error of all calls.
 func NewSync(opts ...sync.Option) sync.Sync {
-	s := &consulSync{held: make(map[string][]*coordination.Lease), leaders: make(map[*leader]bool)}
+	s := &consulSync{
+		held: make(map[string][]*coordination.Lease), unlocked: make(map[string]*coordination.Lease),
+		leaders: make(map[*leader]bool),
+	}
 	s.err = s.Init(opts...)
 	return s
 }
@@ -68,9 +72,7 @@ func (s *consulSync) Options() sync.Options {
 func (s *consulSync) Init(opts ...sync.Option) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, opt := range opts {
-		opt(&s.opts)
-	}
+	apply(&s.opts, opts)
 	s.settings = settingsOf(&s.opts)
 	s.err = s.connect()
 	return s.err
@@ -154,6 +156,7 @@ func (s *consulSync) Lock(id string, opts ...sync.LockOption) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.held[id] = append(s.held[id], lease)
+	delete(s.unlocked, id) // it is released, otherwise there would be no other one
 	return nil
 }
 
@@ -161,25 +164,42 @@ func (s *consulSync) Lock(id string, opts ...sync.LockOption) error {
 var errNotHeld = errors.New("it is not held")
 
 // Unlock releases the lock of an id. If it was lost before, it is released all the
-// same, and the error is coordination.ErrLost.
+// same, and the error is coordination.ErrLost. If Consul does not respond within 5
+// seconds, the lock is not held any more, and another call tries again; without one,
+// others wait until its session has ended.
 func (s *consulSync) Unlock(id string) error {
+	lease := s.take(id)
+	if lease == nil {
+		return fmt.Errorf("gomicro: unlocking %q: %w", id, errNotHeld)
+	}
+	err := release(lease)
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, coordination.ErrLost) {
+		s.mu.Lock()
+		s.unlocked[id] = lease
+		s.mu.Unlock()
+	}
+	return fmt.Errorf("gomicro: unlocking %q: %w", id, err)
+}
+
+// take removes and returns the lease to be released next, nil if there is none.
+func (s *consulSync) take(id string) *coordination.Lease {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	leases := s.held[id]
 	if len(leases) == 0 {
-		s.mu.Unlock()
-		return fmt.Errorf("gomicro: unlocking %q: %w", id, errNotHeld)
+		lease := s.unlocked[id]
+		delete(s.unlocked, id)
+		return lease
 	}
 	// The first one is that of the caller who has had it for longest. There are others
 	// if it was lost.
-	lease := leases[0]
 	if s.held[id] = leases[1:]; len(leases) == 1 {
 		delete(s.held, id)
 	}
-	s.mu.Unlock()
-	if err := release(lease); err != nil {
-		return fmt.Errorf("gomicro: unlocking %q: %w", id, err)
-	}
-	return nil
+	return leases[0]
 }
 
 // release releases a lease. If it was lost, that is the error.
@@ -254,14 +274,15 @@ func (l *leader) report() {
 func (l *leader) Status() chan bool { return l.status }
 
 // Resign gives the lead up, so that others have it at once. It may be called again, and
-// after a loss.
+// after a loss. If Consul does not respond within 5 seconds, this process leads no more
+// all the same, and another call, or Close, tries again.
 func (l *leader) Resign() error {
-	l.s.mu.Lock()
-	delete(l.s.leaders, l)
-	l.s.mu.Unlock()
 	if err := release(l.lease); err != nil && !errors.Is(err, coordination.ErrLost) {
 		return fmt.Errorf("gomicro: resigning %q: %w", l.id, err)
 	}
+	l.s.mu.Lock()
+	delete(l.s.leaders, l)
+	l.s.mu.Unlock()
 	return nil
 }
 
@@ -279,6 +300,9 @@ func Close(s sync.Sync) error {
 		for range leases {
 			ids = append(ids, id)
 		}
+	}
+	for id := range c.unlocked {
+		ids = append(ids, id)
 	}
 	var leaders []*leader
 	for l := range c.leaders {

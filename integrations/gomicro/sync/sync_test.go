@@ -138,7 +138,6 @@ func TestContext(t *testing.T) {
 		check(t, first.Lock("a"))
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Minute, cancel)
-		// The options of the package are in the context, so they come after it.
 		second := consulsync.NewSync(sync.WithContext(ctx), consulsync.Client(agent.Client()))
 		if err := second.Lock("a", sync.LockWait(time.Hour)); !errors.Is(err, context.Canceled) {
 			t.Errorf("Lock: %v", err)
@@ -366,6 +365,99 @@ func TestInit(t *testing.T) {
 		}
 		if s.String() != "consul" || s.Options().Prefix != "q-" {
 			t.Errorf("%s, %+v", s, s.Options().Prefix)
+		}
+	})
+}
+
+// TestContextAfterClient sets a context after the other options, and later. They stay.
+func TestContextAfterClient(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *consulmock.Server) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		s := open(t, agent, consulsync.SessionTTL(20*time.Second), sync.WithContext(ctx))
+		check(t, s.Lock("a"))
+		check(t, s.Init(sync.WithContext(ctx)))
+		check(t, s.Init(sync.WithContext(nil)))
+		check(t, s.Lock("b"))
+		list, _, err := agent.Client().Session().List(t.Context(), nil)
+		check(t, err)
+		if len(list) != 2 || list[0].TTL != 20*time.Second || list[1].TTL != 20*time.Second {
+			t.Errorf("sessions %+v", list)
+		}
+		check(t, s.Init(sync.WithContext(ctx)))
+		if err := s.Lock("a"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Lock: %v", err)
+		}
+		check(t, s.Unlock("a")) // the context ends calls that wait, and no lock
+	})
+}
+
+// TestUnlockAgain unlocks while the agent is away, and again when it is back.
+func TestUnlockAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *consulmock.Server) {
+		first, second := open(t, agent), open(t, agent)
+		for _, again := range []func() error{
+			func() error { return first.Unlock("a") },
+			func() error { return consulsync.Close(first) },
+		} {
+			check(t, first.Lock("a"))
+			agent.Stop()
+			if err := first.Unlock("a"); err == nil || !strings.HasPrefix(err.Error(), `gomicro: unlocking "a": `) {
+				t.Errorf("Unlock without an agent: %v", err)
+			}
+			if lease, ok := consulsync.Lease(first, "a"); ok {
+				t.Errorf("a lease after Unlock: %v", lease)
+			}
+			agent.Start()
+			check(t, again())
+			begin := time.Now()
+			check(t, second.Lock("a"))
+			if took := time.Since(begin); took > time.Second {
+				t.Errorf("locked after %s", took)
+			}
+			if err := first.Unlock("a"); err == nil || !strings.Contains(err.Error(), "it is not held") {
+				t.Errorf("Unlock once more: %v", err)
+			}
+			check(t, second.Unlock("a"))
+		}
+		// An acquisition forgets an Unlock that has failed.
+		check(t, first.Lock("a"))
+		agent.Stop()
+		if err := first.Unlock("a"); err == nil {
+			t.Error("unlocked without an agent")
+		}
+		agent.Start()
+		check(t, first.Lock("a"))
+		check(t, first.Unlock("a"))
+		if err := first.Unlock("a"); err == nil {
+			t.Error("unlocked twice")
+		}
+	})
+}
+
+// TestResignAgain resigns while the agent is away, and again when it is back.
+func TestResignAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, agent *consulmock.Server) {
+		first, second := open(t, agent), open(t, agent)
+		for _, again := range []func(sync.Leader) error{
+			sync.Leader.Resign,
+			func(sync.Leader) error { return consulsync.Close(first) },
+		} {
+			l, err := first.Leader("db")
+			check(t, err)
+			agent.Stop()
+			if err := l.Resign(); err == nil || !strings.HasPrefix(err.Error(), `gomicro: resigning "db": `) {
+				t.Errorf("Resign without an agent: %v", err)
+			}
+			agent.Start()
+			check(t, again(l))
+			begin := time.Now()
+			next, err := second.Leader("db")
+			check(t, err)
+			if took := time.Since(begin); took > time.Second {
+				t.Errorf("elected after %s", took)
+			}
+			check(t, next.Resign())
 		}
 	})
 }

@@ -64,7 +64,8 @@ type Source struct {
 	opts   Options
 
 	mu     sync.Mutex
-	loaded *configuration.Snapshot // by the last Load; nil before it
+	loaded *configuration.Snapshot // by the last Load since the last Watch
+	loads  int                     // since the last Watch
 }
 
 var (
@@ -119,6 +120,7 @@ func (s *Source) Load() ([]*KeyValue, error) {
 		if err == nil {
 			s.mu.Lock()
 			s.loaded = snapshot
+			s.loads++
 			s.mu.Unlock()
 			return s.convert(snapshot), nil
 		}
@@ -142,11 +144,17 @@ func (s *Source) convert(snapshot *configuration.Snapshot) []*KeyValue {
 	return list
 }
 
-// Watch returns a watcher of the folder, which begins with what the last Load has
-// returned. It does not wait for Consul.
+// Watch returns a watcher of the folder. It begins with what Load has returned since the
+// last Watch, if that was called once, so that nothing is lost between the two. Otherwise
+// it is not known whose that is, and the first Next returns what there is. Watch does not
+// wait for Consul.
 func (s *Source) Watch() *Watcher {
 	s.mu.Lock()
-	since := s.loaded
+	var since *configuration.Snapshot
+	if s.loads == 1 {
+		since = s.loaded
+	}
+	s.loaded, s.loads = nil, 0
 	s.mu.Unlock()
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &Watcher{ctx: ctx, cancel: cancel, results: make(chan result), done: make(chan struct{})}

@@ -342,3 +342,22 @@ func TestInvalid(t *testing.T) {
 		t.Errorf("Next: %v", err)
 	}
 }
+
+// TestSharedSource has two configurations that load at the same time. The one that has
+// loaded first does not miss what only the other one has loaded.
+func TestSharedSource(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, agent *consulmock.Server, s *source.Source) {
+		for n := range 2 {
+			if _, err := s.Load(); err != nil {
+				t.Fatal(err)
+			}
+			set(agent, fmt.Sprint("app/a=", n))
+		}
+		if got := text(s.Load()); got != "a:=1" {
+			t.Errorf("loaded %s", got)
+		}
+		for range 3 {
+			follow(t, s.Watch()).want("a:=1")
+		}
+	})
+}

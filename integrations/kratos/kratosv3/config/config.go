@@ -38,8 +38,8 @@ func New(c *consul.Client, prefix string, opts *source.Options) (*Source, error)
 // until [source.Options.Timeout].
 func (s *Source) Load() ([]*config.KeyValue, error) { return convert(s.core.Load()) }
 
-// Watch returns a watcher of the folder, which begins with what the last Load has
-// returned. It does not wait for Consul.
+// Watch returns a watcher of the folder, which begins with what Load has returned since
+// the last Watch, if that was called once. It does not wait for Consul.
 func (s *Source) Watch() (config.Watcher, error) { return watcher{s.core.Watch()}, nil }
 
 type watcher struct{ *source.Watcher }
