@@ -98,6 +98,19 @@ func TestCheckTwiceInADefinition(t *testing.T) {
 	}
 }
 
+// An agent of 1.21.4 takes a check for written if it is defined again as it is, also by the
+// same definition of a service: then the catalog lacks it until everything is compared.
+func TestSameCheckTwiceInADefinition(t *testing.T) {
+	const check = `{"CheckID":"c","TTL":"1h","Status":"warning"}`
+	for version, written := range map[string]bool{"1.8.7": true, "1.21.4": false} {
+		s := New(t, WithVersion(version))
+		ask(t, s, "PUT", "/v1/agent/service/register", `{"Name":"web","Check":`+check+`,"Checks":[`+check+`]}`)
+		if local, catalog := s.agent.Checks["c"], s.agent.Store.Node("node1").Checks["c"]; local == nil || (catalog != nil) != written {
+			t.Errorf("%s: the agent has %v, the catalog %v; want it to have the check: %t", version, local, catalog, written)
+		}
+	}
+}
+
 // What is registered again is written to the servers again: services and checks of 1.8.7
 // always, a check of 1.21.4 if it is defined with another status or output than it has by
 // now. Those in the definition of a service are not.

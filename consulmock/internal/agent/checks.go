@@ -117,8 +117,9 @@ func (a *Agent) AddCheck(rec state.CheckRecord, def *definition.CheckType, token
 		c.stopDefer()
 		c.stopReap()
 		// A 1.8.7 agent writes a check again even if it is the same, and 1.21.4 if it is
-		// defined with another status or output than it has.
-		c.inSync = c.inSync && a.Config.Version == release.V1_21_4 && reflect.DeepEqual(rec, c.Rec)
+		// defined with another status or output than it has. If it is the same, 1.21.4 takes
+		// it for written, even if it is not yet.
+		c.inSync = a.Config.Version == release.V1_21_4 && reflect.DeepEqual(rec, c.Rec)
 		rec.Status, rec.Output = c.Rec.Status, c.Rec.Output
 		c.failures, c.successes = 0, 0
 		a.unlink(c)

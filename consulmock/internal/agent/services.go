@@ -103,14 +103,21 @@ func (a *Agent) addChecksOf(d *definition.Service, checks []*definition.ServiceC
 		}
 		def := c.CheckType
 		old := a.Checks[id]
+		changed := false
 		if fresh[id] {
-			old.Rec.Status = cmp.Or(c.Status, string(consul.HealthCritical))
+			status := cmp.Or(c.Status, string(consul.HealthCritical))
+			changed = status != old.Rec.Status
+			old.Rec.Status = status
 		}
 		if old != nil {
 			def.Status, rec.Output = old.Rec.Status, old.Rec.Output
 		}
 		fresh[id] = fresh[id] || old == nil
 		a.AddCheck(rec, &def, token)
+		if changed {
+			a.Checks[id].inSync = false
+			a.sync.check(id)
+		}
 	}
 	return stay
 }
