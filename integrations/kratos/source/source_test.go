@@ -188,9 +188,10 @@ func TestChangeBetweenLoadAndWatch(t *testing.T) {
 			t.Fatal(err)
 		}
 		set(agent, "app/a=2")
-		w := s.Watch()
+		w := follow(t, s.Watch())
+		w.want("a:=2")
 		set(agent, "app/a=3")
-		follow(t, w).want("a:=3")
+		w.want("a:=3")
 	})
 }
 
