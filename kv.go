@@ -152,9 +152,13 @@ func find[T any](ctx context.Context, c *Client, at endpoint, params url.Values,
 	resp, err := c.do(ctx, r)
 	meta, err := c.queryMeta(ctx, r, resp, err)
 	switch {
-	case err == nil && check != nil && check(found) != nil:
-		return nil, nil, c.fail(ctx, r, check(found))
 	case err == nil:
+		if check != nil {
+			err = check(found)
+		}
+		if err != nil {
+			return nil, nil, c.fail(ctx, r, err)
+		}
 		return found, meta, nil
 	case meta != nil: // only something missing has metadata beside the error
 		return nil, meta, nil
